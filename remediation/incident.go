@@ -1,0 +1,140 @@
+package remediation
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Status is where an incident stands.
+type Status string
+
+// The statuses. Allowed is for a while and then closed by itself; resolved
+// means that the live state is already safe.
+const (
+	StatusOpen     Status = "open"
+	StatusFixing   Status = "fixing"
+	StatusFixed    Status = "fixed"
+	StatusFailed   Status = "failed"
+	StatusUndoing  Status = "undoing"
+	StatusUndone   Status = "undone"
+	StatusIgnored  Status = "ignored"
+	StatusAllowed  Status = "allowed"
+	StatusResolved Status = "resolved"
+	StatusExpired  Status = "expired"
+)
+
+// transitions is the one table of what may follow what.
+var transitions = map[Status][]Status{
+	StatusOpen:    {StatusFixing, StatusIgnored, StatusAllowed, StatusResolved, StatusExpired},
+	StatusFixing:  {StatusFixed, StatusFailed, StatusResolved},
+	StatusFailed:  {StatusFixing, StatusIgnored, StatusResolved},
+	StatusFixed:   {StatusUndoing},
+	StatusUndoing: {StatusUndone, StatusFixed, StatusFailed},
+	StatusIgnored: {StatusOpen},
+	StatusAllowed: {StatusFixing, StatusResolved},
+}
+
+// Statuses lists every status.
+func Statuses() []Status {
+	return []Status{StatusOpen, StatusFixing, StatusFixed, StatusFailed, StatusUndoing, StatusUndone,
+		StatusIgnored, StatusAllowed, StatusResolved, StatusExpired}
+}
+
+// CanBecome reports whether an incident may go from s to next.
+func (s Status) CanBecome(next Status) bool { return slices.Contains(transitions[s], next) }
+
+// Active reports whether an incident of status s keeps another with the same
+// finding key from being opened. A fixed one does not: the hole has come back.
+func (s Status) Active() bool {
+	switch s {
+	case StatusOpen, StatusFixing, StatusFailed, StatusUndoing, StatusIgnored, StatusAllowed:
+		return true
+	}
+	return false
+}
+
+// Action is what the policy decides for a finding.
+type Action string
+
+// The actions, the strongest first.
+const (
+	ActionAuto   Action = "auto"   // fix it and tell
+	ActionAsk    Action = "ask"    // ask the responders
+	ActionNotify Action = "notify" // tell only
+	ActionIgnore Action = "ignore" // neither tell nor act
+)
+
+// Decision is what the policy said of a finding, and why.
+type Decision struct {
+	Action    Action   `json:"action"`
+	Rule      string   `json:"rule"` // which rule decided, for people: `rule 2 "admin ports"`
+	Channel   string   `json:"channel,omitempty"`
+	Approvers []string `json:"approvers,omitempty"` // Slack user (U…, W…) and user group (S…) ids
+	Why       string   `json:"why,omitempty"`       // what lowered the action: the mode, a doubt, the cap
+}
+
+// Change of an incident's status, kept as its history.
+type Transition struct {
+	From   Status    `json:"from,omitempty"`
+	To     Status    `json:"to"`
+	At     time.Time `json:"at"`
+	By     string    `json:"by"`               // a Slack user id, a shell user as "shell:NAME", or "secbot"
+	Reason string    `json:"reason,omitempty"` // why: the policy's rule, a person's words, an error
+}
+
+// Incident is a finding on its way: what the store keeps.
+type Incident struct {
+	ID        string       `json:"id"` // a ULID
+	Version   int          `json:"version"`
+	Key       string       `json:"key"` // the finding's
+	Status    Status       `json:"status"`
+	Finding   Finding      `json:"finding"`
+	Decision  Decision     `json:"decision"`
+	Plan      *Plan        `json:"plan,omitempty"`
+	Outcomes  []Outcome    `json:"outcomes,omitempty"`
+	History   []Transition `json:"history"`
+	Error     string       `json:"error,omitempty"`    // why it failed, with a hint what to do
+	Previous  string       `json:"previous,omitempty"` // id of an earlier, settled incident of the same key
+	CreatedAt time.Time    `json:"created_at"`
+	UpdatedAt time.Time    `json:"updated_at"`
+	Repeats   int          `json:"repeats,omitempty"` // how often the finding came again while active
+	AuditSeq  int          `json:"audit_seq"`         // the last audit entry's number
+	AuditHead string       `json:"audit_head"`        // and its hash
+}
+
+// State counts the changes of status. A message's block ids carry it, so that
+// a click on an outdated message is known.
+func (i *Incident) State() int { return len(i.History) }
+
+// Last is the newest transition; the zero Transition before the first.
+func (i *Incident) Last() Transition {
+	if len(i.History) == 0 {
+		return Transition{}
+	}
+	return i.History[len(i.History)-1]
+}
+
+// move changes the status and writes history. It returns a *StatusError where
+// the table forbids it.
+func (i *Incident) move(to Status, at time.Time, by, reason string) error {
+	if i.Status != "" && !i.Status.CanBecome(to) {
+		return &StatusError{Incident: i.ID, Status: i.Status, Wanted: to, Last: i.Last()}
+	}
+	i.History = append(i.History, Transition{From: i.Status, To: to, At: at, By: by, Reason: reason})
+	i.Status, i.UpdatedAt = to, at
+	return nil
+}
+
+// StatusError says that an incident can't become what was asked for.
+type StatusError struct {
+	Incident string
+	Status   Status
+	Wanted   Status
+	Last     Transition
+}
+
+// Error says where the incident stands.
+func (e *StatusError) Error() string {
+	return fmt.Sprintf("incident %s is %s, so it can't become %s", e.Incident, e.Status, e.Wanted)
+}

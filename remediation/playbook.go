@@ -1,0 +1,136 @@
+package remediation
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+)
+
+// State is one resource as it is now, read from AWS. It survives JSON and
+// tells "nothing was set" from "set to nothing".
+type State interface {
+	// Ref is the resource that was read, its account and region filled in.
+	Ref() Ref
+}
+
+// Reader lists and reads one kind of resource in one account and region.
+// One read serves every playbook of that kind, in a scan as on an event.
+type Reader interface {
+	// List yields every resource of the kind, all pages. After an error
+	// nothing more follows.
+	List(ctx context.Context) iter.Seq2[Ref, error]
+	// Read reads one resource. It returns ErrGone where there is none, and
+	// ErrOtherAccount where it belongs to another account than r.Account.
+	Read(ctx context.Context, r Ref) (State, error)
+}
+
+// Playbook is one response to one kind of finding, bound to an account and region.
+type Playbook interface {
+	// Meta describes the playbook; it is the same at every call.
+	Meta() Meta
+	// Judge finds what is wrong with s. It is pure. sig is the event that
+	// led here and is nil in a scan; with it, only what the event changed
+	// is judged.
+	Judge(s State, sig *Signal) []Finding
+	// Plan says how to take f back: the steps, and s as the state before.
+	// It is pure. It returns ErrNothingToDo where s has nothing of f left.
+	Plan(s State, f Finding) (Plan, error)
+	// Apply carries one step out. It is idempotent: an effect that is already
+	// there is no error and gives an Outcome with Noop set. It returns
+	// ErrDrifted, and changes nothing, unless the live state is the plan's.
+	Apply(ctx context.Context, st Step) (Outcome, error)
+	// Verify reads back and returns ErrNotVerified where the effect can't be
+	// seen (yet).
+	Verify(ctx context.Context, p Plan, o []Outcome) error
+	// Undo puts back exactly what the outcomes changed, reads it back, and is
+	// idempotent. It returns ErrDrifted, with a diff, and changes nothing,
+	// where the state has moved since.
+	Undo(ctx context.Context, p Plan, o []Outcome) error
+}
+
+// Meta is a playbook's description of itself, from which the IAM policy, the
+// documentation and Slack's texts are made.
+type Meta struct {
+	ID          string   `json:"id"`
+	Title       string   `json:"title"`       // "Public S3 bucket ACL"
+	Kind        Kind     `json:"kind"`        // what it judges
+	Handles     []string `json:"handles"`     // the signal kinds after which it judges
+	Labels      Labels   `json:"labels"`      // what Slack says
+	Undoable    bool     `json:"undoable"`    //
+	Permissions []string `json:"permissions"` // IAM actions that judge, apply, verify and undo need
+}
+
+// Labels are the words of a playbook's messages.
+type Labels struct {
+	Fixed   string `json:"fixed"`   // header once fixed: "Public bucket ACL closed"
+	Ask     string `json:"ask"`     // header of the question: "Bucket made public by its ACL"
+	Confirm string `json:"confirm"` // what Revert does: "This takes the public grants out of the bucket's ACL."
+	Undo    string `json:"undo"`    // what Undo opens again: "The bucket will be public again."
+}
+
+// Plan is the steps about to be taken, as a diff that a person can read, and
+// the state before them.
+type Plan struct {
+	Playbook string          `json:"playbook"`
+	Finding  Finding         `json:"finding"`
+	Before   json.RawMessage `json:"before"` // the State as JSON
+	Steps    []Step          `json:"steps"`
+	Diff     []DiffLine      `json:"diff"`
+}
+
+// Step is one changing call.
+type Step struct {
+	Action   string          `json:"action"` // the IAM action: "ec2:RevokeSecurityGroupIngress"
+	Resource Ref             `json:"resource"`
+	Summary  string          `json:"summary"` // for people: "revoke sgr-1 (tcp 22 from 0.0.0.0/0)"
+	Params   json.RawMessage `json:"params"`  // the playbook's own, with all that Apply compares
+}
+
+// DiffLine is one line of a plan's diff.
+type DiffLine struct {
+	Op   string `json:"op"` // "-" taken away, "+" added, " " stays
+	Text string `json:"text"`
+}
+
+// Outcome is what a step did.
+type Outcome struct {
+	Step       int             `json:"step"`                  // its place in the plan
+	RequestIDs []string        `json:"request_ids,omitempty"` // of the changing calls, in order
+	Noop       bool            `json:"noop,omitempty"`        // the effect was already there
+	Data       json.RawMessage `json:"data,omitempty"`        // the playbook's own: new ids and what undo compares with
+}
+
+// Errors that decide what happens next.
+var (
+	// ErrGone says that the resource does not exist (any more).
+	ErrGone = errors.New("the resource does not exist")
+	// ErrOtherAccount says that the resource belongs to another account than
+	// the event says, so that nothing may be done to it.
+	ErrOtherAccount = errors.New("the resource belongs to another account than the event's")
+	// ErrNothingToDo says that the live state is already safe.
+	ErrNothingToDo = errors.New("the live state is already safe")
+	// ErrDrifted says that the live state is not the one that was planned on.
+	ErrDrifted = errors.New("the state has changed since")
+	// ErrNotVerified says that a read-back does not show the effect.
+	ErrNotVerified = errors.New("the change could not be seen when reading back")
+)
+
+// DriftError is an ErrDrifted that says what has moved.
+type DriftError struct {
+	Resource Ref
+	Diff     []DiffLine // "-" what was expected, "+" what is there
+}
+
+// Error lists the differences on one line.
+func (e *DriftError) Error() string {
+	s := fmt.Sprintf("%s: %v", e.Resource.ID, ErrDrifted)
+	for _, d := range e.Diff {
+		s += fmt.Sprintf("; %s %s", d.Op, d.Text)
+	}
+	return s
+}
+
+// Unwrap makes errors.Is(err, ErrDrifted) true.
+func (e *DriftError) Unwrap() error { return ErrDrifted }

@@ -1,0 +1,159 @@
+package remediation
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+)
+
+// Store errors.
+var (
+	// ErrConflict says that a row is not at the version that was read: somebody
+	// else was faster. Nothing of the Write was stored.
+	ErrConflict = errors.New("changed by somebody else in between")
+	// ErrNotFound says that there is no such row.
+	ErrNotFound = errors.New("not found")
+)
+
+// Store keeps incidents, jobs, notices, suppressions and the audit log. All
+// methods may be called from several goroutines and, where the backend is
+// shared, several processes.
+type Store interface {
+	// Commit stores everything in w or nothing. Every row is conditional on
+	// its Version: 0 means that it must not exist yet, n that n is stored.
+	// On success each row given by pointer has its Version counted up by one.
+	// An incident whose status is active claims its Key: ErrConflict where
+	// another active incident holds it; a status that isn't active sets the
+	// key free. An audit entry must not exist yet. It returns ErrConflict
+	// where any condition fails.
+	Commit(ctx context.Context, w Write) error
+
+	// Incident reads one incident by id; ErrNotFound.
+	Incident(ctx context.Context, id string) (*Incident, error)
+	// Active reads the active incident of a finding key; ErrNotFound.
+	Active(ctx context.Context, key string) (*Incident, error)
+	// Incidents lists incidents, the newest first (by CreatedAt, then id).
+	Incidents(ctx context.Context, q IncidentQuery) ([]*Incident, error)
+	// Job reads one job by id, finished ones too; ErrNotFound.
+	Job(ctx context.Context, id string) (*Job, error)
+	// DueJobs lists unfinished jobs whose Due and LeaseUntil are not after
+	// now, the earliest Due first, at most n.
+	DueJobs(ctx context.Context, now time.Time, n int) ([]*Job, error)
+	// DueNotices lists, for each incident (or, for a notice without one, each
+	// notice by itself), the first unsent notice by Seq, where its Due and
+	// LeaseUntil are not after now; the earliest Due first, at most n.
+	DueNotices(ctx context.Context, now time.Time, n int) ([]*Notice, error)
+	// Notices lists an incident's notices by Seq, sent ones too.
+	Notices(ctx context.Context, incident string) ([]*Notice, error)
+	// Message reads the reference to an incident's Slack message; ErrNotFound.
+	Message(ctx context.Context, incident string) (*MessageRef, error)
+	// Suppressions lists those that have not ended at now.
+	Suppressions(ctx context.Context, now time.Time) ([]*Suppression, error)
+	// Audit lists an incident's audit entries by Seq.
+	Audit(ctx context.Context, incident string) ([]AuditEntry, error)
+	// Sweep deletes finished jobs, sent notices and ended suppressions that
+	// were last changed before the given time, and says how many.
+	Sweep(ctx context.Context, before time.Time) (int, error)
+	// Ping says whether the store can be reached.
+	Ping(ctx context.Context) error
+	// Close lets go of files and connections.
+	Close() error
+}
+
+// Write is one conditional, atomic change of the store.
+type Write struct {
+	Incident     *Incident
+	Jobs         []*Job
+	Notices      []*Notice
+	Message      *MessageRef
+	Suppressions []*Suppression
+	Audit        []AuditEntry
+}
+
+// IncidentQuery selects incidents. Zero members select everything.
+type IncidentQuery struct {
+	Statuses []Status
+	Playbook string
+	Resource string    // the plain id
+	Key      string    // the finding's
+	Since    time.Time // created at or after
+	Limit    int       // 0 means 100
+}
+
+// Job is work that was promised: an accepted event, click or command, a fix
+// that is under way, a timer. It is leased while somebody works at it, so that
+// a crash hands it to the next.
+type Job struct {
+	ID         string          `json:"id"`
+	Version    int             `json:"version"`
+	Kind       string          `json:"kind"`
+	Payload    json.RawMessage `json:"payload,omitempty"`
+	Due        time.Time       `json:"due"`
+	LeaseUntil time.Time       `json:"lease_until"`
+	Attempts   int             `json:"attempts"` // leases taken so far
+	Done       bool            `json:"done"`
+	Error      string          `json:"error,omitempty"` // the last attempt's
+	CreatedAt  time.Time       `json:"created_at"`
+	UpdatedAt  time.Time       `json:"updated_at"`
+}
+
+// Notice is one message on its way out, a row of the outbox.
+type Notice struct {
+	ID         string          `json:"id"`
+	Version    int             `json:"version"`
+	Incident   string          `json:"incident,omitempty"` // empty for notices about no incident
+	Seq        int             `json:"seq"`                // order within the incident
+	To         string          `json:"to"`                 // which Notifier: NotifySlack or NotifySNS
+	Op         string          `json:"op"`                 // what to send; the Notifier's own vocabulary
+	Channel    string          `json:"channel,omitempty"`
+	Payload    json.RawMessage `json:"payload,omitempty"`
+	Due        time.Time       `json:"due"`
+	LeaseUntil time.Time       `json:"lease_until"`
+	Attempts   int             `json:"attempts"` // leases taken so far: above 1 it may already be out
+	Sent       bool            `json:"sent"`
+	Error      string          `json:"error,omitempty"`
+	CreatedAt  time.Time       `json:"created_at"`
+	UpdatedAt  time.Time       `json:"updated_at"`
+}
+
+// MessageRef says where an incident's Slack message is.
+type MessageRef struct {
+	Incident string `json:"incident"`
+	Version  int    `json:"version"`
+	Channel  string `json:"channel"`
+	TS       string `json:"ts"`
+}
+
+// Suppression keeps findings from being acted on and told: an Ignore, or the
+// allow record that an undo leaves so that it isn't taken back at once.
+type Suppression struct {
+	ID        string    `json:"id"`
+	Version   int       `json:"version"`
+	Incident  string    `json:"incident,omitempty"` // which decision made it
+	Key       string    `json:"key,omitempty"`      // the finding's, for exactly this change
+	Playbook  string    `json:"playbook,omitempty"`
+	Resource  *Ref      `json:"resource,omitempty"`
+	Rules     []string  `json:"rules,omitempty"` // rule keys: every rule of a finding must be among them
+	Reason    string    `json:"reason"`
+	By        string    `json:"by"`
+	Until     time.Time `json:"until"` // zero: for good
+	Ended     bool      `json:"ended"` // taken back before Until
+	CreatedAt time.Time `json:"created_at"`
+	UpdatedAt time.Time `json:"updated_at"`
+}
+
+// AuditEntry is one line of an incident's audit log. Hash covers everything
+// else and the hash of the entry before, so that a changed, missing or
+// reordered entry shows.
+type AuditEntry struct {
+	Incident string          `json:"incident"`
+	Seq      int             `json:"seq"` // from 1
+	At       time.Time       `json:"at"`
+	By       string          `json:"by"`
+	What     string          `json:"what"`
+	Why      string          `json:"why,omitempty"`
+	Data     json.RawMessage `json:"data,omitempty"`
+	Prev     string          `json:"prev"` // empty for the first
+	Hash     string          `json:"hash"` // hex SHA-256
+}
