@@ -74,7 +74,7 @@ type Decision struct {
 	Why       string   `json:"why,omitempty"`       // what lowered the action: the mode, a doubt, the cap
 }
 
-// Change of an incident's status, kept as its history.
+// Transition is one change of an incident's status, kept as its history.
 type Transition struct {
 	From   Status    `json:"from,omitempty"`
 	To     Status    `json:"to"`
@@ -99,8 +99,21 @@ type Incident struct {
 	CreatedAt time.Time    `json:"created_at"`
 	UpdatedAt time.Time    `json:"updated_at"`
 	Repeats   int          `json:"repeats,omitempty"` // how often the finding came again while active
+	Calls     []Call       `json:"calls,omitempty"`   // the ledger of changing calls: the intent first, then its request ids
+	NoticeSeq int          `json:"notice_seq"`        // the last notice's number
 	AuditSeq  int          `json:"audit_seq"`         // the last audit entry's number
 	AuditHead string       `json:"audit_head"`        // and its hash
+}
+
+// Call is one changing call that was made or is about to be made. It is stored
+// without request ids before the call and completed after it, so that the
+// event which the call itself causes is known as our own.
+type Call struct {
+	For        Status    `json:"for"` // StatusFixing or StatusUndoing
+	Action     string    `json:"action"`
+	Resource   Ref       `json:"resource"`
+	At         time.Time `json:"at"`
+	RequestIDs []string  `json:"request_ids,omitempty"`
 }
 
 // State counts the changes of status. A message's block ids carry it, so that

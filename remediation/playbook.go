@@ -30,6 +30,10 @@ type Reader interface {
 type Playbook interface {
 	// Meta describes the playbook; it is the same at every call.
 	Meta() Meta
+	// Claim gives the findings that the event alone claims, without a look at
+	// AWS: what an offline replay prints. It is pure. Findings are never acted
+	// on from a claim; Judge decides on the live state.
+	Claim(sig Signal) []Finding
 	// Judge finds what is wrong with s. It is pure. sig is the event that
 	// led here and is nil in a scan; with it, only what the event changed
 	// is judged.
@@ -48,6 +52,31 @@ type Playbook interface {
 	// idempotent. It returns ErrDrifted, with a diff, and changes nothing,
 	// where the state has moved since.
 	Undo(ctx context.Context, p Plan, o []Outcome) error
+}
+
+// Environment is one account and region with everything bound to it.
+type Environment struct {
+	Account   string
+	Region    string
+	Readers   map[Kind]Reader
+	Playbooks []Playbook // in the registry's order
+}
+
+// Playbook finds a playbook by id; nil where there is none.
+func (e *Environment) Playbook(id string) Playbook {
+	for _, p := range e.Playbooks {
+		if p.Meta().ID == id {
+			return p
+		}
+	}
+	return nil
+}
+
+// Provider gives the environment of an account and region. It does no network
+// call; clients are kept. An empty account means the own one, an empty region
+// the configured one.
+type Provider interface {
+	Environment(ctx context.Context, account, region string) (*Environment, error)
 }
 
 // Meta is a playbook's description of itself, from which the IAM policy, the

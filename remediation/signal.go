@@ -15,7 +15,11 @@ type Signal struct {
 	Actor     Actor     `json:"actor"`
 	RequestID string    `json:"request_id,omitempty"` // the call's own id, to know our own calls
 	Playbooks []string  `json:"playbooks"`            // ids of the playbooks that the event alone points to
-	Change    Change    `json:"change"`
+	// ConfigRule is the name of an AWS Config rule that nothing in the event
+	// resolves to a managed rule; only AWS Config can say what it checks. It
+	// is empty on every other signal.
+	ConfigRule string `json:"config_rule,omitempty"`
+	Change     Change `json:"change"`
 }
 
 // Change is what the event says was changed. Everything is optional, since

@@ -1,0 +1,67 @@
+package remediation
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Verb is what a person asks of an incident. The verbs of buttons are the
+// buttons' action ids.
+type Verb string
+
+// The verbs.
+const (
+	VerbFix      Verb = "fix"      // revert the offender's change
+	VerbUndo     Verb = "undo"     // take our fix back
+	VerbIgnore   Verb = "ignore"   // leave it, for a time and a reason
+	VerbUnignore Verb = "unignore" // take an ignore back
+	VerbRetry    Verb = "retry"    // try a failed fix again
+	VerbScan     Verb = "scan"     // look for what is open now; Incident is empty
+)
+
+// Command is what a person asked for: a click, a slash command or a shell
+// command.
+type Command struct {
+	ID       string        `json:"id"` // equal for repeated deliveries of the same click
+	Verb     Verb          `json:"verb"`
+	Incident string        `json:"incident,omitempty"`
+	State    *int          `json:"state,omitempty"` // Incident.State() of the message that was clicked; nil where nothing was clicked
+	By       string        `json:"by"`              // a Slack user id, or "shell:NAME"
+	Reason   string        `json:"reason,omitempty"`
+	For      time.Duration `json:"for,omitempty"`   // ignore: how long; 0 is for good
+	Scope    string        `json:"scope,omitempty"` // scan: s3, sg or all
+	ReplyTo  ReplyTo       `json:"reply_to"`
+}
+
+// Directory knows the members of Slack's user groups.
+type Directory interface {
+	// Member reports whether user (U… or W…) is in group (S…). The answer may
+	// be some minutes old.
+	Member(ctx context.Context, group, user string) (bool, error)
+}
+
+// DeniedError says that somebody may not decide. Its text is meant for them.
+type DeniedError struct {
+	By        string
+	Approvers []string
+}
+
+// Error says who may, or how to name somebody.
+func (e *DeniedError) Error() string {
+	if len(e.Approvers) == 0 {
+		return "Nobody may decide this yet, so nothing was changed. Name the people who may: `responders` in secbot.yaml, or SECBOT_RESPONDERS (Slack user or user group ids), and start secbot again."
+	}
+	return "You are not one of the people who may decide this, so nothing was changed. Ask one of the people who may: " + strings.Join(e.Approvers, ", ") + "."
+}
+
+// StaleError says that a click came from a message whose incident has moved on.
+type StaleError struct {
+	Incident *Incident
+}
+
+// Error says where the incident stands now.
+func (e *StaleError) Error() string {
+	return fmt.Sprintf("That button is out of date: incident %s is %s since. Nothing was changed.", e.Incident.ID, e.Incident.Status)
+}

@@ -1,0 +1,112 @@
+package remediation
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Where notices go.
+const (
+	NotifySlack = "slack"
+	NotifySNS   = "sns"
+)
+
+// What notices say: Notice.Op.
+const (
+	// OpMessage shows the incident's message as the incident stands when the
+	// notice is sent: posted the first time, updated in place afterwards.
+	OpMessage = "message"
+	// OpThread adds a reply to the thread of the incident's message; the
+	// payload is a ThreadNote.
+	OpThread = "thread"
+	// OpReply answers one person who clicked or typed a command, seen by that
+	// person only; the payload is a Reply.
+	OpReply = "reply"
+	// OpScan posts a scan's summary; the payload is a ScanReport.
+	OpScan = "scan"
+	// OpMitigated publishes an automatic fix to SNS.
+	OpMitigated = "auto-mitigated"
+)
+
+// ThreadNote is the payload of OpThread. Text is plain; whoever renders it
+// escapes it.
+type ThreadNote struct {
+	Text string     `json:"text"`
+	Diff []DiffLine `json:"diff,omitempty"`
+}
+
+// ReplyTo says where the answer to a click or command goes. A response URL
+// lives for 30 minutes and five uses; without one, or after that, an
+// ephemeral message goes to User in Channel.
+type ReplyTo struct {
+	ResponseURL string `json:"response_url,omitempty"`
+	Channel     string `json:"channel,omitempty"`
+	User        string `json:"user,omitempty"`
+}
+
+// Reply is the payload of OpReply.
+type Reply struct {
+	ReplyTo
+	Text     string   `json:"text"`               // plain
+	People   []string `json:"people,omitempty"`   // Slack user and user group ids named in the text, to be shown as mentions
+	Incident string   `json:"incident,omitempty"` // what it is about
+	Failed   bool     `json:"failed,omitempty"`   // refused or gone wrong
+}
+
+// Notifier delivers notices to one destination.
+type Notifier interface {
+	// Notify delivers n. It may be called again for a notice that is already
+	// out when the process died before that was stored: n.Attempts is then
+	// above 1, and the notifier looks for what is there before it sends
+	// again. It returns a RetryError where the other side asked for a pause,
+	// ErrUndeliverable where trying again is useless; every other error is
+	// tried again, later and later.
+	Notify(ctx context.Context, n Notice) error
+}
+
+// ErrUndeliverable says that a notice can never be delivered: it is given up
+// and the reason kept.
+var ErrUndeliverable = fmt.Errorf("undeliverable")
+
+// RetryError asks for a pause before the next attempt.
+type RetryError struct {
+	After time.Duration
+	Err   error
+}
+
+// Error gives the cause and the pause.
+func (e *RetryError) Error() string { return fmt.Sprintf("retry in %v: %v", e.After, e.Err) }
+
+// Unwrap gives the cause.
+func (e *RetryError) Unwrap() error { return e.Err }
+
+// ScanReport is what a scan found, for people.
+type ScanReport struct {
+	ID       string        `json:"id"`
+	By       string        `json:"by"`
+	Scope    string        `json:"scope"` // s3, sg or all
+	Channel  string        `json:"channel,omitempty"`
+	Started  time.Time     `json:"started"`
+	Finished time.Time     `json:"finished"`
+	Read     int           `json:"read"`             // resources that were read
+	Findings []ScanFinding `json:"findings"`         // the worst first
+	Failures []string      `json:"failures"`         // what could not be read, and why
+	Posted   int           `json:"posted,omitempty"` // how many got a message of their own
+}
+
+// ScanFinding is one finding of a scan with the incident that tracks it.
+type ScanFinding struct {
+	Finding  Finding `json:"finding"`
+	Incident string  `json:"incident,omitempty"`
+}
+
+func marshal(v any) json.RawMessage {
+	b, err := json.Marshal(v)
+	if err != nil {
+		// Only types of this package come here; none can fail.
+		panic(fmt.Sprintf("remediation: marshal %T: %v", v, err))
+	}
+	return b
+}
