@@ -56,6 +56,24 @@ func (e *DeniedError) Error() string {
 	return "You are not one of the people who may decide this, so nothing was changed. Ask one of the people who may: " + strings.Join(e.Approvers, ", ") + "."
 }
 
+// RefusedError is any other reason why a command was not carried out. Text is
+// meant for the person; Err, which may be nil, is for the log.
+type RefusedError struct {
+	Text string
+	Err  error
+}
+
+// Error gives the text and the cause.
+func (e *RefusedError) Error() string {
+	if e.Err == nil {
+		return e.Text
+	}
+	return e.Text + " (" + e.Err.Error() + ")"
+}
+
+// Unwrap gives the cause.
+func (e *RefusedError) Unwrap() error { return e.Err }
+
 // StaleError says that a click came from a message whose incident has moved on.
 type StaleError struct {
 	Incident *Incident

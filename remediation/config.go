@@ -1,5 +1,18 @@
 package remediation
 
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+)
+
+// maxConfigSize bounds secbot.yaml, in bytes.
+const maxConfigSize = 1 << 20
+
 // Mode caps every decision.
 type Mode string
 
@@ -10,29 +23,146 @@ const (
 	ModeAuto    Mode = "auto"    // as the rules say
 )
 
-// Config is secbot.yaml.
+// Modes lists every mode, the weakest first.
+func Modes() []Mode { return []Mode{ModeObserve, ModeAsk, ModeAuto} }
+
+// Config is secbot.yaml. ParseConfig and DefaultConfig make one; a literal
+// must set Mode, since any mode but ModeAuto lets nothing be fixed unasked.
 type Config struct {
-	Mode       Mode
-	Channel    string   // where messages go unless a rule says otherwise
+	File       string   // where it was read from, for messages; empty for DefaultConfig
+	Mode       Mode     //
+	Channel    string   // where messages go unless a rule says otherwise: an id (C…, G…) or a name (#…)
 	Responders []string // Slack user (U…, W…) and user group (S…) ids
-	Regions    []string // which regions a scan covers
-	Notify     Notify
-	Rules      []PolicyRule
+	Regions    []string // which regions a scan covers; empty: the configured one
+	Notify     Notify   //
+	// Rules are tried in order. nil means BuiltinRules; a list without rules
+	// means that everything asks.
+	Rules []PolicyRule
 }
 
 // Notify says where automatic fixes are published besides Slack.
 type Notify struct {
-	SNSTopicARN string
+	SNSTopicARN string // a standard topic's; empty for none
 }
 
 // PolicyRule is one line of the policy: the first whose Match fits decides.
 type PolicyRule struct {
-	Name string
-	Line int // in the file; 0 in the built-in rules
+	Name      string // for people; may be empty
+	Line      int    // in the file; 0 in the built-in rules
+	Match     Match
+	Then      Action
+	Channel   string   // empty: the Config's
+	Approvers []string // empty: the Config's Responders
 }
 
-// Part is a share of a finding with what the policy decided for it.
-type Part struct {
-	Finding  Finding
-	Decision Decision
+// Match says which findings a rule is for. Every member that isn't empty must
+// fit, and a member fits if one of its values does. The zero Match fits every
+// finding.
+type Match struct {
+	Playbooks  []string            // ids
+	Accounts   []string            // of the resource, 12 digits
+	Regions    []string            // of the resource
+	Resources  []string            // globs over the plain id
+	Tags       map[string][]string // by key, globs over the resource's tag; every key must fit
+	Severities []Severity          // of the security-group rule, else of the finding
+	Actors     []string            // globs over the actor's ARN and that of the role behind it
+	Directions []Direction         // of the security-group rule, else of the finding
+	Ports      []PortRange         // of the security-group rule; nothing else has ports
+	Openness   []Openness          // of the security-group rule, else of any part of the finding
+}
+
+// PortRange is a range of ports, both ends included. All stands for rules that
+// leave every port open, and for nothing narrower; From and To are then 0.
+type PortRange struct {
+	From, To int32
+	All      bool
+}
+
+// DefaultConfig is what holds without a file: mode auto, the built-in rules,
+// and nobody and no channel named.
+func DefaultConfig() *Config { return &Config{Mode: ModeAuto} }
+
+// LoadConfig reads the file at path and parses it. A file that doesn't exist
+// gives DefaultConfig; one that can't be read is an error.
+func LoadConfig(path string) (*Config, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return DefaultConfig(), nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the configuration: %w", err)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxConfigSize+1))
+	if err := errors.Join(err, f.Close()); err != nil {
+		return nil, fmt.Errorf("read the configuration %s (SECBOT_CONFIG must name a file that secbot may read): %w", path, err)
+	}
+	return ParseConfig(path, data)
+}
+
+// WithDefaults gives a copy in which channel and responders stand wherever
+// the file names none. It is how SECBOT_CHANNEL and SECBOT_RESPONDERS come in,
+// read by ParseChannel and ParseResponders.
+func (c *Config) WithDefaults(channel string, responders []string) *Config {
+	merged := *c
+	if merged.Channel == "" {
+		merged.Channel = channel
+	}
+	if len(merged.Responders) == 0 {
+		merged.Responders = slices.Clone(responders)
+	}
+	return &merged
+}
+
+// ParseChannel checks the value of SECBOT_CHANNEL: a channel's id or its name
+// after a #. Empty is fine and means none.
+func ParseChannel(s string) (string, error) {
+	s = strings.TrimSpace(s)
+	if s == "" {
+		return "", nil
+	}
+	if _, f := parseChannel(s); f != nil {
+		return "", fmt.Errorf("SECBOT_CHANNEL: %w", f)
+	}
+	return s, nil
+}
+
+// ParseResponders splits the value of SECBOT_RESPONDERS, Slack user and user
+// group ids separated by commas. Its error names every one that is no id.
+func ParseResponders(s string) ([]string, error) {
+	var ids []string
+	var errs []error
+	for part := range strings.SplitSeq(s, ",") {
+		part = strings.TrimSpace(part)
+		if part == "" {
+			continue
+		}
+		if _, f := parseResponder(part); f != nil {
+			errs = append(errs, fmt.Errorf("SECBOT_RESPONDERS: %w", f))
+			continue
+		}
+		ids = append(ids, part)
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	return ids, nil
+}
+
+// CheckPlaybooks returns a ConfigError for every rule that names a playbook
+// which is not among known, since such a rule would silently never match.
+func (c *Config) CheckPlaybooks(known []string) error {
+	var errs []error
+	for i, r := range c.Rules {
+		for _, id := range r.Match.Playbooks {
+			if !slices.Contains(known, id) {
+				errs = append(errs, &ConfigError{
+					File: c.File, Line: r.Line,
+					Key:     fmt.Sprintf("rules[%d].match.playbook", i+1),
+					Problem: fmt.Sprintf("rule %d: there is no playbook %q", i+1, id),
+					Hint:    choose(id, known),
+				})
+			}
+		}
+	}
+	return errors.Join(errs...)
 }

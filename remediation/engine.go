@@ -2,8 +2,14 @@ package remediation
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/oklog/ulid/v2"
 )
 
 // Identity is who secbot itself is in AWS.
@@ -21,40 +27,121 @@ type Options struct {
 	Notifiers map[string]Notifier // by NotifySlack, NotifySNS
 	Directory Directory           // nil: user groups have no members
 	// Enrich completes a signal that only AWS can complete (ConfigRule), right
-	// before it is judged. nil: such signals are skipped.
+	// before it is judged; a signal without Playbooks afterwards is skipped.
+	// nil: such signals are judged on what the live state shows.
 	Enrich func(ctx context.Context, sig *Signal) error
 	// Self tells who secbot is in AWS; nil where nobody knows.
 	Self  func(ctx context.Context) (Identity, error)
 	Now   func() time.Time // time.Now where nil
 	NewID func() string    // ULIDs where nil
-	Log   *slog.Logger     // discarded where nil
-	// Workers bounds how many jobs run at once; 16 where 0.
+	// Sleep waits, and returns early with ctx's error; a timer where nil.
+	Sleep func(ctx context.Context, d time.Duration) error
+	Log   *slog.Logger // discarded where nil
+	// Metrics counts what happens; nil counts nothing.
+	Metrics *Metrics
+	// Workers bounds how many jobs, and how many notices, are worked at once;
+	// 16 where 0.
 	Workers int
+	// Exclusive says that no other process uses the store, so that leases
+	// found at the start are those of a process that has died.
+	Exclusive bool
 }
 
 // Engine takes signals and commands in, decides by the policy, runs the
 // playbooks, and keeps the store and the outbox.
 type Engine struct {
-	o Options
+	o           Options
+	wakeJobs    chan struct{}
+	wakeNotices chan struct{}
 }
 
 // New makes an engine. Nothing runs until Run is called.
-func New(o Options) *Engine { return &Engine{o: o} }
+func New(o Options) *Engine {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.NewID == nil {
+		o.NewID = func() string { return ulid.Make().String() }
+	}
+	if o.Sleep == nil {
+		o.Sleep = sleep
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics()
+	}
+	if o.Workers == 0 {
+		o.Workers = 16
+	}
+	return &Engine{o: o, wakeJobs: make(chan struct{}, 1), wakeNotices: make(chan struct{}, 1)}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+func (e *Engine) now() time.Time { return e.o.Now().UTC() }
+
+// The kinds of jobs.
+const (
+	jobSignal  = "signal"
+	jobCommand = "command"
+	jobFix     = "fix"
+	jobUndo    = "undo"
+)
 
 // Accept stores signals to be judged. When it returns nil they are safe, and
 // the event may be acknowledged; whether they were new makes no difference.
-func (e *Engine) Accept(ctx context.Context, sigs []Signal) error { return nil }
+func (e *Engine) Accept(ctx context.Context, sigs []Signal) error {
+	for _, sig := range sigs {
+		if err := e.enqueue(ctx, jobSignal, sig.EventID, sig); err != nil {
+			return fmt.Errorf("store event %s: %w", sig.EventID, err)
+		}
+		e.o.Metrics.signals.WithLabelValues(sig.Kind).Inc()
+	}
+	return nil
+}
 
 // Submit stores a command. When it returns nil the command is safe and its
 // answer will come by way of cmd.ReplyTo. A command with the ID of an earlier
 // one is the same and is stored once.
-func (e *Engine) Submit(ctx context.Context, cmd Command) error { return nil }
+func (e *Engine) Submit(ctx context.Context, cmd Command) error {
+	if err := e.enqueue(ctx, jobCommand, cmd.ID, cmd); err != nil {
+		return fmt.Errorf("store command: %w", err)
+	}
+	return nil
+}
 
-// Authorise returns nil where by may decide about inc, a DeniedError where
-// not, and any other error where nobody can tell (then the answer is no).
-// It is the one place that knows who may.
-func (e *Engine) Authorise(ctx context.Context, by string, inc *Incident) error { return nil }
+// enqueue stores a job unless one of the same kind and id is there.
+func (e *Engine) enqueue(ctx context.Context, kind, id string, payload any) error {
+	raw := marshal(payload)
+	if id == "" {
+		sum := sha256.Sum256(raw)
+		id = hex.EncodeToString(sum[:])
+	}
+	now := e.now()
+	job := &Job{ID: kind + "/" + id, Kind: kind, Payload: raw, Due: now, CreatedAt: now, UpdatedAt: now}
+	err := e.o.Store.Commit(ctx, Write{Jobs: []*Job{job}})
+	if err != nil && !errors.Is(err, ErrConflict) {
+		return err
+	}
+	wake(e.wakeJobs)
+	return nil
+}
 
-// Run works off jobs and notices until ctx ends, then waits for what is under
-// way.
-func (e *Engine) Run(ctx context.Context) error { return nil }
+// wake tells a loop to look now; it never blocks.
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

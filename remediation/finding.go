@@ -107,6 +107,7 @@ type Rule struct {
 	Description string            `json:"description,omitempty"`
 	Tags        map[string]string `json:"tags,omitempty"`
 	Openness    Openness          `json:"openness,omitempty"` // set by Judge
+	Severity    Severity          `json:"severity,omitempty"` // set by Judge; empty: the finding's own counts
 }
 
 // AllPorts reports whether the rule leaves the ports open altogether.

@@ -19,6 +19,11 @@ var (
 // Store keeps incidents, jobs, notices, suppressions and the audit log. All
 // methods may be called from several goroutines and, where the backend is
 // shared, several processes.
+//
+// Rows are kept as JSON, so what is given and what is returned share no memory.
+// Times come back to the nanosecond, and UTC as UTC; raw JSON comes back
+// compacted and otherwise byte for byte. A list in which nothing fits is empty
+// and no error.
 type Store interface {
 	// Commit stores everything in w or nothing. Every row is conditional on
 	// its Version: 0 means that it must not exist yet, n that n is stored.
@@ -27,37 +32,53 @@ type Store interface {
 	// another active incident holds it; a status that isn't active sets the
 	// key free. An audit entry must not exist yet. It returns ErrConflict
 	// where any condition fails.
+	//
+	// A row that can't be kept is another error: an empty id (or empty Key of
+	// an active incident), an id, key, playbook or resource id over 1024 bytes
+	// or not UTF-8, an audit entry below Seq 1, the same row twice in one
+	// Write, or what JSON can't hold.
+	// After any error every Version is as it was. After one other than
+	// ErrConflict it may be unknown whether w was stored, where an answer got
+	// lost on the network: read before trying again.
 	Commit(ctx context.Context, w Write) error
 
 	// Incident reads one incident by id; ErrNotFound.
 	Incident(ctx context.Context, id string) (*Incident, error)
 	// Active reads the active incident of a finding key; ErrNotFound.
 	Active(ctx context.Context, key string) (*Incident, error)
-	// Incidents lists incidents, the newest first (by CreatedAt, then id).
+	// Incidents lists incidents, the newest first: by CreatedAt, then id, both
+	// descending.
 	Incidents(ctx context.Context, q IncidentQuery) ([]*Incident, error)
 	// Job reads one job by id, finished ones too; ErrNotFound.
 	Job(ctx context.Context, id string) (*Job, error)
 	// DueJobs lists unfinished jobs whose Due and LeaseUntil are not after
-	// now, the earliest Due first, at most n.
+	// now, the earliest Due first, then by id, at most n.
 	DueJobs(ctx context.Context, now time.Time, n int) ([]*Job, error)
 	// DueNotices lists, for each incident (or, for a notice without one, each
 	// notice by itself), the first unsent notice by Seq, where its Due and
-	// LeaseUntil are not after now; the earliest Due first, at most n.
+	// LeaseUntil are not after now; the earliest Due first, then by id, at
+	// most n. A first notice that is leased or not yet due holds back all
+	// others of its incident.
 	DueNotices(ctx context.Context, now time.Time, n int) ([]*Notice, error)
 	// Notices lists an incident's notices by Seq, sent ones too.
 	Notices(ctx context.Context, incident string) ([]*Notice, error)
 	// Message reads the reference to an incident's Slack message; ErrNotFound.
 	Message(ctx context.Context, incident string) (*MessageRef, error)
-	// Suppressions lists those that have not ended at now.
+	// Suppressions lists those that were not taken back (Ended) and whose Until
+	// is zero or after now, by CreatedAt, then id.
 	Suppressions(ctx context.Context, now time.Time) ([]*Suppression, error)
 	// Audit lists an incident's audit entries by Seq.
 	Audit(ctx context.Context, incident string) ([]AuditEntry, error)
-	// Sweep deletes finished jobs, sent notices and ended suppressions that
-	// were last changed before the given time, and says how many.
+	// Sweep deletes finished jobs, sent notices and suppressions that were
+	// taken back, all where they were last changed before the given time, and
+	// suppressions whose Until and last change are both before it. It says how
+	// many rows went; with an error, some may have gone. The id of a deleted
+	// row is free again.
 	Sweep(ctx context.Context, before time.Time) (int, error)
 	// Ping says whether the store can be reached.
 	Ping(ctx context.Context) error
-	// Close lets go of files and connections.
+	// Close lets go of files and connections; every other method then fails.
+	// Closing twice is no error.
 	Close() error
 }
 
@@ -78,7 +99,7 @@ type IncidentQuery struct {
 	Resource string    // the plain id
 	Key      string    // the finding's
 	Since    time.Time // created at or after
-	Limit    int       // 0 means 100
+	Limit    int       // 0 or less means 100
 }
 
 // Job is work that was promised: an accepted event, click or command, a fix

@@ -1,0 +1,45 @@
+# The tools that the targets need are installed into .bin, pinned.
+GOLANGCI_VERSION := v2.15.0
+GOVULNCHECK_VERSION := v1.9.0
+MOTO_VERSION := 5.2.1
+
+BIN := $(CURDIR)/.bin
+
+.PHONY: test vet lint vuln test-moto demo bench
+
+test:
+	go test -race ./...
+
+vet:
+	go vet ./...
+	go vet -tags moto ./remediation/playbooks
+
+$(BIN)/golangci-lint-$(GOLANGCI_VERSION):
+	GOBIN=$(BIN) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv $(BIN)/golangci-lint $@
+
+lint: $(BIN)/golangci-lint-$(GOLANGCI_VERSION)
+	$< run ./...
+
+$(BIN)/govulncheck-$(GOVULNCHECK_VERSION):
+	GOBIN=$(BIN) go install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION)
+	mv $(BIN)/govulncheck $@
+
+# Needs the vulnerability database on the network.
+vuln: $(BIN)/govulncheck-$(GOVULNCHECK_VERSION)
+	$< ./...
+
+$(BIN)/moto-$(MOTO_VERSION)/bin/moto_server:
+	rm -rf $(BIN)/moto-$(MOTO_VERSION)
+	python3 -m venv $(BIN)/moto-$(MOTO_VERSION)
+	$(BIN)/moto-$(MOTO_VERSION)/bin/pip install --quiet 'moto[server]==$(MOTO_VERSION)'
+
+# The playbooks' contract suite against another implementation of AWS.
+test-moto: $(BIN)/moto-$(MOTO_VERSION)/bin/moto_server
+	SECBOT_MOTO=$< go test -race -tags moto -run Moto -count=1 ./remediation/playbooks
+
+demo:
+	go run . demo --script
+
+bench:
+	go test -run '^$$' -bench . -benchmem ./...

@@ -1,0 +1,137 @@
+package remediation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// ByItself is who decides where no person does: Transition.By, AuditEntry.By.
+const ByItself = "secbot"
+
+// change is an incident being changed, with everything that is stored together
+// with it.
+type change struct {
+	e   *Engine
+	inc *Incident
+	now time.Time
+	w   Write
+}
+
+// newIncident begins the change that creates an incident.
+func (e *Engine) newIncident(f Finding, d Decision) *change {
+	now := e.now()
+	inc := &Incident{ID: e.o.NewID(), Key: f.Key(), Finding: f, Decision: d, CreatedAt: now, UpdatedAt: now}
+	return &change{e: e, inc: inc, now: now, w: Write{Incident: inc}}
+}
+
+// move changes the status, with its audit entry.
+func (c *change) move(to Status, by, reason string) error {
+	if err := c.inc.move(to, c.now, by, reason); err != nil {
+		return err
+	}
+	return c.audit(by, string(to), reason, nil)
+}
+
+// audit adds an entry to the incident's log.
+func (c *change) audit(by, what, why string, data any) error {
+	entry, err := c.inc.appendAudit(c.now, by, what, why, data)
+	if err != nil {
+		return fmt.Errorf("audit log of incident %s: %w", c.inc.ID, err)
+	}
+	c.w.Audit = append(c.w.Audit, entry)
+	return nil
+}
+
+// tell adds a notice about the incident to the outbox.
+func (c *change) tell(to, op string, payload any) {
+	c.inc.NoticeSeq++
+	n := c.e.notice(fmt.Sprintf("%s/%d", c.inc.ID, c.inc.NoticeSeq), to, op, payload)
+	n.Incident, n.Seq, n.Channel = c.inc.ID, c.inc.NoticeSeq, c.inc.Decision.Channel
+	c.w.Notices = append(c.w.Notices, n)
+}
+
+// show has the incident's message brought up to date.
+func (c *change) show() { c.tell(NotifySlack, OpMessage, nil) }
+
+// thread adds a reply under the incident's message.
+func (c *change) thread(text string, diff ...DiffLine) {
+	c.tell(NotifySlack, OpThread, ThreadNote{Text: text, Diff: diff})
+}
+
+// reply answers the person behind a command, where there is a way.
+func (c *change) reply(cmd Command, r Reply) {
+	if n := c.e.replyNotice(cmd, r); n != nil {
+		c.w.Notices = append(c.w.Notices, n)
+	}
+}
+
+// start moves the incident to fixing or undoing and adds the job that does it.
+// The job is stored leased, since this process begins with it right after the
+// change is stored.
+func (c *change) start(to Status, by, reason string, r run) (*held, error) {
+	if err := c.move(to, by, reason); err != nil {
+		return nil, err
+	}
+	kind := jobFix
+	if to == StatusUndoing {
+		kind = jobUndo
+	}
+	r.Incident = c.inc.ID
+	j := &Job{ID: fmt.Sprintf("%s/%s/%d", kind, c.inc.ID, c.inc.State()), Kind: kind, Payload: marshal(r),
+		Due: c.now, LeaseUntil: c.now.Add(leaseFor), Attempts: 1, CreatedAt: c.now, UpdatedAt: c.now}
+	c.w.Jobs = append(c.w.Jobs, j)
+	return &held{e: c.e, job: j}, nil
+}
+
+// notice makes an outbox row that is due now.
+func (e *Engine) notice(id, to, op string, payload any) *Notice {
+	now := e.now()
+	n := &Notice{ID: id, To: to, Op: op, Due: now, CreatedAt: now, UpdatedAt: now}
+	if payload != nil {
+		n.Payload = marshal(payload)
+	}
+	return n
+}
+
+// replyNotice makes the answer to a command; nil where nobody waits for one.
+func (e *Engine) replyNotice(cmd Command, r Reply) *Notice {
+	if cmd.ReplyTo == (ReplyTo{}) {
+		return nil
+	}
+	r.ReplyTo = cmd.ReplyTo
+	if r.Incident == "" {
+		r.Incident = cmd.Incident
+	}
+	return e.notice("reply/"+cmd.ID, NotifySlack, OpReply, r)
+}
+
+// maxConflicts bounds how often a change is begun anew because somebody else
+// was faster.
+const maxConflicts = 10
+
+// update reads an incident, has f change it, and stores the change, with done
+// together with the end of h's job. Where somebody else changes the incident in
+// between, f is called again on what they left. An error of f is returned as it
+// is and nothing is stored.
+func (e *Engine) update(ctx context.Context, h *held, id string, done bool, f func(*change) error) (*Incident, error) {
+	for try := 1; ; try++ {
+		inc, err := e.o.Store.Incident(ctx, id)
+		if err != nil {
+			return nil, fmt.Errorf("read incident %s: %w", id, err)
+		}
+		c := &change{e: e, inc: inc, now: e.now(), w: Write{Incident: inc}}
+		c.inc.UpdatedAt = c.now
+		if err := f(c); err != nil {
+			return inc, err
+		}
+		err = h.commit(ctx, c.w, done)
+		if err == nil {
+			return inc, nil
+		}
+		if !errors.Is(err, ErrConflict) || try == maxConflicts {
+			return inc, fmt.Errorf("store incident %s: %w", id, err)
+		}
+	}
+}

@@ -1,0 +1,149 @@
+package remediation
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// The shapes of ids. Slack and AWS publish no grammar for most of them, so
+// these refuse only what can't be one.
+var (
+	channelID   = regexp.MustCompile(`^[CG][A-Z0-9]{1,63}$`)
+	responderID = regexp.MustCompile(`^[UWS][A-Z0-9]{1,63}$`)
+	accountID   = regexp.MustCompile(`^[0-9]{12}$`)
+	regionName  = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]+$`)
+	playbookID  = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+	topicARN    = regexp.MustCompile(`^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?$`)
+	portText    = regexp.MustCompile(`^(0|[1-9][0-9]{0,5})(-(0|[1-9][0-9]{0,5}))?$`)
+)
+
+// maxText bounds names and globs, in bytes; no ARN is longer.
+const maxText = 2048
+
+func parseChannel(s string) (string, *fault) {
+	if name, ok := strings.CutPrefix(s, "#"); ok {
+		if isChannelName(name) {
+			return s, nil
+		}
+		return "", &fault{quote(s) + " is no channel name", "after the # come at most 80 small letters, digits, - and _"}
+	}
+	if channelID.MatchString(s) {
+		return s, nil
+	}
+	hint := `write its id (C… or G…, at the foot of the channel's details in Slack) or its name after a #, in quotes, as "#alerts"`
+	if isChannelName(s) {
+		hint = fmt.Sprintf("did you mean %q? Write the quotes, since a bare # begins a comment", "#"+s)
+	}
+	return "", &fault{quote(s) + " is no channel", hint}
+}
+
+// isChannelName says whether Slack would take s as a channel's name. Letters
+// of every script are allowed, capitals are not.
+func isChannelName(s string) bool {
+	return s != "" && utf8.RuneCountInString(s) <= 80 && !strings.ContainsFunc(s, func(r rune) bool {
+		return r != '-' && r != '_' && (!unicode.In(r, unicode.L, unicode.N, unicode.M) || unicode.IsUpper(r))
+	})
+}
+
+func parseResponder(s string) (string, *fault) {
+	if responderID.MatchString(s) {
+		return s, nil
+	}
+	return "", &fault{quote(s) + " is no Slack id",
+		"write a user's id (U… or W…: Copy member ID in the profile's menu) or a user group's (S…); names can be changed by anybody who bears them"}
+}
+
+func parseRegion(s string) (string, *fault) {
+	if regionName.MatchString(s) {
+		return s, nil
+	}
+	return "", &fault{quote(s) + " is no AWS region", `write its short name, as "eu-central-1"`}
+}
+
+func parseTopic(s string) (string, *fault) {
+	switch {
+	case !topicARN.MatchString(s):
+		return "", &fault{quote(s) + " is no SNS topic's ARN", `it looks like "arn:aws:sns:eu-central-1:111122223333:NAME"`}
+	case strings.HasSuffix(s, ".fifo"):
+		// Publish to a FIFO topic needs a MessageGroupId.
+		return "", &fault{quote(s) + " is a FIFO topic, which takes no plain messages", "name a standard topic"}
+	}
+	return s, nil
+}
+
+func parsePlaybook(s string) (string, *fault) {
+	if playbookID.MatchString(s) {
+		return s, nil
+	}
+	return "", &fault{quote(s) + " is no playbook id", "`secbot playbooks` lists them"}
+}
+
+func parseGlob(s string) (string, *fault) {
+	if s == "" {
+		return "", &fault{"the pattern is empty", `write text, in which * is any run of characters and ? any one; "*" is everything`}
+	}
+	return parseLine(s)
+}
+
+// parseLine takes one line of plain text.
+func parseLine(s string) (string, *fault) {
+	switch {
+	case s == "" || len(s) > maxText:
+		return "", &fault{"the text is empty or too long", fmt.Sprintf("write 1 to %d bytes", maxText)}
+	case strings.ContainsFunc(s, unicode.IsControl):
+		return "", &fault{quote(s) + " has line ends or control characters in it", "write one plain line"}
+	}
+	return s, nil
+}
+
+// parseOneOf takes one of a fixed list of words.
+func parseOneOf[T ~string](noun string, words []T) func(string) (T, *fault) {
+	return func(s string) (T, *fault) {
+		if slices.Contains(words, T(s)) {
+			return T(s), nil
+		}
+		return "", &fault{quote(s) + " is no " + noun, choose(s, words)}
+	}
+}
+
+// parseSeverities takes a severity, or ">= high" for it and all above.
+func parseSeverities(s string) ([]Severity, *fault) {
+	rest, above := strings.CutPrefix(s, ">=")
+	v, f := parseOneOf("severity", Severities())(strings.TrimSpace(rest))
+	if f != nil {
+		f.hint += `, or ">= high" with any of them, in quotes`
+		return nil, f
+	}
+	if above {
+		return Severities()[v.Rank():], nil
+	}
+	return []Severity{v}, nil
+}
+
+func parsePorts(s string) (PortRange, *fault) {
+	if s == "all" {
+		return PortRange{All: true}, nil
+	}
+	const hint = `write a port (22), a range ("8000-8999"), or all for rules that leave every port open; ports are 0 to 65535`
+	if !portText.MatchString(s) {
+		return PortRange{}, &fault{quote(s) + " is no port", hint}
+	}
+	first, last, isRange := strings.Cut(s, "-")
+	if !isRange {
+		last = first
+	}
+	from, err1 := strconv.ParseUint(first, 10, 16)
+	to, err2 := strconv.ParseUint(last, 10, 16)
+	switch {
+	case err1 != nil || err2 != nil:
+		return PortRange{}, &fault{quote(s) + " is above 65535", hint}
+	case from > to:
+		return PortRange{}, &fault{fmt.Sprintf("the range %q runs backwards", s), fmt.Sprintf("did you mean %q?", last+"-"+first)}
+	}
+	return PortRange{From: int32(from), To: int32(to)}, nil
+}

@@ -1,0 +1,170 @@
+package remediation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// execute does what a person asked for, and answers them.
+func (e *Engine) execute(ctx context.Context, h *held, cmd Command) error {
+	if cmd.Verb == VerbScan {
+		return e.scanCommand(ctx, h, cmd)
+	}
+	fix, err := e.decide(ctx, h, cmd)
+	if err != nil {
+		return e.refuse(ctx, h, cmd, err)
+	}
+	if fix != nil {
+		e.work(ctx, fix)
+	}
+	return nil
+}
+
+// decide changes the incident as the command says; together with that the
+// command's job ends. It returns the job of a fix or undo that is to begin.
+func (e *Engine) decide(ctx context.Context, h *held, cmd Command) (*held, error) {
+	inc, err := e.o.Store.Incident(ctx, cmd.Incident)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.Authorise(ctx, cmd.By, inc); err != nil {
+		return nil, err
+	}
+	var fix *held
+	_, err = e.update(ctx, h, cmd.Incident, true, func(c *change) (err error) {
+		if cmd.State != nil && *cmd.State != c.inc.State() {
+			return &StaleError{Incident: c.inc}
+		}
+		fix, err = c.decide(ctx, cmd)
+		return err
+	})
+	return fix, err
+}
+
+// decide is one decision on an incident, without a look at who decides.
+func (c *change) decide(ctx context.Context, cmd Command) (*held, error) {
+	c.inc.Error = ""
+	switch cmd.Verb {
+	case VerbFix, VerbRetry:
+		return c.decideFix(cmd)
+	case VerbUndo:
+		return c.decideUndo(cmd)
+	case VerbIgnore:
+		return nil, c.decideIgnore(cmd)
+	case VerbUnignore:
+		return nil, c.decideUnignore(ctx, cmd)
+	}
+	return nil, &RefusedError{Text: fmt.Sprintf("secbot does not know the command %q; nothing was changed.", cmd.Verb)}
+}
+
+// decideFix claims the incident; the fix itself plans on the live state.
+func (c *change) decideFix(cmd Command) (*held, error) {
+	if len(c.inc.Outcomes) == 0 {
+		c.inc.Plan = nil
+	}
+	fix, err := c.start(StatusFixing, cmd.By, cmd.Reason, run{Command: &cmd})
+	if err != nil {
+		return nil, err
+	}
+	c.show()
+	return fix, nil
+}
+
+// decideUndo leaves an allowance for what the undo puts back, since that is
+// the violation again, and the intent of the call, before the call is made.
+func (c *change) decideUndo(cmd Command) (*held, error) {
+	if c.inc.Plan == nil || len(c.inc.Outcomes) == 0 {
+		return nil, &StatusError{Incident: c.inc.ID, Status: c.inc.Status, Wanted: StatusUndoing, Last: c.inc.Last()}
+	}
+	undo, err := c.start(StatusUndoing, cmd.By, cmd.Reason, run{Command: &cmd})
+	if err != nil {
+		return nil, err
+	}
+	c.intend(StatusUndoing, []Step{{Action: "undo " + c.inc.Finding.Playbook, Resource: c.inc.Finding.Resource}})
+	c.suppress(cmd.By, "put back by an undo", c.now.Add(undoAllowance))
+	c.show()
+	return undo, nil
+}
+
+// decideIgnore keeps the finding from being told until a time, for a reason.
+func (c *change) decideIgnore(cmd Command) error {
+	if cmd.Reason == "" {
+		return &RefusedError{Text: "An ignore needs a reason, so that others can follow it; nothing was changed."}
+	}
+	var until time.Time
+	text := "for good"
+	if cmd.For > 0 {
+		until = c.now.Add(cmd.For)
+		text = "until " + until.Format("2006-01-02 15:04 UTC")
+	}
+	if err := c.move(StatusIgnored, cmd.By, cmd.Reason); err != nil {
+		return err
+	}
+	c.suppress(cmd.By, cmd.Reason, until)
+	c.show()
+	c.answer(&cmd, "Ignored "+text+".", false)
+	return nil
+}
+
+func (c *change) decideUnignore(ctx context.Context, cmd Command) error {
+	if err := c.move(StatusOpen, cmd.By, cmd.Reason); err != nil {
+		return err
+	}
+	if err := c.endSuppressions(ctx); err != nil {
+		return err
+	}
+	c.show()
+	c.answer(&cmd, "It is open again and waits for a decision.", false)
+	return nil
+}
+
+// refuse tells the person why nothing was changed. Errors that are no decision
+// are returned, to try again.
+func (e *Engine) refuse(ctx context.Context, h *held, cmd Command, cause error) error {
+	var (
+		denied *DeniedError
+		stale  *StaleError
+		status *StatusError
+		scope  *ScopeError
+		other  *RefusedError
+		reply  = Reply{Text: cause.Error(), Failed: true}
+	)
+	switch {
+	case h.job.Done:
+		return cause
+	case errors.As(cause, &other):
+		reply.Text = other.Text
+	case errors.As(cause, &scope):
+	case errors.Is(cause, ErrNotFound):
+		reply.Text = fmt.Sprintf("There is no incident %q, so nothing was changed. See what there is with /secbot incidents.", cmd.Incident)
+	case errors.As(cause, &denied):
+		reply.People = denied.Approvers
+	case errors.As(cause, &stale):
+		reply.Text = "That button is out of date, so nothing was changed: " + standing(stale.Incident)
+		reply.People = []string{stale.Incident.Last().By}
+	case errors.As(cause, &status):
+		reply.Text = fmt.Sprintf("Nothing was changed: incident %s is already %s.", status.Incident, status.Status)
+		reply.People = []string{status.Last.By}
+	default:
+		return cause
+	}
+	e.o.Metrics.refusals.Inc()
+	w := Write{}
+	if n := e.replyNotice(cmd, reply); n != nil {
+		w.Notices = []*Notice{n}
+	}
+	e.o.Log.Info("a command was refused", "verb", cmd.Verb, "incident", cmd.Incident, "by", cmd.By, "reason", cause)
+	return h.commit(ctx, w, true)
+}
+
+// standing says in a sentence where an incident stands.
+func standing(inc *Incident) string {
+	last := inc.Last()
+	s := fmt.Sprintf("incident %s is %s since %s", inc.ID, inc.Status, last.At.Format("15:04:05 UTC"))
+	if last.By != ByItself {
+		s += ", decided by " + last.By
+	}
+	return s + "."
+}

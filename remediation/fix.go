@@ -1,0 +1,254 @@
+package remediation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+const (
+	// maxReplans is how often a plan is made anew because the state had moved
+	// between reading and changing.
+	maxReplans = 2
+	// maxCallAttempts is how often a changing call is tried; the SDK has tried
+	// each several times before.
+	maxCallAttempts = 4
+	// maxReadBacks is how often the effect is looked for, since bucket
+	// configuration is eventually consistent: about 25 s in all.
+	maxReadBacks = 8
+)
+
+// run is the payload of a fix or an undo.
+type run struct {
+	Incident string   `json:"incident"`
+	Command  *Command `json:"command,omitempty"` // who waits for the result; nil for the policy's own
+}
+
+// fixing is a fix under way.
+type fixing struct {
+	e   *Engine
+	h   *held
+	r   run
+	inc *Incident
+	env *Environment
+	pb  Playbook
+}
+
+// fix takes an incident that is being fixed to its end. It goes on where an
+// earlier attempt has stopped.
+func (e *Engine) fix(ctx context.Context, h *held, r run) error {
+	fx, err := e.resume(ctx, h, r)
+	if err != nil {
+		return err
+	}
+	if fx.inc.Status != StatusFixing {
+		return nil
+	}
+	for replans := 0; ; replans++ {
+		if fx.inc.Plan == nil {
+			if planned, err := fx.plan(ctx); !planned {
+				return err
+			}
+		}
+		err := fx.apply(ctx)
+		if errors.Is(err, ErrDrifted) && len(fx.inc.Outcomes) == 0 && replans < maxReplans {
+			if err := fx.forgetPlan(ctx, err); err != nil {
+				return err
+			}
+			continue
+		}
+		if err == nil {
+			err = fx.verify(ctx)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err() // to be resumed
+		}
+		if err != nil {
+			return fx.fail(ctx, err)
+		}
+		return fx.succeed(ctx)
+	}
+}
+
+// resume reads where a fix or undo stands.
+func (e *Engine) resume(ctx context.Context, h *held, r run) (*fixing, error) {
+	inc, err := e.o.Store.Incident(ctx, r.Incident)
+	if err != nil {
+		return nil, fmt.Errorf("read incident %s: %w", r.Incident, err)
+	}
+	res := inc.Finding.Resource
+	env, err := e.o.Provider.Environment(ctx, res.Account, res.Region)
+	if err != nil {
+		return nil, fmt.Errorf("account %s, region %s: %w", res.Account, res.Region, err)
+	}
+	pb := env.Playbook(inc.Finding.Playbook)
+	if pb == nil {
+		return nil, fmt.Errorf("there is no playbook %q; a newer secbot has stored the incident", inc.Finding.Playbook)
+	}
+	return &fixing{e: e, h: h, r: r, inc: inc, env: env, pb: pb}, nil
+}
+
+// plan reads the live state and stores what will be done about it, with the
+// state before and the intents, before anything is changed. Without a plan the
+// fix is over: there was nothing to do, or it failed.
+func (fx *fixing) plan(ctx context.Context) (bool, error) {
+	_, state, err := fx.e.read(ctx, fx.inc.Finding.Resource)
+	if errors.Is(err, ErrGone) {
+		return false, fx.settle(ctx, "the resource does not exist any more")
+	}
+	if err != nil {
+		return false, fx.notPlanned(ctx, err)
+	}
+	p, err := fx.pb.Plan(state, fx.inc.Finding)
+	if errors.Is(err, ErrNothingToDo) {
+		return false, fx.settle(ctx, "the live state was already safe")
+	}
+	if err != nil {
+		return false, fx.fail(ctx, err)
+	}
+	return true, fx.change(ctx, false, func(c *change) error {
+		c.inc.Plan, c.inc.Outcomes = &p, nil
+		c.intend(StatusFixing, p.Steps)
+		return c.audit(ByItself, "planned", "", p.Steps)
+	})
+}
+
+// notPlanned tries again later where that may help.
+func (fx *fixing) notPlanned(ctx context.Context, err error) error {
+	if ctx.Err() != nil || (isTransient(err) && fx.h.job.Attempts < maxReadAttempts) {
+		return err
+	}
+	return fx.fail(ctx, err)
+}
+
+// intend adds the calls that are about to be made to the ledger.
+func (c *change) intend(what Status, steps []Step) {
+	for _, s := range steps {
+		c.inc.Calls = append(c.inc.Calls, Call{For: what, Action: s.Action, Resource: s.Resource, At: c.now})
+	}
+}
+
+func (fx *fixing) forgetPlan(ctx context.Context, cause error) error {
+	return fx.change(ctx, false, func(c *change) error {
+		c.inc.Plan = nil
+		return c.audit(ByItself, "planned anew", cause.Error(), nil)
+	})
+}
+
+// apply carries out the steps that have no outcome yet, each stored as it comes.
+func (fx *fixing) apply(ctx context.Context) error {
+	for i := len(fx.inc.Outcomes); i < len(fx.inc.Plan.Steps); i++ {
+		rctx, rec := withRecorder(ctx)
+		var out Outcome
+		err := fx.e.persist(rctx, maxCallAttempts, isTransient, func() (err error) {
+			out, err = fx.pb.Apply(rctx, fx.inc.Plan.Steps[i])
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("%s: %w", fx.inc.Plan.Steps[i].Summary, err)
+		}
+		out.Step, out.RequestIDs = i, rec.list()
+		if err := fx.change(ctx, false, func(c *change) error { return c.applied(out) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// applied adds an outcome, and its request ids to the step's call.
+func (c *change) applied(out Outcome) error {
+	c.inc.Outcomes = append(c.inc.Outcomes, out)
+	steps := c.inc.Plan.Steps
+	if i := len(c.inc.Calls) - len(steps) + out.Step; i >= 0 && i < len(c.inc.Calls) {
+		c.inc.Calls[i].RequestIDs = out.RequestIDs
+	}
+	return c.audit(ByItself, "did: "+steps[out.Step].Summary, "", out)
+}
+
+// verify reads back until the effect is seen or patience ends.
+func (fx *fixing) verify(ctx context.Context) error {
+	worthIt := func(err error) bool { return errors.Is(err, ErrNotVerified) || isTransient(err) }
+	return fx.e.persist(ctx, maxReadBacks, worthIt, func() error {
+		return fx.pb.Verify(ctx, *fx.inc.Plan, fx.inc.Outcomes)
+	})
+}
+
+// persist calls f until it succeeds, fails for good, or was tried n times. The
+// pauses grow from 200 ms to 8 s.
+func (e *Engine) persist(ctx context.Context, n int, again func(error) bool, f func() error) error {
+	for try := 1; ; try++ {
+		err := f()
+		if err == nil || try == n || !again(err) {
+			return err
+		}
+		if waitErr := e.o.Sleep(ctx, backoff(try, 200*time.Millisecond, 8*time.Second)); waitErr != nil {
+			return errors.Join(err, waitErr)
+		}
+	}
+}
+
+func (fx *fixing) succeed(ctx context.Context) error {
+	return fx.end(ctx, func(c *change) error {
+		c.inc.Error = ""
+		if err := c.move(StatusFixed, ByItself, "read back"); err != nil {
+			return err
+		}
+		c.show()
+		c.thread("What was changed:", c.inc.Plan.Diff...)
+		if c.inc.Decision.Action == ActionAuto && fx.r.Command == nil && c.e.o.Config.Notify.SNSTopicARN != "" {
+			c.tell(NotifySNS, OpMitigated, nil)
+		}
+		c.answer(fx.r.Command, "Done: "+c.inc.Finding.Resource.ID+" is fixed, as read back from AWS.", false)
+		return nil
+	})
+}
+
+func (fx *fixing) fail(ctx context.Context, cause error) error {
+	return fx.end(ctx, func(c *change) error {
+		c.inc.Error = explain(cause)
+		if err := c.move(StatusFailed, ByItself, c.inc.Error); err != nil {
+			return err
+		}
+		c.show()
+		c.answer(fx.r.Command, "It did not work: "+c.inc.Error, true)
+		return nil
+	})
+}
+
+// settle ends a fix that has nothing to do.
+func (fx *fixing) settle(ctx context.Context, why string) error {
+	return fx.end(ctx, func(c *change) error {
+		c.inc.Error = ""
+		if err := c.move(StatusResolved, ByItself, why); err != nil {
+			return err
+		}
+		c.show()
+		c.answer(fx.r.Command, "Nothing was changed: "+why+".", false)
+		return nil
+	})
+}
+
+// answer tells the person who asked by a command; a click sees the message change.
+func (c *change) answer(cmd *Command, text string, failed bool) {
+	if cmd != nil && cmd.State == nil {
+		c.reply(*cmd, Reply{Text: text, Incident: c.inc.ID, Failed: failed})
+	}
+}
+
+// end stores the last change together with the end of the job.
+func (fx *fixing) end(ctx context.Context, f func(*change) error) error {
+	err := fx.change(ctx, true, f)
+	if err == nil {
+		fx.e.o.Metrics.outcomes.WithLabelValues(fx.inc.Finding.Playbook, string(fx.inc.Status)).Inc()
+	}
+	return err
+}
+
+func (fx *fixing) change(ctx context.Context, done bool, f func(*change) error) error {
+	inc, err := fx.e.update(ctx, fx.h, fx.inc.ID, done, f)
+	if err == nil {
+		fx.inc = inc
+	}
+	return err
+}

@@ -1,0 +1,303 @@
+package remediation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/bits"
+	"sync"
+	"time"
+)
+
+const (
+	// maxFixesPerHour caps the automatic changes of one resource, so that two
+	// automata can't undo each other's work for ever.
+	maxFixesPerHour = 3
+	// maxReadAttempts is how often a resource that can't be read is tried
+	// before people are asked.
+	maxReadAttempts = 4
+)
+
+// judgeSignal looks at the resource that a signal points to and opens an
+// incident for each finding.
+func (e *Engine) judgeSignal(ctx context.Context, h *held, sig Signal) error {
+	log := e.o.Log.With("event", sig.EventID, "kind", sig.Kind, "resource", sig.Resource.String())
+	if sig.ConfigRule != "" {
+		ours, err := e.enrich(ctx, h, &sig)
+		if err != nil {
+			return err
+		}
+		if !ours {
+			log.Info("skipped: not one of the Config rules that secbot answers", "rule", sig.ConfigRule)
+			return nil
+		}
+	}
+	own, err := e.isOwnChange(ctx, sig)
+	if err != nil {
+		return err
+	}
+	if own {
+		log.Info("skipped: secbot's own change")
+		return nil
+	}
+	findings, err := e.judgeLive(ctx, sig)
+	switch {
+	case errors.Is(err, ErrGone), errors.Is(err, ErrOtherAccount):
+		log.Warn("nothing done", "reason", err)
+		return nil
+	case err != nil && isTransient(err) && h.job.Attempts < maxReadAttempts:
+		return err
+	case err != nil:
+		// The event must not be lost because nobody can read the resource.
+		log.Error("the live state could not be judged; asking", "error", err)
+		findings = e.unread(sig, err)
+	}
+	if len(findings) == 0 {
+		log.Info("nothing to do: the live state is safe")
+	}
+	return e.openAll(ctx, h, findings)
+}
+
+// enrich completes a signal of a Config rule and reports whether the rule is
+// one of ours. Where AWS Config can't be asked the bucket is judged all the
+// same: what is found is true whatever rule had pointed there.
+func (e *Engine) enrich(ctx context.Context, h *held, sig *Signal) (bool, error) {
+	if e.o.Enrich == nil {
+		return true, nil
+	}
+	err := e.o.Enrich(ctx, sig)
+	if err != nil && isTransient(err) && h.job.Attempts < maxReadAttempts {
+		return false, fmt.Errorf("ask AWS Config about rule %s: %w", sig.ConfigRule, err)
+	}
+	if err != nil {
+		e.o.Log.Warn("AWS Config could not be asked about a rule", "rule", sig.ConfigRule, "error", err)
+		return true, nil
+	}
+	return len(sig.Playbooks) > 0, nil
+}
+
+// isOwnChange asks the ledgers of the resource's latest incidents.
+func (e *Engine) isOwnChange(ctx context.Context, sig Signal) (bool, error) {
+	recent, err := e.o.Store.Incidents(ctx, IncidentQuery{Resource: sig.Resource.ID, Limit: 50})
+	if err != nil {
+		return false, fmt.Errorf("read incidents of %s: %w", sig.Resource.ID, err)
+	}
+	var self Identity
+	if e.o.Self != nil {
+		// Without it only known request ids tell; that is the surer way anyway.
+		self, err = e.o.Self(ctx)
+		if err != nil {
+			e.o.Log.Warn("secbot's own identity is unknown", "error", err)
+		}
+	}
+	return isOwn(sig, self, recent), nil
+}
+
+// judgeLive reads the resource and has every playbook of its kind judge it.
+func (e *Engine) judgeLive(ctx context.Context, sig Signal) ([]Finding, error) {
+	ref := sig.Resource
+	if ref.ID == "" {
+		ref.ID = sig.Change.GroupName
+	}
+	env, state, err := e.read(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	var found []Finding
+	for _, pb := range env.Playbooks {
+		if pb.Meta().Kind == ref.Kind {
+			found = append(found, pb.Judge(state, &sig)...)
+		}
+	}
+	return found, nil
+}
+
+// read reads one resource in its own account and region.
+func (e *Engine) read(ctx context.Context, ref Ref) (*Environment, State, error) {
+	env, err := e.o.Provider.Environment(ctx, ref.Account, ref.Region)
+	if err != nil {
+		return nil, nil, fmt.Errorf("account %s, region %s: %w", ref.Account, ref.Region, err)
+	}
+	reader := env.Readers[ref.Kind]
+	if reader == nil {
+		return nil, nil, fmt.Errorf("nothing here reads a %s", ref.Kind)
+	}
+	state, err := reader.Read(ctx, ref)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read %s: %w", ref, err)
+	}
+	return env, state, nil
+}
+
+// unread gives what the event alone claims, in doubt, for a resource that
+// could not be read.
+func (e *Engine) unread(sig Signal, cause error) []Finding {
+	env, err := e.o.Provider.Environment(context.Background(), sig.Resource.Account, sig.Resource.Region)
+	if err != nil {
+		e.o.Log.Error("no playbooks for the account", "error", err)
+		return nil
+	}
+	var found []Finding
+	for _, pb := range env.Playbooks {
+		for _, id := range sig.Playbooks {
+			if pb.Meta().ID == id {
+				found = append(found, pb.Claim(sig)...)
+			}
+		}
+	}
+	for i := range found {
+		found[i].Doubt = "the live state could not be read, so this is only what the event says: " + cause.Error()
+	}
+	return found
+}
+
+// openAll decides about each finding, opens what the policy wants and then
+// fixes what is to be fixed. Repeated after a crash, all that was opened
+// before is found by its key.
+func (e *Engine) openAll(ctx context.Context, h *held, findings []Finding) error {
+	var fixes []*held
+	var errs []error
+	for _, f := range findings {
+		for _, part := range e.o.Config.Decide(f) {
+			fix, err := e.open(ctx, h, part.Finding, part.Decision)
+			if err != nil {
+				errs = append(errs, err)
+			}
+			if fix != nil {
+				fixes = append(fixes, fix)
+			}
+		}
+	}
+	var running sync.WaitGroup
+	for _, fix := range fixes {
+		running.Go(func() { e.work(ctx, fix) })
+	}
+	running.Wait()
+	return errors.Join(errs...)
+}
+
+// open makes an incident of one finding, unless it is to be ignored, is
+// suppressed, or has an active incident. It returns the job of the fix where
+// there shall be one, already leased.
+func (e *Engine) open(ctx context.Context, h *held, f Finding, d Decision) (*held, error) {
+	e.o.Metrics.findings.WithLabelValues(f.Playbook, string(d.Action)).Inc()
+	if d.Action == ActionIgnore {
+		e.o.Log.Info("ignored by the policy", "finding", f.Playbook, "resource", f.Resource.String(), "rule", d.Rule)
+		return nil, nil
+	}
+	s, err := e.suppressed(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	if s != nil {
+		e.o.Log.Info("suppressed", "finding", f.Playbook, "resource", f.Resource.String(), "by", s.By, "until", s.Until)
+		return nil, nil
+	}
+	for try := 1; ; try++ {
+		active, err := e.o.Store.Active(ctx, f.Key())
+		switch {
+		case err == nil:
+			return nil, e.seenAgain(ctx, h, active, f)
+		case !errors.Is(err, ErrNotFound):
+			return nil, fmt.Errorf("read the active incident: %w", err)
+		}
+		fix, err := e.create(ctx, h, f, d)
+		if !errors.Is(err, ErrConflict) || try == maxConflicts {
+			return fix, err
+		}
+	}
+}
+
+// seenAgain notes on an active incident that its finding came again. An event
+// that is delivered again is no recurrence.
+func (e *Engine) seenAgain(ctx context.Context, h *held, active *Incident, f Finding) error {
+	if f.EventID == active.Finding.EventID {
+		return nil
+	}
+	_, err := e.update(ctx, h, active.ID, false, func(c *change) error {
+		c.inc.Repeats++
+		// Powers of two: a flood must not flood the thread.
+		if c.inc.Status != StatusIgnored && bits.OnesCount(uint(c.inc.Repeats)) == 1 {
+			c.thread(fmt.Sprintf("Seen again (%d times since %s), last by %s.", c.inc.Repeats,
+				c.inc.CreatedAt.Format("15:04 UTC"), f.Actor))
+		}
+		return nil
+	})
+	return err
+}
+
+// create opens an incident and, where the policy says so, the job of its fix.
+// ErrConflict says that somebody else has just opened one.
+func (e *Engine) create(ctx context.Context, h *held, f Finding, d Decision) (*held, error) {
+	d, err := e.capped(ctx, f, d)
+	if err != nil {
+		return nil, err
+	}
+	c := e.newIncident(f, d)
+	previous, err := e.previous(ctx, c.inc.Key)
+	if err != nil {
+		return nil, err
+	}
+	c.inc.Previous = previous
+	if err := c.move(StatusOpen, ByItself, d.Rule); err != nil {
+		return nil, err
+	}
+	var fix *held
+	if d.Action == ActionAuto {
+		if fix, err = c.start(StatusFixing, ByItself, d.Rule, run{}); err != nil {
+			return nil, err
+		}
+	} else {
+		c.show()
+	}
+	if err := h.commit(ctx, c.w, false); err != nil {
+		return nil, err
+	}
+	e.tellPrevious(ctx, h, c.inc)
+	return fix, nil
+}
+
+// capped lowers auto to ask where the resource was changed too often lately.
+func (e *Engine) capped(ctx context.Context, f Finding, d Decision) (Decision, error) {
+	if d.Action != ActionAuto {
+		return d, nil
+	}
+	recent, err := e.o.Store.Incidents(ctx, IncidentQuery{Resource: f.Resource.ID, Since: e.now().Add(-time.Hour)})
+	if err != nil {
+		return d, fmt.Errorf("count the changes of %s: %w", f.Resource.ID, err)
+	}
+	n := 0
+	for _, inc := range recent {
+		if inc.Decision.Action == ActionAuto && inc.Finding.Resource.Account == f.Resource.Account {
+			n++
+		}
+	}
+	if n >= maxFixesPerHour {
+		d = d.AtMost(ActionAsk, fmt.Sprintf("secbot has changed this resource %d times within the hour; something puts the change back, so a person decides", n))
+	}
+	return d, nil
+}
+
+// previous is the id of the last settled incident of a finding, "" for none.
+func (e *Engine) previous(ctx context.Context, key string) (string, error) {
+	last, err := e.o.Store.Incidents(ctx, IncidentQuery{Key: key, Limit: 1})
+	if err != nil || len(last) == 0 {
+		return "", err
+	}
+	return last[0].ID, nil
+}
+
+// tellPrevious says in the earlier incident's thread that the finding is back.
+// It is a courtesy: where it fails the new incident stands all the same.
+func (e *Engine) tellPrevious(ctx context.Context, h *held, inc *Incident) {
+	if inc.Previous == "" {
+		return
+	}
+	_, err := e.update(ctx, h, inc.Previous, false, func(c *change) error {
+		c.thread("It is back: see incident " + inc.ID + ".")
+		return nil
+	})
+	if err != nil {
+		e.o.Log.Warn("the earlier incident's thread was not told", "incident", inc.Previous, "error", err)
+	}
+}

@@ -1,0 +1,112 @@
+package remediation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+)
+
+const (
+	// noticeTimeout bounds one attempt to deliver.
+	noticeTimeout = 20 * time.Second
+	// maxNoticePause bounds the pause between attempts.
+	maxNoticePause = time.Minute
+	// giveUpAfter is when a notice that can't be delivered is given up.
+	giveUpAfter = 7 * 24 * time.Hour
+	// replyLife is when an answer to a click or command is given up: nobody
+	// waits for it any more.
+	replyLife = time.Hour
+)
+
+// noticeLoop delivers what stands in the outbox. Within an incident the order
+// holds, since only the first unsent notice of each is ever due.
+func (e *Engine) noticeLoop(ctx, work context.Context) {
+	horizon := e.firstLook()
+	e.loop(ctx, e.wakeNotices, func(free int, ended func()) int {
+		now := e.now()
+		due, err := e.o.Store.DueNotices(ctx, now.Add(horizon), free)
+		if err != nil {
+			e.logUnlessOver(ctx, "notices could not be read from the store", err)
+			return 0
+		}
+		horizon = 0
+		return e.startNotices(work, due, now, ended)
+	})
+}
+
+func (e *Engine) startNotices(work context.Context, due []*Notice, now time.Time, ended func()) int {
+	started := 0
+	for _, n := range due {
+		if n.Due.After(now) {
+			continue
+		}
+		n.LeaseUntil, n.UpdatedAt = now.Add(leaseFor), now
+		n.Attempts++
+		if err := e.o.Store.Commit(work, Write{Notices: []*Notice{n}}); err != nil {
+			if !errors.Is(err, ErrConflict) {
+				e.o.Log.Error("a notice could not be leased", "notice", n.ID, "error", err)
+			}
+			continue
+		}
+		started++
+		go func() {
+			defer ended()
+			e.deliver(work, n)
+		}()
+	}
+	return started
+}
+
+// deliver tries one leased notice and stores how it went.
+func (e *Engine) deliver(ctx context.Context, n *Notice) {
+	err := e.notify(ctx, n)
+	now := e.now()
+	n.UpdatedAt, n.LeaseUntil, n.Error = now, time.Time{}, ""
+	result := "sent"
+	switch {
+	case err == nil:
+		n.Sent = true
+	case errors.Is(err, ErrUndeliverable), now.Sub(n.CreatedAt) > n.life():
+		e.o.Log.Error("a notice is given up", "notice", n.ID, "op", n.Op, "error", err)
+		n.Sent, n.Error, result = true, err.Error(), "given up"
+	default:
+		pause := backoff(n.Attempts, time.Second, maxNoticePause)
+		var retry *RetryError
+		if errors.As(err, &retry) {
+			pause = retry.After
+		}
+		e.o.Log.Warn("a notice will be tried again", "notice", n.ID, "attempt", n.Attempts, "in", pause, "error", err)
+		n.Due, n.Error, result = now.Add(pause), err.Error(), "retried"
+	}
+	e.o.Metrics.notices.WithLabelValues(n.To, result).Inc()
+	if err := e.store(context.WithoutCancel(ctx), Write{Notices: []*Notice{n}}); err != nil {
+		// The lease ends by itself; the notifier then finds what is out already.
+		e.o.Log.Error("a notice's fate could not be stored", "notice", n.ID, "error", err)
+	}
+}
+
+func (n *Notice) life() time.Duration {
+	if n.Op == OpReply {
+		return replyLife
+	}
+	return giveUpAfter
+}
+
+// notify hands a notice to its notifier. A panic there must not end the others.
+func (e *Engine) notify(ctx context.Context, n *Notice) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			e.o.Log.Error("a notifier panicked", "notice", n.ID, "panic", r, "stack", string(debug.Stack()))
+			err = fmt.Errorf("internal error: %v", r)
+		}
+	}()
+	to := e.o.Notifiers[n.To]
+	if to == nil {
+		return fmt.Errorf("no notifier for %q is configured", n.To)
+	}
+	ctx, cancel := context.WithTimeout(ctx, noticeTimeout)
+	defer cancel()
+	return to.Notify(ctx, *n)
+}

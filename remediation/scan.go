@@ -1,0 +1,216 @@
+package remediation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// scanReads bounds how many resources a scan reads at once.
+	scanReads = 8
+	// maxScanMessages is how many findings of a scan get a message of their
+	// own; the others are listed in its summary.
+	maxScanMessages = 10
+)
+
+// ScopeError says that a scan's scope is unknown.
+type ScopeError struct{ Scope string }
+
+// Error names the scopes.
+func (e *ScopeError) Error() string {
+	return fmt.Sprintf("a scan can't look at %q: say s3, sg or all", e.Scope)
+}
+
+// kindsOf gives the kinds of resources of a scope: s3, sg, all or "".
+func kindsOf(scope string) ([]Kind, error) {
+	switch scope {
+	case "s3":
+		return []Kind{KindBucket}, nil
+	case "sg":
+		return []Kind{KindSecurityGroup}, nil
+	case "", "all":
+		return []Kind{KindBucket, KindSecurityGroup}, nil
+	}
+	return nil, &ScopeError{Scope: scope}
+}
+
+// Scan reads every resource of the scope (s3, sg or all) in the configured
+// regions and calls found for each finding and failed for everything that
+// could not be read, one call at a time and in no order. It changes nothing,
+// in AWS or in the store, and says how many resources it has read.
+func (e *Engine) Scan(ctx context.Context, scope string, found func(Finding), failed func(error)) (int, error) {
+	kinds, err := kindsOf(scope)
+	if err != nil {
+		return 0, err
+	}
+	s := &scanning{e: e, found: found, failed: failed}
+	s.group.SetLimit(scanReads)
+	for _, kind := range kinds {
+		for _, region := range e.scanRegions(kind) {
+			s.list(ctx, kind, region)
+		}
+	}
+	_ = s.group.Wait() // reads report to failed, none returns an error
+	return s.read, ctx.Err()
+}
+
+// scanRegions are the regions to list. One list gives the buckets of all.
+func (e *Engine) scanRegions(kind Kind) []string {
+	if kind == KindBucket || len(e.o.Config.Regions) == 0 {
+		return []string{""}
+	}
+	return e.o.Config.Regions
+}
+
+type scanning struct {
+	e      *Engine
+	group  errgroup.Group
+	mu     sync.Mutex
+	read   int
+	found  func(Finding)
+	failed func(error)
+}
+
+func (s *scanning) list(ctx context.Context, kind Kind, region string) {
+	env, err := s.e.o.Provider.Environment(ctx, "", region)
+	if err != nil {
+		s.fail(fmt.Errorf("region %s: %w", region, err))
+		return
+	}
+	for ref, err := range env.Readers[kind].List(ctx) {
+		if err != nil {
+			s.fail(fmt.Errorf("list %s in %s: %w", kind, env.Region, err))
+			return
+		}
+		s.group.Go(func() error {
+			s.judge(ctx, ref)
+			return nil
+		})
+	}
+}
+
+func (s *scanning) judge(ctx context.Context, ref Ref) {
+	env, state, err := s.e.read(ctx, ref)
+	if errors.Is(err, ErrGone) {
+		return // deleted since it was listed
+	}
+	if err != nil {
+		s.fail(err)
+		return
+	}
+	var found []Finding
+	for _, pb := range env.Playbooks {
+		if pb.Meta().Kind == ref.Kind {
+			found = append(found, pb.Judge(state, nil)...)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.read++
+	for _, f := range found {
+		f.Event = "scan"
+		s.found(f)
+	}
+}
+
+func (s *scanning) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failed(err)
+}
+
+// scanCommand scans for a person: it opens incidents, none of which is fixed
+// without a click, and posts a summary.
+func (e *Engine) scanCommand(ctx context.Context, h *held, cmd Command) error {
+	report := ScanReport{ID: cmd.ID, By: cmd.By, Scope: cmd.Scope, Started: e.now(), Findings: []ScanFinding{}, Failures: []string{}}
+	var findings []Finding
+	read, err := e.Scan(ctx, cmd.Scope,
+		func(f Finding) { findings = append(findings, f) },
+		func(err error) { report.Failures = append(report.Failures, explain(err)) })
+	var scope *ScopeError
+	if errors.As(err, &scope) {
+		return e.refuse(ctx, h, cmd, err)
+	}
+	if err != nil {
+		return err
+	}
+	report.Read = read
+	slices.SortStableFunc(findings, worstFirst)
+	for _, f := range findings {
+		f.At, f.EventID = report.Started, "scan/"+cmd.ID
+		if err := e.openScanned(ctx, h, f, &report); err != nil {
+			return err
+		}
+	}
+	report.Finished = e.now()
+	return e.tellScan(ctx, h, cmd, report)
+}
+
+func worstFirst(a, b Finding) int { return b.Severity.Rank() - a.Severity.Rank() }
+
+// openScanned opens an incident that asks, unless the finding is suppressed or
+// known, and adds it to the report.
+func (e *Engine) openScanned(ctx context.Context, h *held, f Finding, report *ScanReport) error {
+	s, err := e.suppressed(ctx, f)
+	if err != nil || s != nil {
+		return err
+	}
+	for _, part := range e.o.Config.Decide(f) {
+		if part.Decision.Action == ActionIgnore {
+			continue
+		}
+		id, isNew, err := e.openAsked(ctx, h, part, report.Posted < maxScanMessages)
+		if err != nil {
+			return err
+		}
+		if isNew && report.Posted < maxScanMessages {
+			report.Posted++
+		}
+		report.Findings = append(report.Findings, ScanFinding{Finding: part.Finding, Incident: id})
+	}
+	return nil
+}
+
+// openAsked opens an incident that asks; the id is that of the active one
+// where there is one already.
+func (e *Engine) openAsked(ctx context.Context, h *held, part Part, message bool) (string, bool, error) {
+	active, err := e.o.Store.Active(ctx, part.Finding.Key())
+	if err == nil {
+		return active.ID, false, nil
+	}
+	if !errors.Is(err, ErrNotFound) {
+		return "", false, fmt.Errorf("read the active incident: %w", err)
+	}
+	c := e.newIncident(part.Finding, part.Decision.AtMost(ActionAsk, "found by a scan: what has been open for a while is not closed without a person"))
+	if err := c.move(StatusOpen, ByItself, part.Decision.Rule); err != nil {
+		return "", false, err
+	}
+	if message {
+		c.show()
+	}
+	err = h.commit(ctx, c.w, false)
+	if errors.Is(err, ErrConflict) {
+		return e.openAsked(ctx, h, part, message)
+	}
+	return c.inc.ID, true, err
+}
+
+// tellScan posts the summary and answers who asked.
+func (e *Engine) tellScan(ctx context.Context, h *held, cmd Command, report ScanReport) error {
+	text := fmt.Sprintf("The scan has read %d resources in %s and found %d that are open", report.Read,
+		report.Finished.Sub(report.Started).Round(100*time.Millisecond), len(report.Findings))
+	if n := len(report.Failures); n > 0 {
+		text += fmt.Sprintf("; %d could not be read, so this is not everything", n)
+	}
+	w := Write{Notices: []*Notice{e.notice("scan/"+cmd.ID, NotifySlack, OpScan, report)}}
+	if n := e.replyNotice(cmd, Reply{Text: text + ".", Failed: len(report.Failures) > 0}); n != nil {
+		w.Notices = append(w.Notices, n)
+	}
+	return h.commit(ctx, w, true)
+}

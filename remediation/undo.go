@@ -1,0 +1,95 @@
+package remediation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// undo takes an incident that is being undone to its end.
+func (e *Engine) undo(ctx context.Context, h *held, r run) error {
+	un, err := e.resume(ctx, h, r)
+	if err != nil {
+		return err
+	}
+	if un.inc.Status != StatusUndoing {
+		return nil
+	}
+	rctx, rec := withRecorder(ctx)
+	err = e.persist(rctx, maxCallAttempts, isTransient, func() error {
+		return un.pb.Undo(rctx, *un.inc.Plan, un.inc.Outcomes)
+	})
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err() // to be resumed
+	case err == nil:
+		return un.undone(ctx, rec.list())
+	}
+	return un.notUndone(ctx, rec.list(), err)
+}
+
+func (un *fixing) undone(ctx context.Context, ids []string) error {
+	return un.end(ctx, func(c *change) error {
+		c.completeCalls(ids)
+		c.inc.Error = ""
+		if err := c.move(StatusUndone, ByItself, "read back"); err != nil {
+			return err
+		}
+		c.show()
+		c.thread("What was put back:", inverse(c.inc.Plan.Diff)...)
+		c.answer(un.r.Command, "Done: "+c.inc.Finding.Resource.ID+" is as it was before the fix, as read back from AWS.", false)
+		return nil
+	})
+}
+
+// notUndone says why, and looks whether the fix still holds: then the incident
+// is fixed as before, else nobody knows and a person is told so.
+func (un *fixing) notUndone(ctx context.Context, ids []string, cause error) error {
+	status, text := StatusFixed, "The undo was refused, and the fix still holds: "+explain(cause)
+	if !errors.Is(cause, ErrDrifted) {
+		if err := un.pb.Verify(ctx, *un.inc.Plan, un.inc.Outcomes); err != nil {
+			status = StatusFailed
+			text = fmt.Sprintf("The undo went wrong and the fix could not be seen any more (%v): look at the resource by hand. %s", err, explain(cause))
+		} else {
+			text = "The undo went wrong; the fix still holds: " + explain(cause)
+		}
+	}
+	return un.end(ctx, func(c *change) error {
+		c.completeCalls(ids)
+		c.inc.Error = text
+		if err := c.move(status, ByItself, text); err != nil {
+			return err
+		}
+		if status == StatusFailed {
+			// A retry has to plan on what is there now.
+			c.inc.Plan, c.inc.Outcomes = nil, nil
+		} else if err := c.endSuppressions(ctx); err != nil {
+			return err
+		}
+		c.show()
+		c.answer(un.r.Command, text, true)
+		return nil
+	})
+}
+
+// completeCalls gives the last intent of an undo its request ids.
+func (c *change) completeCalls(ids []string) {
+	if n := len(c.inc.Calls); n > 0 && c.inc.Calls[n-1].For == StatusUndoing {
+		c.inc.Calls[n-1].RequestIDs = ids
+	}
+}
+
+// inverse turns a diff round.
+func inverse(diff []DiffLine) []DiffLine {
+	out := make([]DiffLine, len(diff))
+	for i, d := range diff {
+		switch d.Op {
+		case "-":
+			d.Op = "+"
+		case "+":
+			d.Op = "-"
+		}
+		out[i] = d
+	}
+	return out
+}

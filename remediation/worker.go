@@ -1,0 +1,278 @@
+package remediation
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+const (
+	// leaseFor is how long a job or notice stays with whoever took it; it is
+	// renewed at a third of that while the work goes on.
+	leaseFor = 30 * time.Second
+	// pollEvery bounds how late due work of another process is seen.
+	pollEvery = time.Second
+	// jobTimeout bounds one attempt at a job.
+	jobTimeout = 10 * time.Minute
+	// stopGrace is how long Run waits for work under way once it shall end.
+	stopGrace = 20 * time.Second
+	// maxJobAttempts is when a job that always fails is given up.
+	maxJobAttempts = 50
+)
+
+// Run works off jobs and notices until ctx ends, then waits a while for what
+// is under way. What is left is taken up by the next Run.
+func (e *Engine) Run(ctx context.Context) error {
+	// Work under way outlives ctx for a while: a fix is better ended than cut.
+	work, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(stopGrace, cut) })
+	defer stop()
+
+	var loops sync.WaitGroup
+	loops.Go(func() { e.jobLoop(ctx, work) })
+	loops.Go(func() { e.noticeLoop(ctx, work) })
+	loops.Wait()
+	return ctx.Err()
+}
+
+// loop calls take with the number of free places until ctx ends; take starts
+// that many pieces of work at most and says how many. Each piece calls the
+// given function when it ends.
+func (e *Engine) loop(ctx context.Context, wakeup chan struct{}, take func(free int, ended func()) int) {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	var (
+		running sync.WaitGroup
+		places  = make(chan struct{}, e.o.Workers)
+	)
+	defer running.Wait()
+	for ctx.Err() == nil {
+		free := cap(places) - len(places)
+		started := 0
+		if free > 0 {
+			started = take(free, func() { <-places; running.Done(); wake(wakeup) })
+		}
+		for range started {
+			running.Add(1)
+			places <- struct{}{}
+		}
+		if started > 0 && free > started {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-wakeup:
+		case <-tick.C:
+		}
+	}
+}
+
+func (e *Engine) jobLoop(ctx, work context.Context) {
+	horizon := e.firstLook()
+	e.loop(ctx, e.wakeJobs, func(free int, ended func()) int {
+		now := e.now()
+		jobs, err := e.o.Store.DueJobs(ctx, now.Add(horizon), free)
+		if err != nil {
+			e.logUnlessOver(ctx, "jobs could not be read from the store", err)
+			return 0
+		}
+		horizon = 0
+		return e.startJobs(work, jobs, now, ended)
+	})
+}
+
+// firstLook is how far ahead the first look into an exclusive store goes:
+// leases that a dead process held end within that time.
+func (e *Engine) firstLook() time.Duration {
+	if e.o.Exclusive {
+		return leaseFor
+	}
+	return 0
+}
+
+func (e *Engine) startJobs(work context.Context, jobs []*Job, now time.Time, ended func()) int {
+	started := 0
+	for _, job := range jobs {
+		if job.Due.After(now) {
+			continue
+		}
+		h, err := e.hold(work, job)
+		if err != nil {
+			if !errors.Is(err, ErrConflict) {
+				e.o.Log.Error("a job could not be leased", "job", job.ID, "error", err)
+			}
+			continue
+		}
+		started++
+		go func() {
+			defer ended()
+			e.work(work, h)
+		}()
+	}
+	return started
+}
+
+// held is a job that this process has leased. All writes of the job's row go
+// through commit, so that the renewal of the lease doesn't get in between.
+type held struct {
+	e   *Engine
+	mu  sync.Mutex
+	job *Job
+}
+
+// hold leases a job; ErrConflict where somebody else was faster.
+func (e *Engine) hold(ctx context.Context, job *Job) (*held, error) {
+	now := e.now()
+	job.LeaseUntil, job.UpdatedAt = now.Add(leaseFor), now
+	job.Attempts++
+	if err := e.o.Store.Commit(ctx, Write{Jobs: []*Job{job}}); err != nil {
+		return nil, err
+	}
+	return &held{e: e, job: job}, nil
+}
+
+// commit stores w; with done it ends the job in the same write.
+func (h *held) commit(ctx context.Context, w Write, done bool) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if done && !h.job.Done {
+		ended := *h.job
+		ended.Done, ended.Error, ended.UpdatedAt = true, "", h.e.now()
+		w.Jobs = append(w.Jobs, &ended)
+		if err := h.e.store(ctx, w); err != nil {
+			return err
+		}
+		*h.job = ended
+		return nil
+	}
+	return h.e.store(ctx, w)
+}
+
+// renew keeps the lease until ctx ends.
+func (h *held) renew(ctx context.Context) {
+	t := time.NewTicker(leaseFor / 3)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			h.extend(ctx)
+		}
+	}
+}
+
+func (h *held) extend(ctx context.Context) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.job.Done {
+		return
+	}
+	next := *h.job
+	next.LeaseUntil = h.e.now().Add(leaseFor)
+	if err := h.e.store(ctx, Write{Jobs: []*Job{&next}}); err != nil {
+		h.e.logUnlessOver(ctx, "a lease could not be renewed", err)
+		return
+	}
+	*h.job = next
+}
+
+// store commits and wakes the loops that have new work by it.
+func (e *Engine) store(ctx context.Context, w Write) error {
+	if err := e.o.Store.Commit(ctx, w); err != nil {
+		return err
+	}
+	if len(w.Notices) > 0 {
+		wake(e.wakeNotices)
+	}
+	if len(w.Jobs) > 0 {
+		wake(e.wakeJobs)
+	}
+	return nil
+}
+
+// work runs one held job to its end or to its next attempt.
+func (e *Engine) work(ctx context.Context, h *held) {
+	ctx, cancel := context.WithTimeout(ctx, jobTimeout)
+	defer cancel()
+	renewing, stop := context.WithCancel(ctx)
+	var renewal sync.WaitGroup
+	renewal.Go(func() { h.renew(renewing) })
+	err := e.perform(ctx, h)
+	stop()
+	renewal.Wait()
+	if err == nil && !h.job.Done {
+		err = h.commit(ctx, Write{}, true)
+	}
+	if err != nil && !h.job.Done {
+		e.postpone(ctx, h, err)
+	}
+}
+
+// perform does a job's work. A panic of one job must not end the others.
+func (e *Engine) perform(ctx context.Context, h *held) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			e.o.Log.Error("a job panicked", "job", h.job.ID, "panic", r, "stack", string(debug.Stack()))
+			err = fmt.Errorf("internal error: %v", r)
+		}
+	}()
+	switch h.job.Kind {
+	case jobSignal:
+		return decoded(h.job, func(sig Signal) error { return e.judgeSignal(ctx, h, sig) })
+	case jobCommand:
+		return decoded(h.job, func(cmd Command) error { return e.execute(ctx, h, cmd) })
+	case jobFix:
+		return decoded(h.job, func(r run) error { return e.fix(ctx, h, r) })
+	case jobUndo:
+		return decoded(h.job, func(r run) error { return e.undo(ctx, h, r) })
+	}
+	return fmt.Errorf("job %s is of the unknown kind %q; a newer secbot has stored it", h.job.ID, h.job.Kind)
+}
+
+func decoded[T any](job *Job, f func(T) error) error {
+	var v T
+	if err := json.Unmarshal(job.Payload, &v); err != nil {
+		return fmt.Errorf("decode job %s: %w", job.ID, err)
+	}
+	return f(v)
+}
+
+// postpone puts a job that failed back, to be tried later and later.
+func (e *Engine) postpone(ctx context.Context, h *held, cause error) {
+	e.o.Log.Error("a job failed and will be tried again", "job", h.job.ID, "attempt", h.job.Attempts, "error", cause)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	next := *h.job
+	now := e.now()
+	next.Error, next.UpdatedAt, next.LeaseUntil = cause.Error(), now, time.Time{}
+	next.Due = now.Add(backoff(next.Attempts, time.Second, 5*time.Minute))
+	if next.Attempts >= maxJobAttempts {
+		e.o.Log.Error("a job is given up", "job", h.job.ID, "error", cause)
+		next.Done = true
+	}
+	// Where even this fails the lease ends by itself and the job is taken up.
+	if err := e.store(context.WithoutCancel(ctx), Write{Jobs: []*Job{&next}}); err != nil {
+		e.o.Log.Error("a job could not be put back; its lease will end", "job", h.job.ID, "error", err)
+	}
+}
+
+// backoff doubles from first with each attempt up to limit.
+func backoff(attempt int, first, limit time.Duration) time.Duration {
+	d := first
+	for i := 1; i < attempt && d < limit; i++ {
+		d *= 2
+	}
+	return min(d, limit)
+}
+
+func (e *Engine) logUnlessOver(ctx context.Context, msg string, err error) {
+	if ctx.Err() == nil {
+		e.o.Log.Error(msg, "error", err)
+	}
+}
