@@ -43,15 +43,14 @@ func (d *configDecoder) fault(line int, key, problem, hint string) {
 
 func (d *configDecoder) err() error {
 	slices.SortStableFunc(d.errs, func(a, b *ConfigError) int { return a.Line - b.Line })
-	var all []error
-	for i, e := range d.errs {
-		if i == maxConfigFaults {
-			e = &ConfigError{File: d.file, Problem: fmt.Sprintf("and %d more faults", len(d.errs)-i)}
-		}
-		all = append(all, e)
-		if i == maxConfigFaults {
-			break
-		}
+	faults := slices.CompactFunc(d.errs, func(a, b *ConfigError) bool { return *a == *b })
+	if more := len(faults) - maxConfigFaults; more > 0 {
+		last := &ConfigError{File: d.file, Problem: fmt.Sprintf("and %d more faults", more)}
+		faults = append(faults[:maxConfigFaults:maxConfigFaults], last)
+	}
+	all := make([]error, len(faults))
+	for i, e := range faults {
+		all[i] = e
 	}
 	return errors.Join(all...)
 }
@@ -78,7 +77,7 @@ func matchScope(n int) configScope {
 
 func tagsScope(n int) configScope {
 	return configScope{path: fmt.Sprintf("rules[%d].match.tags.", n), name: "match.tags.",
-		of: fmt.Sprintf(" of rule %d", n), in: fmt.Sprintf("the tags of rule %d", n)}
+		of: fmt.Sprintf(" of rule %d", n), in: fmt.Sprintf("match.tags of rule %d", n)}
 }
 
 // configPlace is one member of a mapping.
@@ -203,6 +202,8 @@ func emptyHint(key string) string {
 	switch key {
 	case "channel":
 		return `YAML takes a bare # for the beginning of a comment; write channel: "#alerts", or leave the key out`
+	case "then":
+		return "write auto, ask, notify or ignore"
 	case "rules":
 		return "leave the key out for the built-in rules, or write rules: [] so that everything asks"
 	}

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
@@ -51,18 +52,11 @@ func (d *configDecoder) readable(data []byte) bool {
 	if utf8.Valid(data) {
 		return true
 	}
-	line := 1
-	for text := data; ; {
-		r, n := utf8.DecodeRune(text)
-		if r == utf8.RuneError && n == 1 {
-			break
-		}
-		if r == '\n' {
-			line++
-		}
-		text = text[n:]
+	valid := 0
+	for r, n := utf8.DecodeRune(data); r != utf8.RuneError || n > 1; r, n = utf8.DecodeRune(data[valid:]) {
+		valid += n
 	}
-	d.fault(line, "", "this is not UTF-8", "save the file as UTF-8 text")
+	d.fault(lineAt(data, valid), "", "this is not UTF-8", "save the file as UTF-8 text")
 	return false
 }
 
@@ -106,13 +100,21 @@ func (d *configDecoder) syntax(err error, data []byte) {
 			line = n
 		}
 	}
+	if strings.Contains(msg, "control characters") {
+		line = lineAt(data, bytes.IndexFunc(data, isForbidden))
+	}
 	if m := unknownAnchor.FindStringSubmatch(msg); m != nil {
-		before, _, _ := bytes.Cut(data, []byte("*"+m[1]))
-		line = 1 + bytes.Count(before, []byte("\n"))
+		line = lineAt(data, bytes.Index(data, []byte("*"+m[1])))
 		msg = fmt.Sprintf("*%s is an alias in YAML", shorten(m[1]))
 	}
 	d.fault(line, "", "this is not YAML: "+shorten(msg), syntaxHint(msg))
 }
+
+// lineAt is the line of data's i-th byte, the first where there is no such.
+func lineAt(data []byte, i int) int { return 1 + bytes.Count(data[:max(i, 0)], []byte("\n")) }
+
+// isForbidden says whether YAML takes no r, not even in quotes.
+func isForbidden(r rune) bool { return unicode.IsControl(r) && !strings.ContainsRune("\t\n\r", r) }
 
 // syntaxHint says what is most likely behind a message of the YAML parser.
 func syntaxHint(msg string) string {
@@ -176,9 +178,9 @@ func textNode[T any](parse func(string) (T, *fault)) func(*yaml.Node) (T, *fault
 	return func(n *yaml.Node) (T, *fault) {
 		if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!str" {
 			var none T
-			hint := "write text"
+			hint := "write one value, as text"
 			if n.Kind == yaml.ScalarNode && n.Value != "" {
-				hint = fmt.Sprintf("write text; with quotes %q would be some", shorten(n.Value))
+				hint = "write text; in quotes, " + quote(n.Value) + " is text"
 			}
 			return none, &fault{"it is " + kindOf(n), hint}
 		}
@@ -191,9 +193,11 @@ func textNode[T any](parse func(string) (T, *fault)) func(*yaml.Node) (T, *fault
 func accountNode(n *yaml.Node) (string, *fault) {
 	const hint = `an account id is 12 digits in quotes, as "111122223333"`
 	switch {
-	case n.Kind == yaml.ScalarNode && (n.ShortTag() == "!!int" || n.ShortTag() == "!!float"):
+	case n.Kind != yaml.ScalarNode:
+		return "", &fault{"it is " + kindOf(n), hint}
+	case n.ShortTag() == "!!int" || n.ShortTag() == "!!float":
 		return "", &fault{quote(n.Value) + " is without quotes, so that YAML takes it for a number, and numbers lose leading zeros", hint}
-	case n.Kind != yaml.ScalarNode || !accountID.MatchString(n.Value):
+	case !accountID.MatchString(n.Value):
 		return "", &fault{quote(n.Value) + " is no account id", hint}
 	}
 	return n.Value, nil
@@ -240,8 +244,8 @@ func kindOf(n *yaml.Node) string {
 	return "text"
 }
 
-// shorten cuts text that a message repeats.
-func shorten(s string) string {
+// cutText bounds text that a message repeats.
+func cutText(s string) string {
 	const most = 80
 	if utf8.RuneCountInString(s) <= most {
 		return s
@@ -249,5 +253,15 @@ func shorten(s string) string {
 	return string([]rune(s)[:most]) + "…"
 }
 
-// quote shortens and quotes text that a message repeats.
-func quote(s string) string { return strconv.Quote(shorten(s)) }
+// shorten is cutText for text that stands bare in a message of one line.
+func shorten(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, cutText(s))
+}
+
+// quote cuts and quotes text that a message repeats.
+func quote(s string) string { return strconv.Quote(cutText(s)) }

@@ -130,6 +130,9 @@ func parsePorts(s string) (PortRange, *fault) {
 		return PortRange{All: true}, nil
 	}
 	const hint = `write a port (22), a range ("8000-8999"), or all for rules that leave every port open; ports are 0 to 65535`
+	if s == "-1" {
+		return PortRange{}, &fault{`"-1" is no port`, "did you mean all? Otherwise " + hint}
+	}
 	if !portText.MatchString(s) {
 		return PortRange{}, &fault{quote(s) + " is no port", hint}
 	}

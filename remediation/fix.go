@@ -223,7 +223,9 @@ func (fx *fixing) settle(ctx context.Context, why string) error {
 		if err := c.move(StatusResolved, ByItself, why); err != nil {
 			return err
 		}
-		c.show()
+		if c.inc.NoticeSeq > 0 {
+			c.show() // of what nobody was told nobody needs to hear that it is over
+		}
 		c.answer(fx.r.Command, "Nothing was changed: "+why+".", false)
 		return nil
 	})

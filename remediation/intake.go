@@ -13,10 +13,17 @@ const (
 	// maxFixesPerHour caps the automatic changes of one resource, so that two
 	// automata can't undo each other's work for ever.
 	maxFixesPerHour = 3
+	// maxRejudged is how often a resource is read again because another event
+	// of the same change was settled since it was read.
+	maxRejudged = 3
 	// maxReadAttempts is how often a resource that can't be read is tried
 	// before people are asked.
 	maxReadAttempts = 4
 )
+
+// errOutdated says that an incident of the same finding was settled after the
+// state was read, so that the finding may be over.
+var errOutdated = errors.New("the state was read before the last incident of this finding was settled")
 
 // judgeSignal looks at the resource that a signal points to and opens an
 // incident for each finding.
@@ -40,13 +47,29 @@ func (e *Engine) judgeSignal(ctx context.Context, h *held, sig Signal) error {
 		log.Info("skipped: secbot's own change")
 		return nil
 	}
+	for rejudged := 0; ; rejudged++ {
+		readAt := e.now()
+		findings, err := e.findingsOf(ctx, h, sig)
+		if err != nil {
+			return err
+		}
+		err = e.openAll(ctx, h, findings, readAt)
+		if !errors.Is(err, errOutdated) || rejudged == maxRejudged {
+			return err
+		}
+	}
+}
+
+// findingsOf judges the live state; what can't be read becomes a question.
+func (e *Engine) findingsOf(ctx context.Context, h *held, sig Signal) ([]Finding, error) {
+	log := e.o.Log.With("event", sig.EventID, "kind", sig.Kind, "resource", sig.Resource.String())
 	findings, err := e.judgeLive(ctx, sig)
 	switch {
 	case errors.Is(err, ErrGone), errors.Is(err, ErrOtherAccount):
 		log.Warn("nothing done", "reason", err)
-		return nil
+		return nil, nil
 	case err != nil && isTransient(err) && h.job.Attempts < maxReadAttempts:
-		return err
+		return nil, err
 	case err != nil:
 		// The event must not be lost because nobody can read the resource.
 		log.Error("the live state could not be judged; asking", "error", err)
@@ -55,7 +78,7 @@ func (e *Engine) judgeSignal(ctx context.Context, h *held, sig Signal) error {
 	if len(findings) == 0 {
 		log.Info("nothing to do: the live state is safe")
 	}
-	return e.openAll(ctx, h, findings)
+	return findings, nil
 }
 
 // enrich completes a signal of a Config rule and reports whether the rule is
@@ -112,6 +135,29 @@ func (e *Engine) judgeLive(ctx context.Context, sig Signal) ([]Finding, error) {
 	return found, nil
 }
 
+// Preview judges the live state of a signal's resource and tells what the
+// policy would do. It reads from AWS, and changes and stores nothing.
+// ErrGone and ErrOtherAccount say that there is nothing to judge.
+func (e *Engine) Preview(ctx context.Context, sig Signal) ([]Part, error) {
+	if sig.ConfigRule != "" && e.o.Enrich != nil {
+		if err := e.o.Enrich(ctx, &sig); err != nil {
+			return nil, fmt.Errorf("ask AWS Config about rule %s: %w", sig.ConfigRule, err)
+		}
+		if len(sig.Playbooks) == 0 {
+			return nil, nil
+		}
+	}
+	findings, err := e.judgeLive(ctx, sig)
+	if err != nil {
+		return nil, err
+	}
+	var parts []Part
+	for _, f := range findings {
+		parts = append(parts, e.o.Config.Decide(f)...)
+	}
+	return parts, nil
+}
+
 // read reads one resource in its own account and region.
 func (e *Engine) read(ctx context.Context, ref Ref) (*Environment, State, error) {
 	env, err := e.o.Provider.Environment(ctx, ref.Account, ref.Region)
@@ -154,12 +200,12 @@ func (e *Engine) unread(sig Signal, cause error) []Finding {
 // openAll decides about each finding, opens what the policy wants and then
 // fixes what is to be fixed. Repeated after a crash, all that was opened
 // before is found by its key.
-func (e *Engine) openAll(ctx context.Context, h *held, findings []Finding) error {
+func (e *Engine) openAll(ctx context.Context, h *held, findings []Finding, readAt time.Time) error {
 	var fixes []*held
 	var errs []error
 	for _, f := range findings {
 		for _, part := range e.o.Config.Decide(f) {
-			fix, err := e.open(ctx, h, part.Finding, part.Decision)
+			fix, err := e.open(ctx, h, part.Finding, part.Decision, readAt)
 			if err != nil {
 				errs = append(errs, err)
 			}
@@ -179,7 +225,7 @@ func (e *Engine) openAll(ctx context.Context, h *held, findings []Finding) error
 // open makes an incident of one finding, unless it is to be ignored, is
 // suppressed, or has an active incident. It returns the job of the fix where
 // there shall be one, already leased.
-func (e *Engine) open(ctx context.Context, h *held, f Finding, d Decision) (*held, error) {
+func (e *Engine) open(ctx context.Context, h *held, f Finding, d Decision, readAt time.Time) (*held, error) {
 	e.o.Metrics.findings.WithLabelValues(f.Playbook, string(d.Action)).Inc()
 	if d.Action == ActionIgnore {
 		e.o.Log.Info("ignored by the policy", "finding", f.Playbook, "resource", f.Resource.String(), "rule", d.Rule)
@@ -201,7 +247,7 @@ func (e *Engine) open(ctx context.Context, h *held, f Finding, d Decision) (*hel
 		case !errors.Is(err, ErrNotFound):
 			return nil, fmt.Errorf("read the active incident: %w", err)
 		}
-		fix, err := e.create(ctx, h, f, d)
+		fix, err := e.create(ctx, h, f, d, readAt)
 		if !errors.Is(err, ErrConflict) || try == maxConflicts {
 			return fix, err
 		}
@@ -228,7 +274,7 @@ func (e *Engine) seenAgain(ctx context.Context, h *held, active *Incident, f Fin
 
 // create opens an incident and, where the policy says so, the job of its fix.
 // ErrConflict says that somebody else has just opened one.
-func (e *Engine) create(ctx context.Context, h *held, f Finding, d Decision) (*held, error) {
+func (e *Engine) create(ctx context.Context, h *held, f Finding, d Decision, readAt time.Time) (*held, error) {
 	d, err := e.capped(ctx, f, d)
 	if err != nil {
 		return nil, err
@@ -238,7 +284,12 @@ func (e *Engine) create(ctx context.Context, h *held, f Finding, d Decision) (*h
 	if err != nil {
 		return nil, err
 	}
-	c.inc.Previous = previous
+	if previous != nil {
+		if !previous.UpdatedAt.Before(readAt) && previous.Finding.EventID != f.EventID {
+			return nil, errOutdated
+		}
+		c.inc.Previous = previous.ID
+	}
 	if err := c.move(StatusOpen, ByItself, d.Rule); err != nil {
 		return nil, err
 	}
@@ -278,13 +329,16 @@ func (e *Engine) capped(ctx context.Context, f Finding, d Decision) (Decision, e
 	return d, nil
 }
 
-// previous is the id of the last settled incident of a finding, "" for none.
-func (e *Engine) previous(ctx context.Context, key string) (string, error) {
+// previous is the last settled incident of a finding; nil for none.
+func (e *Engine) previous(ctx context.Context, key string) (*Incident, error) {
 	last, err := e.o.Store.Incidents(ctx, IncidentQuery{Key: key, Limit: 1})
-	if err != nil || len(last) == 0 {
-		return "", err
+	if err != nil {
+		return nil, fmt.Errorf("read earlier incidents: %w", err)
 	}
-	return last[0].ID, nil
+	if len(last) == 0 {
+		return nil, nil
+	}
+	return last[0], nil
 }
 
 // tellPrevious says in the earlier incident's thread that the finding is back.

@@ -76,7 +76,8 @@ func (c *Config) Decide(f Finding) []Part {
 	var parts []Part
 	for _, r := range f.Rules {
 		d := c.decide(f, &r)
-		i := slices.IndexFunc(parts, func(p Part) bool { return sameDecision(p.Decision, d) })
+		// Which rule decided implies all the rest of the decision.
+		i := slices.IndexFunc(parts, func(p Part) bool { return p.Decision.Rule == d.Rule })
 		if i < 0 {
 			i = len(parts)
 			parts = append(parts, Part{Finding: f, Decision: d})
@@ -138,7 +139,6 @@ func (c *Config) complete(d Decision) Decision {
 	if len(d.Approvers) == 0 {
 		d.Approvers = c.Responders
 	}
-	d.Approvers = slices.Clone(d.Approvers)
 	return d
 }
 
@@ -167,10 +167,6 @@ func (d Decision) AtMost(a Action, why string) Decision {
 // rank is the place in Actions, 0 for the strongest; -1 for anything else.
 func (a Action) rank() int { return slices.Index(Actions(), a) }
 
-func sameDecision(a, b Decision) bool {
-	return a.Action == b.Action && a.Rule == b.Rule && a.Channel == b.Channel && slices.Equal(a.Approvers, b.Approvers)
-}
-
 // severityOf is the highest severity of f's rules, or f's own where they
 // have none.
 func severityOf(f Finding) Severity {
@@ -188,7 +184,7 @@ func severityOf(f Finding) Severity {
 
 // restOf lists what was there before and each rule that is not in part i.
 func restOf(parts []Part, i int) []string {
-	rest := slices.Clone(parts[i].Finding.Rest)
+	rest := slices.Clone(parts[i].Finding.Rest) // the parts share what was there before
 	for j, other := range parts {
 		if j == i {
 			continue

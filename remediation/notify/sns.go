@@ -1,0 +1,135 @@
+// Package notify tells others than Slack about automatic fixes.
+package notify
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/smithy-go"
+
+	"secbot/remediation"
+)
+
+// Subject is the subject of every message to SNS.
+const Subject = "Auto-mitigation successful"
+
+// Publisher is what SNS needs of the AWS client.
+type Publisher interface {
+	Publish(context.Context, *sns.PublishInput, ...func(*sns.Options)) (*sns.PublishOutput, error)
+}
+
+// SNS publishes automatic fixes to one topic. SNS knows no repeated messages:
+// where the process dies between publishing and storing that, subscribers get
+// the message twice, with the same text.
+type SNS struct {
+	Topic  string // its ARN
+	Client Publisher
+	Store  remediation.Store
+}
+
+// Notify publishes the incident's fix. It implements remediation.Notifier.
+func (s *SNS) Notify(ctx context.Context, n remediation.Notice) error {
+	inc, err := s.Store.Incident(ctx, n.Incident)
+	if err != nil {
+		return fmt.Errorf("read incident %s: %w", n.Incident, err)
+	}
+	text, err := Mitigated(inc.Finding)
+	if err != nil {
+		return err
+	}
+	_, err = s.Client.Publish(ctx, &sns.PublishInput{
+		TopicArn: aws.String(s.Topic),
+		Subject:  aws.String(Subject),
+		Message:  aws.String(text),
+	})
+	var api smithy.APIError
+	if errors.As(err, &api) && (api.ErrorCode() == "InvalidParameter" || api.ErrorCode() == "InvalidParameterValue") {
+		return fmt.Errorf("%w: SNS does not take the message: %w", remediation.ErrUndeliverable, err)
+	}
+	if err != nil {
+		return fmt.Errorf("publish to %s: %w", s.Topic, err)
+	}
+	return nil
+}
+
+// Mitigated gives the text of a fix: one line that begins with
+// "AUTO-MITIGATED:" and ends in JSON: the rules in the shape of EC2's
+// IpPermissions, or the grants or statements taken out of a bucket.
+func Mitigated(f remediation.Finding) (string, error) {
+	what, detail := bucketText(f)
+	if f.Resource.Kind == remediation.KindSecurityGroup {
+		what = direction(f.Direction) + " rule removed from security group: " + f.Resource.ID
+		detail = permissions(f.Rules)
+	}
+	raw, err := json.Marshal(detail)
+	if err != nil {
+		return "", fmt.Errorf("encode the fix of %s: %w", f.Resource.ID, err)
+	}
+	return fmt.Sprintf("AUTO-MITIGATED: %s that was added by %s: %s", what, f.Actor, raw), nil
+}
+
+func direction(d remediation.Direction) string {
+	if d == remediation.Egress {
+		return "Egress"
+	}
+	return "Ingress"
+}
+
+func bucketText(f remediation.Finding) (string, any) {
+	switch {
+	case len(f.Grants) > 0:
+		return "Public grant removed from the ACL of bucket: " + f.Resource.ID, f.Grants
+	case len(f.Statements) > 0:
+		var raw []json.RawMessage
+		for _, s := range f.Statements {
+			raw = append(raw, s.JSON)
+		}
+		return "Public statement removed from the policy of bucket: " + f.Resource.ID, raw
+	}
+	return "Block Public Access put back on bucket: " + f.Resource.ID, f.Openness
+}
+
+// permission is EC2's IpPermission as its API spells it.
+type permission struct {
+	IpProtocol       string
+	FromPort, ToPort *int32           `json:",omitempty"`
+	IpRanges         []map[string]any `json:",omitempty"`
+	Ipv6Ranges       []map[string]any `json:",omitempty"`
+	PrefixListIds    []map[string]any `json:",omitempty"`
+	UserIdGroupPairs []map[string]any `json:",omitempty"`
+}
+
+func permissions(rules []remediation.Rule) []permission {
+	out := []permission{}
+	for _, r := range rules {
+		p := permission{IpProtocol: r.Protocol, FromPort: r.FromPort, ToPort: r.ToPort}
+		switch {
+		case strings.Contains(r.CIDR, ":"):
+			p.Ipv6Ranges = peer(r, "CidrIpv6", r.CIDR)
+		case r.CIDR != "":
+			p.IpRanges = peer(r, "CidrIp", r.CIDR)
+		case r.PrefixList != "":
+			p.PrefixListIds = peer(r, "PrefixListId", r.PrefixList)
+		default:
+			p.UserIdGroupPairs = peer(r, "GroupId", r.Group)
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+func peer(r remediation.Rule, name, value string) []map[string]any {
+	m := map[string]any{name: value}
+	if r.Description != "" {
+		m["Description"] = r.Description
+	}
+	if r.GroupOwner != "" {
+		m["UserId"] = r.GroupOwner
+	}
+	return []map[string]any{m}
+}
