@@ -2,6 +2,7 @@ package remediation
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -17,6 +18,7 @@ type change struct {
 	inc *Incident
 	now time.Time
 	w   Write
+	err error // the first that a step without a result of its own met
 }
 
 // newIncident begins the change that creates an incident.
@@ -47,7 +49,8 @@ func (c *change) audit(by, what, why string, data any) error {
 // tell adds a notice about the incident to the outbox.
 func (c *change) tell(to, op string, payload any) {
 	c.inc.NoticeSeq++
-	n := c.e.notice(fmt.Sprintf("%s/%d", c.inc.ID, c.inc.NoticeSeq), to, op, payload)
+	n, err := c.e.notice(fmt.Sprintf("%s/%d", c.inc.ID, c.inc.NoticeSeq), to, op, payload)
+	c.err = errors.Join(c.err, err)
 	n.Incident, n.Seq, n.Channel = c.inc.ID, c.inc.NoticeSeq, c.inc.Decision.Channel
 	c.w.Notices = append(c.w.Notices, n)
 }
@@ -62,9 +65,9 @@ func (c *change) thread(text string, diff ...DiffLine) {
 
 // reply answers the person behind a command, where there is a way.
 func (c *change) reply(cmd Command, r Reply) {
-	if n := c.e.replyNotice(cmd, r); n != nil {
-		c.w.Notices = append(c.w.Notices, n)
-	}
+	n, err := c.e.replyNotice(cmd, r)
+	c.err = errors.Join(c.err, err)
+	c.w.Notices = append(c.w.Notices, n...)
 }
 
 // start moves the incident to fixing or undoing and adds the job that does it.
@@ -79,32 +82,42 @@ func (c *change) start(to Status, by, reason string, r run) (*held, error) {
 		kind = jobUndo
 	}
 	r.Incident = c.inc.ID
-	j := &Job{ID: fmt.Sprintf("%s/%s/%d", kind, c.inc.ID, c.inc.State()), Kind: kind, Payload: marshal(r),
+	payload, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("encode the %s: %w", kind, err)
+	}
+	j := &Job{ID: fmt.Sprintf("%s/%s/%d", kind, c.inc.ID, c.inc.State()), Kind: kind, Payload: payload,
 		Due: c.now, LeaseUntil: c.now.Add(leaseFor), Attempts: 1, CreatedAt: c.now, UpdatedAt: c.now}
 	c.w.Jobs = append(c.w.Jobs, j)
 	return &held{e: c.e, job: j}, nil
 }
 
 // notice makes an outbox row that is due now.
-func (e *Engine) notice(id, to, op string, payload any) *Notice {
+func (e *Engine) notice(id, to, op string, payload any) (*Notice, error) {
 	now := e.now()
 	n := &Notice{ID: id, To: to, Op: op, Due: now, CreatedAt: now, UpdatedAt: now}
-	if payload != nil {
-		n.Payload = marshal(payload)
+	if payload == nil {
+		return n, nil
 	}
-	return n
+	raw, err := json.Marshal(payload)
+	if err != nil {
+		return n, fmt.Errorf("encode the notice %s: %w", id, err)
+	}
+	n.Payload = raw
+	return n, nil
 }
 
-// replyNotice makes the answer to a command; nil where nobody waits for one.
-func (e *Engine) replyNotice(cmd Command, r Reply) *Notice {
+// replyNotice makes the answer to a command; none where nobody waits for one.
+func (e *Engine) replyNotice(cmd Command, r Reply) ([]*Notice, error) {
 	if cmd.ReplyTo == (ReplyTo{}) {
-		return nil
+		return nil, nil
 	}
 	r.ReplyTo = cmd.ReplyTo
 	if r.Incident == "" {
 		r.Incident = cmd.Incident
 	}
-	return e.notice("reply/"+cmd.ID, NotifySlack, OpReply, r)
+	n, err := e.notice("reply/"+cmd.ID, NotifySlack, OpReply, r)
+	return []*Notice{n}, err
 }
 
 // maxConflicts bounds how often a change is begun anew because somebody else
@@ -123,7 +136,7 @@ func (e *Engine) update(ctx context.Context, h *held, id string, done bool, f fu
 		}
 		c := &change{e: e, inc: inc, now: e.now(), w: Write{Incident: inc}}
 		c.inc.UpdatedAt = c.now
-		if err := f(c); err != nil {
+		if err := errors.Join(f(c), c.err); err != nil {
 			return inc, err
 		}
 		err = h.commit(ctx, c.w, done)

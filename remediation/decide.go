@@ -151,12 +151,12 @@ func (e *Engine) refuse(ctx context.Context, h *held, cmd Command, cause error) 
 		return cause
 	}
 	e.o.Metrics.refusals.Inc()
-	w := Write{}
-	if n := e.replyNotice(cmd, reply); n != nil {
-		w.Notices = []*Notice{n}
+	notices, err := e.replyNotice(cmd, reply)
+	if err != nil {
+		return err
 	}
 	e.o.Log.Info("a command was refused", "verb", cmd.Verb, "incident", cmd.Incident, "by", cmd.By, "reason", cause)
-	return h.commit(ctx, w, true)
+	return h.commit(ctx, Write{Notices: notices}, true)
 }
 
 // standing says in a sentence where an incident stands.

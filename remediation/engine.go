@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"time"
+	"unicode/utf8"
 
 	"github.com/oklog/ulid/v2"
 )
@@ -121,21 +123,34 @@ func (e *Engine) Submit(ctx context.Context, cmd Command) error {
 	return nil
 }
 
+// maxEventID is how long an id from outside may be to be kept as it is.
+const maxEventID = 200
+
 // enqueue stores a job unless one of the same kind and id is there.
 func (e *Engine) enqueue(ctx context.Context, kind, id string, payload any) error {
-	raw := marshal(payload)
-	if id == "" {
-		sum := sha256.Sum256(raw)
-		id = hex.EncodeToString(sum[:])
+	raw, err := json.Marshal(payload)
+	if err != nil {
+		return fmt.Errorf("encode the %s: %w", kind, err)
+	}
+	switch {
+	case id == "":
+		id = digest(raw)
+	case len(id) > maxEventID || !utf8.ValidString(id):
+		id = digest([]byte(id))
 	}
 	now := e.now()
 	job := &Job{ID: kind + "/" + id, Kind: kind, Payload: raw, Due: now, CreatedAt: now, UpdatedAt: now}
-	err := e.o.Store.Commit(ctx, Write{Jobs: []*Job{job}})
+	err = e.o.Store.Commit(ctx, Write{Jobs: []*Job{job}})
 	if err != nil && !errors.Is(err, ErrConflict) {
 		return err
 	}
 	wake(e.wakeJobs)
 	return nil
+}
+
+func digest(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
 }
 
 // wake tells a loop to look now; it never blocks.

@@ -265,12 +265,26 @@ func (f Finding) Key() string {
 		change = append(change, g.Grantee+"|"+g.Permission)
 	}
 	for _, s := range f.Statements {
-		sum := sha256.Sum256(s.JSON)
+		sum := sha256.Sum256(canonical(s.JSON))
 		change = append(change, hex.EncodeToString(sum[:]))
 	}
 	sort.Strings(change)
 	sum := sha256.Sum256([]byte(strings.Join(append(parts, change...), "\n")))
 	return hex.EncodeToString(sum[:16])
+}
+
+// canonical gives equal JSON the same bytes, whatever its spaces, the order of
+// its members and its escapes; what is no JSON stays as it is.
+func canonical(raw json.RawMessage) []byte {
+	var v any
+	if err := json.Unmarshal(raw, &v); err != nil {
+		return raw
+	}
+	out, err := json.Marshal(v)
+	if err != nil {
+		return raw
+	}
+	return out
 }
 
 // IsOpen reports whether the finding, or any of its rules, grants and

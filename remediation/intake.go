@@ -301,6 +301,9 @@ func (e *Engine) create(ctx context.Context, h *held, f Finding, d Decision, rea
 	} else {
 		c.show()
 	}
+	if c.err != nil {
+		return nil, c.err
+	}
 	if err := h.commit(ctx, c.w, false); err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package remediation
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 )
@@ -100,13 +99,4 @@ type ScanReport struct {
 type ScanFinding struct {
 	Finding  Finding `json:"finding"`
 	Incident string  `json:"incident,omitempty"`
-}
-
-func marshal(v any) json.RawMessage {
-	b, err := json.Marshal(v)
-	if err != nil {
-		// Only types of this package come here; none can fail.
-		panic(fmt.Sprintf("remediation: marshal %T: %v", v, err))
-	}
-	return b
 }

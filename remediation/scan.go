@@ -194,6 +194,9 @@ func (e *Engine) openAsked(ctx context.Context, h *held, part Part, message bool
 	if message {
 		c.show()
 	}
+	if c.err != nil {
+		return "", false, c.err
+	}
 	err = h.commit(ctx, c.w, false)
 	if errors.Is(err, ErrConflict) {
 		return e.openAsked(ctx, h, part, message)
@@ -208,9 +211,13 @@ func (e *Engine) tellScan(ctx context.Context, h *held, cmd Command, report Scan
 	if n := len(report.Failures); n > 0 {
 		text += fmt.Sprintf("; %d could not be read, so this is not everything", n)
 	}
-	w := Write{Notices: []*Notice{e.notice("scan/"+cmd.ID, NotifySlack, OpScan, report)}}
-	if n := e.replyNotice(cmd, Reply{Text: text + ".", Failed: len(report.Failures) > 0}); n != nil {
-		w.Notices = append(w.Notices, n)
+	summary, err := e.notice("scan/"+cmd.ID, NotifySlack, OpScan, report)
+	if err != nil {
+		return err
 	}
-	return h.commit(ctx, w, true)
+	reply, err := e.replyNotice(cmd, Reply{Text: text + ".", Failed: len(report.Failures) > 0})
+	if err != nil {
+		return err
+	}
+	return h.commit(ctx, Write{Notices: append(reply, summary)}, true)
 }

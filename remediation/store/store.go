@@ -41,9 +41,12 @@ func Open(url string) (remediation.Store, error) {
 	return nil, fmt.Errorf("%q: %w", url, ErrURL)
 }
 
-// Path gives the path of the file that a store's URL names; false where it
-// names none.
+// Path gives the path of the file that a store's URL names; "" and false where
+// it names none.
 func Path(url string) (string, bool) {
 	path, ok := strings.CutPrefix(url, schemeBolt)
-	return path, ok && path != ""
+	if !ok || path == "" {
+		return "", false
+	}
+	return path, true
 }

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -41,6 +42,8 @@ var (
 	ErrLocked = errors.New("another secbot has it open; stop that one, or have it do the work")
 	// ErrSchema says that the file was written by a newer secbot.
 	ErrSchema = errors.New("written by a newer secbot; use that version or a later one")
+	// ErrDamaged says that parts of the file are missing or overwritten.
+	ErrDamaged = errors.New("damaged; put back a copy of it, or move the file away to begin anew")
 	// ErrForeign says that the file is not a store of secbot's.
 	ErrForeign = errors.New("not a secbot store; name another path, or move the file away to begin anew")
 )
@@ -65,7 +68,8 @@ var _ remediation.Store = (*Store)(nil)
 // Open opens the store in the file at path and makes it, readable by its owner
 // alone, where there is none, with the directories above. It returns ErrLocked
 // where another process keeps the file longer than o.Timeout, ErrSchema where
-// a newer secbot has written it, and ErrForeign where it is something else.
+// a newer secbot has written it, ErrDamaged where its end is missing or bbolt
+// can't make sense of it, and ErrForeign where it is something else.
 func Open(path string, o Options) (*Store, error) {
 	if path == "" {
 		return nil, errors.New("open store: the path is empty")
@@ -76,19 +80,51 @@ func Open(path string, o Options) (*Store, error) {
 	if o.Timeout == 0 {
 		o.Timeout = defaultTimeout
 	}
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
+	db, err := openFile(path, o)
+	if err != nil {
+		return nil, fmt.Errorf("open store %s: %w", path, err)
+	}
+	return &Store{db: db}, nil
+}
+
+// openFile opens and prepares the file. bbolt panics on pages that make no
+// sense, and reading beyond the end of a file that was cut off is a fault; both
+// become ErrDamaged, and the file then stays open until the process ends.
+func openFile(path string, o Options) (db *bbolt.DB, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			db, err = nil, fmt.Errorf("%w (%v)", ErrDamaged, p)
+		}
+	}()
+	db, err = bbolt.Open(path, 0o600, &bbolt.Options{
 		Timeout:      o.Timeout,
 		FreelistType: bbolt.FreelistMapType,
 		NoSync:       o.noSync,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("open store %s: %w", path, explain(err))
+		return nil, explain(err)
 	}
 	db.MaxBatchDelay = batchDelay
-	if err := db.Update(prepare); err != nil {
-		return nil, errors.Join(fmt.Errorf("open store %s: %w", path, err), db.Close())
+	if err = db.View(checkSize); err == nil {
+		err = db.Update(prepare)
 	}
-	return &Store{db: db}, nil
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+// checkSize returns ErrDamaged where the file is shorter than the pages in use.
+func checkSize(tx *bbolt.Tx) error {
+	info, err := os.Stat(tx.DB().Path())
+	if err != nil {
+		return err
+	}
+	if info.Size() < tx.Size() {
+		return fmt.Errorf("%w (%d bytes of %d are left)", ErrDamaged, info.Size(), tx.Size())
+	}
+	return nil
 }
 
 // explain puts bbolt's errors into the terms of Open's.

@@ -231,6 +231,41 @@ func TestDamagedRows(t *testing.T) {
 	}
 }
 
+// TestCutOff opens files whose end is missing.
+func TestCutOff(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "secbot.db")
+	s := openAt(t, path, Options{noSync: true})
+	for n := range 50 {
+		commit(t, s, step(n))
+	}
+	var used int64
+	if err := s.db.View(func(tx *bbolt.Tx) error { used = tx.Size(); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := int64(os.Getpagesize())
+	for _, size := range []int64{1, 100, page, page + 100, 2 * page, 3 * page, 4 * page, used / 2, used - page, used - 1} {
+		path := filepath.Join(t.TempDir(), "secbot.db")
+		if err := os.WriteFile(path, raw[:size], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Open(path, Options{})
+		if err == nil {
+			s.Close()
+			t.Errorf("%d of %d bytes were opened", size, used)
+		}
+		if size >= 2*page && !errors.Is(err, ErrDamaged) {
+			t.Errorf("%d of %d bytes: got %v, want ErrDamaged", size, used, err)
+		}
+	}
+}
+
 // TestDanglingIndex takes rows away that an index points to.
 func TestDanglingIndex(t *testing.T) {
 	s := openFast(t)

@@ -1,0 +1,238 @@
+// Package awsenv binds secbot to AWS: configuration, the environment of each
+// account and region, secbot's own identity, and the names of Config rules.
+package awsenv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/configservice"
+	"github.com/aws/aws-sdk-go-v2/service/configservice/types"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"secbot/remediation"
+	"secbot/remediation/playbooks"
+)
+
+// DefaultRegion is taken where the environment names none: S3 and STS answer
+// there for every region.
+const DefaultRegion = "us-east-1"
+
+// LoadConfig reads the SDK's own environment and files. It calls nobody.
+func LoadConfig(ctx context.Context) (aws.Config, error) {
+	cfg, err := config.LoadDefaultConfig(ctx,
+		config.WithDefaultRegion(DefaultRegion),
+		config.WithHTTPClient(httpClient()))
+	if err != nil {
+		return cfg, fmt.Errorf("AWS configuration: %w (see the AWS_ environment variables and ~/.aws)", err)
+	}
+	if cfg.BaseEndpoint == nil {
+		if url := os.Getenv("AWS_ENDPOINT_URL"); url != "" {
+			cfg.BaseEndpoint = aws.String(url)
+		}
+	}
+	return cfg, nil
+}
+
+// httpClient bounds every wait: an AWS that does not answer must not hold a
+// fix for ever.
+func httpClient() *http.Client {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.DialContext = (&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 30 * time.Second}).DialContext
+	t.TLSHandshakeTimeout = 5 * time.Second
+	t.ResponseHeaderTimeout = 15 * time.Second
+	t.MaxIdleConnsPerHost = 64
+	return &http.Client{Transport: t, Timeout: 30 * time.Second}
+}
+
+// AWS gives environments by account and region. It implements
+// remediation.Provider.
+type AWS struct {
+	cfg aws.Config
+	now func() time.Time
+
+	mu         sync.Mutex
+	envs       map[[2]string]*remediation.Environment
+	rules      map[string]string // the managed rule by region and name
+	rulesUntil time.Time
+
+	identity cached[remediation.Identity]
+}
+
+// New makes an AWS on a configuration; clients are made when they are needed.
+func New(cfg aws.Config) *AWS {
+	return &AWS{cfg: cfg, now: time.Now, envs: map[[2]string]*remediation.Environment{}}
+}
+
+// Region is the configured one.
+func (a *AWS) Region() string { return a.cfg.Region }
+
+// maxEnvironments bounds how many environments are kept, since account ids and
+// regions come from events.
+const maxEnvironments = 1000
+
+// Environment gives the readers and playbooks of an account and region. It
+// makes no call.
+func (a *AWS) Environment(_ context.Context, account, region string) (*remediation.Environment, error) {
+	if region == "" {
+		region = a.cfg.Region
+	}
+	if !plausibleRegion(region) {
+		return nil, fmt.Errorf("%q is no AWS region", region)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	key := [2]string{account, region}
+	if env := a.envs[key]; env != nil {
+		return env, nil
+	}
+	if len(a.envs) >= maxEnvironments {
+		clear(a.envs)
+	}
+	c := playbooks.NewClients(a.cfg, account, region)
+	env := &remediation.Environment{Account: account, Region: region, Readers: playbooks.Readers(c), Playbooks: playbooks.All(c)}
+	a.envs[key] = env
+	return env, nil
+}
+
+// plausibleRegion keeps what comes from events out of host names.
+func plausibleRegion(s string) bool {
+	if s == "" || len(s) > 32 {
+		return false
+	}
+	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+}
+
+// Identity asks STS who secbot is. The answer is kept; a failure is kept for a
+// minute.
+func (a *AWS) Identity(ctx context.Context) (remediation.Identity, error) {
+	return a.identity.get(a.now(), 24*time.Hour, func() (remediation.Identity, error) {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		out, err := sts.NewFromConfig(a.cfg).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+		if err != nil {
+			return remediation.Identity{}, fmt.Errorf("ask STS who secbot is: %w", err)
+		}
+		return identity(aws.ToString(out.Account), aws.ToString(out.Arn)), nil
+	})
+}
+
+// identity derives the role's ARN from an assumed role's:
+// arn:aws:sts::A:assumed-role/NAME/SESSION is of arn:aws:iam::A:role/NAME.
+// The path of a role is not in there, so a role with a path is matched by
+// its request ids alone.
+func identity(account, caller string) remediation.Identity {
+	id := remediation.Identity{Account: account, ARN: caller}
+	a, err := arn.Parse(caller)
+	if err != nil || a.Service != "sts" {
+		return id
+	}
+	parts := strings.Split(a.Resource, "/")
+	if len(parts) == 3 && parts[0] == "assumed-role" {
+		id.RoleARN = arn.ARN{Partition: a.Partition, Service: "iam", AccountID: a.AccountID, Resource: "role/" + parts[1]}.String()
+	}
+	return id
+}
+
+// managedRules are the Config rules that secbot answers, by the openness that
+// they find.
+var managedRules = map[string]remediation.Openness{
+	"S3_BUCKET_PUBLIC_READ_PROHIBITED":  remediation.PublicRead,
+	"S3_BUCKET_PUBLIC_WRITE_PROHIBITED": remediation.PublicWrite,
+}
+
+// errUnknownRule says that AWS Config knows no rule of a name.
+var errUnknownRule = errors.New("AWS Config knows no such rule")
+
+// Enrich asks AWS Config which managed rule is behind the signal's ConfigRule,
+// and gives the signal its playbooks if it is one of ours.
+func (a *AWS) Enrich(ctx context.Context, sig *remediation.Signal) error {
+	identifier, err := a.managedRule(ctx, sig.Resource.Region, sig.ConfigRule)
+	if errors.Is(err, errUnknownRule) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	openness, ours := managedRules[identifier]
+	if !ours {
+		return nil
+	}
+	if len(sig.Playbooks) == 0 {
+		sig.Playbooks = []string{"s3-block-public-access"}
+	}
+	sig.Change.Openness = []remediation.Openness{openness}
+	return nil
+}
+
+// managedRule resolves a rule's name, from memory for an hour.
+func (a *AWS) managedRule(ctx context.Context, region, name string) (string, error) {
+	a.mu.Lock()
+	known := a.rules[region+"/"+name]
+	fresh := a.now().Before(a.rulesUntil)
+	a.mu.Unlock()
+	if known != "" && fresh {
+		return known, nil
+	}
+	client := configservice.NewFromConfig(a.cfg, func(o *configservice.Options) {
+		if plausibleRegion(region) {
+			o.Region = region
+		}
+	})
+	out, err := client.DescribeConfigRules(ctx, &configservice.DescribeConfigRulesInput{ConfigRuleNames: []string{name}})
+	var none *types.NoSuchConfigRuleException
+	if errors.As(err, &none) {
+		return "", errUnknownRule
+	}
+	if err != nil {
+		return "", fmt.Errorf("describe the Config rule %s: %w", name, err)
+	}
+	for _, r := range out.ConfigRules {
+		if aws.ToString(r.ConfigRuleName) == name && r.Source != nil {
+			a.remember(region+"/"+name, aws.ToString(r.Source.SourceIdentifier))
+			return aws.ToString(r.Source.SourceIdentifier), nil
+		}
+	}
+	return "", errUnknownRule
+}
+
+func (a *AWS) remember(rule, identifier string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.now().Before(a.rulesUntil) || len(a.rules) >= maxEnvironments {
+		a.rules, a.rulesUntil = map[string]string{}, a.now().Add(time.Hour)
+	}
+	a.rules[rule] = identifier
+}
+
+// cached keeps a value for a while, and a failure for a minute.
+type cached[T any] struct {
+	mu    sync.Mutex
+	value T
+	err   error
+	until time.Time
+}
+
+func (c *cached[T]) get(now time.Time, life time.Duration, ask func() (T, error)) (T, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now.Before(c.until) {
+		return c.value, c.err
+	}
+	c.value, c.err = ask()
+	c.until = now.Add(life)
+	if c.err != nil {
+		c.until = now.Add(time.Minute)
+	}
+	return c.value, c.err
+}

@@ -1,0 +1,124 @@
+// Package server is secbot's HTTP side: the routes of events and Slack, and
+// what a person or a load balancer asks about secbot itself.
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sort"
+	"sync"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Check looks whether one thing that secbot needs is there. Its error says
+// what to do.
+type Check func(context.Context) error
+
+// Options are what the routes are made of.
+type Options struct {
+	Mount   []func(chi.Router) // the routes of events and Slack
+	Checks  map[string]Check   // what /readyz asks, by name
+	Metrics []prometheus.Collector
+	Log     *slog.Logger
+}
+
+// Handler gives secbot's routes.
+func Handler(o Options) (http.Handler, error) {
+	registry := prometheus.NewRegistry()
+	for _, c := range append([]prometheus.Collector{collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})}, o.Metrics...) {
+		if err := registry.Register(c); err != nil {
+			return nil, fmt.Errorf("metrics: %w", err)
+		}
+	}
+	r := chi.NewRouter()
+	r.Use(middleware.Recoverer)
+	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, map[string]string{"status": "ok"})
+	})
+	r.Get("/readyz", ready(o.Checks))
+	r.Method(http.MethodGet, "/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	for _, mount := range o.Mount {
+		mount(r)
+	}
+	return r, nil
+}
+
+// readyTimeout bounds all checks together.
+const readyTimeout = 5 * time.Second
+
+// ready runs the checks at once and answers 200, or 503 with what is missing.
+func ready(checks map[string]Check) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
+		defer cancel()
+		missing := failing(ctx, checks)
+		if len(missing) > 0 {
+			answer(w, http.StatusServiceUnavailable, map[string]any{"status": "not ready", "missing": missing})
+			return
+		}
+		answer(w, http.StatusOK, map[string]any{"status": "ready"})
+	}
+}
+
+func failing(ctx context.Context, checks map[string]Check) []string {
+	var (
+		mu      sync.Mutex
+		missing []string
+		running sync.WaitGroup
+	)
+	for name, check := range checks {
+		running.Go(func() {
+			if err := check(ctx); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				missing = append(missing, name+": "+err.Error())
+			}
+		})
+	}
+	running.Wait()
+	sort.Strings(missing)
+	return missing
+}
+
+func answer(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	// The client has gone when this fails; there is nobody to tell.
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+// Serve serves h on l until ctx ends, then lets requests under way end for a
+// few seconds.
+func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger) error {
+	srv := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	stopped := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		stopped <- srv.Shutdown(grace)
+	})
+	defer stop()
+	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve on %s: %w", l.Addr(), err)
+	}
+	return <-stopped
+}
