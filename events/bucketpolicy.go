@@ -1,0 +1,58 @@
+package events
+
+import (
+	"encoding/json"
+
+	"secbot/internal/s3policy"
+	"secbot/remediation"
+)
+
+const playbookPolicy = "s3-public-policy"
+
+type policyRequest struct {
+	BucketName text            `json:"bucketName"`
+	Policy     json.RawMessage `json:"bucketPolicy"`
+}
+
+func decodeBucketPolicy(r record, base remediation.Signal) ([]remediation.Signal, string) {
+	req := lenient[policyRequest](r.RequestParameters)
+	sig, why := bucketSignal(base, req.BucketName)
+	if why != "" {
+		return nil, why
+	}
+	policy := rawObject(req.Policy)
+	if policy == nil {
+		return nil, "its bucket policy can't be read: it is not a JSON object"
+	}
+	openness, err := policyOpenness(policy)
+	if len(openness) == 0 {
+		if err != nil {
+			return nil, "its bucket policy can't be read: " + clip(err.Error(), 200)
+		}
+		return nil, "no public Allow statement in this policy"
+	}
+	sig.Playbooks = []string{playbookPolicy}
+	sig.Change.Policy, sig.Change.Openness = policy, openness
+	return single(sig), ""
+}
+
+// policyOpenness says how far the public statements of a policy open the
+// bucket. The error is about statements that can't be understood; the others
+// count all the same.
+func policyOpenness(policy json.RawMessage) ([]remediation.Openness, error) {
+	stmts, err := s3policy.Statements(policy)
+	if err != nil {
+		return nil, err
+	}
+	var all []remediation.Openness
+	for _, s := range stmts {
+		public, openness, e := s3policy.Public(s)
+		if e != nil {
+			err = e
+		}
+		if public {
+			all = addOpenness(all, openness)
+		}
+	}
+	return all, err
+}
