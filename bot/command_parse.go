@@ -1,0 +1,215 @@
+package bot
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"secbot/remediation"
+)
+
+// maxCommandText bounds the text after /secbot, in bytes.
+const maxCommandText = 2000
+
+// CommandSpec is one line of the table of commands.
+type CommandSpec struct {
+	Name  string // the first word
+	Usage string // what follows it: "ID for 7d because …"
+	Help  string // one line
+	parse func(args []string) (Parsed, error)
+}
+
+// Parsed is a command as it was typed.
+type Parsed struct {
+	Name     string               // of the CommandSpec
+	Verb     remediation.Verb     // what is to be submitted; empty for commands that only read
+	Incident string               // the id as typed: whole, or a part of at least 6 characters
+	For      time.Duration        // ignore: how long; 0 is for good
+	Reason   string               // ignore: why
+	Scope    string               // scan: s3, sg or all
+	Statuses []remediation.Status // incidents: which; empty for all
+}
+
+// UsageError says that a command can't be understood. Its text is meant for
+// the person who typed it.
+type UsageError struct {
+	Problem string
+	Example string // what would be right, without the slash command's name
+}
+
+// Error gives the problem and an example.
+func (e *UsageError) Error() string {
+	if e.Example == "" {
+		return e.Problem
+	}
+	return e.Problem + " For example: " + e.Example
+}
+
+// exampleID stands for an incident's id in examples.
+const exampleID = "01JQ8Z5N6X7W9V4T3R2P1M0K8H"
+
+// Commands is the table of commands, in the order in which help lists them.
+func Commands() []CommandSpec {
+	return []CommandSpec{
+		{"scan", "[s3|sg|all]", "Look for what is open now.", parseScan},
+		{"incidents", "[status]", "List incidents, the newest first.", parseIncidents},
+		{"show", "ID", "Show one incident with its history.", withID("show", "")},
+		{"fix", "ID", "Revert the change, or try a failed fix again.", withID("fix", remediation.VerbFix)},
+		{"undo", "ID", "Put back what a fix has taken away.", withID("undo", remediation.VerbUndo)},
+		{"ignore", "ID for 7d because …", "Leave it for a while (30m, 12h, 7d, 4w) or forever.", parseIgnore},
+		{"unignore", "ID", "Take an ignore back.", withID("unignore", remediation.VerbUnignore)},
+		{"help", "", "Show this list.", parseHelp},
+	}
+}
+
+// ParseCommand understands the text after the slash command's name. Empty
+// text is help. The error is a *UsageError.
+func ParseCommand(text string) (Parsed, error) {
+	if len(text) > maxCommandText {
+		return Parsed{}, &UsageError{Problem: fmt.Sprintf("That is too long; %d characters are the most.", maxCommandText)}
+	}
+	words := strings.Fields(clean(text))
+	if len(words) == 0 {
+		return Parsed{Name: "help"}, nil
+	}
+	name := strings.ToLower(words[0])
+	for _, c := range Commands() {
+		if c.Name == name {
+			p, err := c.parse(words[1:])
+			p.Name = name
+			return p, err
+		}
+	}
+	return Parsed{}, unknownCommand(words[0])
+}
+
+func unknownCommand(word string) error {
+	var names []string
+	for _, c := range Commands() {
+		names = append(names, c.Name)
+	}
+	problem := fmt.Sprintf("There is no command %q.", cut(word, 40))
+	if near := nearest(strings.ToLower(word), names); near != "" {
+		return &UsageError{Problem: problem + fmt.Sprintf(" Did you mean %q?", near), Example: near}
+	}
+	return &UsageError{Problem: problem + " Commands are " + strings.Join(names, ", ") + ".", Example: "help"}
+}
+
+func parseHelp([]string) (Parsed, error) { return Parsed{}, nil }
+
+func parseScan(args []string) (Parsed, error) {
+	p := Parsed{Verb: remediation.VerbScan, Scope: "all"}
+	if len(args) == 0 {
+		return p, nil
+	}
+	p.Scope = strings.ToLower(args[0])
+	if len(args) > 1 || !slices.Contains([]string{"s3", "sg", "all"}, p.Scope) {
+		return Parsed{}, &UsageError{Problem: "A scan looks at s3 (buckets), sg (security groups) or all.", Example: "scan sg"}
+	}
+	return p, nil
+}
+
+func parseIncidents(args []string) (Parsed, error) {
+	var p Parsed
+	var known []string
+	for _, s := range remediation.Statuses() {
+		known = append(known, string(s))
+	}
+	for _, a := range args {
+		word := strings.ToLower(strings.Trim(a, ","))
+		if word == "all" || word == "" {
+			continue
+		}
+		if !slices.Contains(known, word) {
+			problem := fmt.Sprintf("There is no status %q; there are %s.", cut(word, 40), strings.Join(known, ", "))
+			if near := nearest(word, known); near != "" {
+				problem += fmt.Sprintf(" Did you mean %q?", near)
+			}
+			return Parsed{}, &UsageError{Problem: problem, Example: "incidents open"}
+		}
+		p.Statuses = append(p.Statuses, remediation.Status(word))
+	}
+	return p, nil
+}
+
+// withID parses commands that take an id and nothing else.
+func withID(name string, verb remediation.Verb) func([]string) (Parsed, error) {
+	return func(args []string) (Parsed, error) {
+		if len(args) != 1 {
+			return Parsed{}, &UsageError{Problem: fmt.Sprintf("%q takes the id of one incident.", name), Example: name + " " + exampleID}
+		}
+		id, problem := parseID(args[0])
+		if problem != "" {
+			return Parsed{}, &UsageError{Problem: problem, Example: name + " " + exampleID}
+		}
+		return Parsed{Verb: verb, Incident: id}, nil
+	}
+}
+
+// parseID takes an id, or a part of one, out of what people wrap around it, or
+// says what is wrong.
+func parseID(word string) (id, problem string) {
+	id = strings.Trim(word, "`'\"<>#.,")
+	if len(id) < minShortID || !isIncidentID(id) {
+		return "", fmt.Sprintf("%q is no incident's id: it has 26 letters and digits, of which the last %d are enough.", cut(word, 40), shortID)
+	}
+	return id, ""
+}
+
+// isIncidentID reports whether s may be an incident's id, or a part of one.
+func isIncidentID(s string) bool {
+	if s == "" || len(s) > maxIDLength {
+		return false
+	}
+	for _, c := range []byte(s) {
+		switch {
+		case c >= 'A' && c <= 'Z', c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '-', c == '_':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// parseIgnore takes "ID for 7d because it is meant so". The words "for" and
+// "because" may be left out.
+func parseIgnore(args []string) (Parsed, error) {
+	p := Parsed{Verb: remediation.VerbIgnore}
+	if len(args) == 0 {
+		return Parsed{}, ignoreUsage("An ignore needs an id, a time and a reason.")
+	}
+	id, problem := parseID(args[0])
+	if problem != "" {
+		return Parsed{}, ignoreUsage(problem)
+	}
+	p.Incident = id
+	rest := args[1:]
+	if len(rest) > 0 && strings.EqualFold(rest[0], "for") {
+		rest = rest[1:]
+	}
+	d, used, problem := parseDuration(rest)
+	if problem != "" {
+		return Parsed{}, ignoreUsage(problem)
+	}
+	p.For = d
+	p.Reason = parseReason(rest[used:])
+	if p.Reason == "" {
+		return Parsed{}, ignoreUsage("An ignore needs a reason, so that others can follow it.")
+	}
+	return p, nil
+}
+
+func ignoreUsage(problem string) error {
+	return &UsageError{Problem: problem, Example: "ignore " + exampleID + " for 7d because the partner needs it until the migration"}
+}
+
+func parseReason(words []string) string {
+	if len(words) > 0 {
+		switch strings.ToLower(strings.Trim(words[0], ":,-–")) {
+		case "because", "reason", "since", "as", "":
+			words = words[1:]
+		}
+	}
+	return cut(strings.Join(words, " "), maxReason)
+}

@@ -1,0 +1,146 @@
+package bot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/slack-go/slack"
+
+	"secbot/remediation"
+)
+
+// commands answers /secbot. What only reads is answered at once; what changes
+// something is stored first, and its result comes by way of the outbox.
+func (h *Handler) commands(w http.ResponseWriter, r *http.Request) {
+	signature := r.Header.Get("X-Slack-Signature")
+	cmd, err := slack.SlashCommandParse(r)
+	if err != nil || cmd.UserID == "" {
+		http.Error(w, "the form holds no slash command of Slack's", http.StatusBadRequest)
+		return
+	}
+	var m Message
+	p, err := ParseCommand(cmd.Text)
+	if err != nil {
+		m = usage(cmd.Command, err)
+	} else {
+		m = h.run(r.Context(), cmd, p, signature)
+	}
+	writeJSON(w, http.StatusOK, ephemeralAnswer(m))
+}
+
+// slashName is the command's own name, which an installation may change.
+func slashName(name string) string {
+	if name = clean(name); !strings.HasPrefix(name, "/") || len(name) > 40 {
+		return "/secbot"
+	}
+	return name
+}
+
+// usage says what was wrong with a command.
+func usage(name string, err error) Message {
+	var wrong *UsageError
+	if !errors.As(err, &wrong) {
+		return words("%s", escaped(err.Error(), 500))
+	}
+	text := escaped(wrong.Problem, 800)
+	if wrong.Example != "" {
+		text += "\nFor example: " + code(slashName(name)+" "+wrong.Example, 300)
+	}
+	return words("%s", text)
+}
+
+func (h *Handler) run(ctx context.Context, cmd slack.SlashCommand, p Parsed, signature string) Message {
+	switch p.Name {
+	case "help":
+		return help(slashName(cmd.Command))
+	case "incidents":
+		return h.list(ctx, p)
+	case "show":
+		return h.show(ctx, p)
+	}
+	once := cmd.TriggerID
+	if once == "" {
+		once = signature // of this delivery
+	}
+	return h.request(ctx, p, remediation.Command{
+		ID:   hashID("command", once, cmd.UserID, cmd.Text),
+		Verb: p.Verb, By: cmd.UserID, Reason: p.Reason, For: p.For, Scope: p.Scope,
+		ReplyTo: remediation.ReplyTo{ResponseURL: cmd.ResponseURL, Channel: cmd.ChannelID, User: cmd.UserID},
+	})
+}
+
+// request stores a command that changes something.
+func (h *Handler) request(ctx context.Context, p Parsed, cmd remediation.Command) Message {
+	doing := "I look for what is open now and post the result"
+	if cmd.Verb != remediation.VerbScan {
+		reading, cancel := context.WithTimeout(ctx, storeWithin/2)
+		inc, err := find(reading, h.Store, p.Incident)
+		cancel()
+		if err != nil {
+			return h.notRead(p.Incident, err)
+		}
+		cmd.Incident = inc.ID
+		doing = doingText(p, inc)
+	}
+	if err := h.submit(ctx, cmd); err != nil {
+		return words("Your command could not be stored, so nothing was changed. Try again in a while.")
+	}
+	return words("On it: %s.", doing)
+}
+
+// doingText says what was asked for, which nobody has looked at yet.
+func doingText(p Parsed, inc *remediation.Incident) string {
+	name := inc.Finding.Name
+	if name == "" {
+		name = inc.Finding.Resource.ID
+	}
+	what := code(name, 80) + " (incident " + code(inc.ID, maxIDLength) + ")"
+	switch p.Verb {
+	case remediation.VerbUndo:
+		return "undo the fix of " + what
+	case remediation.VerbIgnore:
+		return "ignore " + what + " " + durationText(p.For) + ", because " + escaped(p.Reason, maxReason)
+	case remediation.VerbUnignore:
+		return "take back the ignore of " + what
+	}
+	return "revert the change of " + what
+}
+
+func (h *Handler) list(ctx context.Context, p Parsed) Message {
+	ctx, cancel := context.WithTimeout(ctx, storeWithin)
+	defer cancel()
+	found, err := h.Store.Incidents(ctx, remediation.IncidentQuery{Statuses: p.Statuses, Limit: maxListed + 1})
+	if err != nil {
+		return h.notRead("", err)
+	}
+	more := len(found) > maxListed
+	return renderIncidents(found[:min(len(found), maxListed)], h.Metas, more)
+}
+
+func (h *Handler) show(ctx context.Context, p Parsed) Message {
+	ctx, cancel := context.WithTimeout(ctx, storeWithin)
+	defer cancel()
+	inc, err := find(ctx, h.Store, p.Incident)
+	if err != nil {
+		return h.notRead(p.Incident, err)
+	}
+	v, err := viewOf(ctx, h.Store, h.Metas, inc, h.now())
+	if err != nil {
+		return h.notRead(p.Incident, err)
+	}
+	return renderShow(v)
+}
+
+// help is made from the table of commands.
+func help(name string) Message {
+	var lines []string
+	for _, c := range Commands() {
+		lines = append(lines, fmt.Sprintf("• %s – %s", code(strings.TrimSpace(name+" "+c.Name+" "+c.Usage), 100), escaped(c.Help, 200)))
+	}
+	text := "secbot closes holes in AWS accounts, or asks here whether to.\n" + strings.Join(lines, "\n") +
+		fmt.Sprintf("\nOf an incident's id the last %d characters are enough.", shortID)
+	return words("%s", text)
+}

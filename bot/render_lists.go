@@ -1,0 +1,242 @@
+package bot
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/slack-go/slack"
+
+	"secbot/remediation"
+)
+
+const (
+	// maxListed is how many incidents or findings a message lists.
+	maxListed = 15
+	// maxHistory is how many changes of status are shown: the newest.
+	maxHistory = 15
+	// maxDiff is how many characters of a diff a thread shows.
+	maxDiff = 2500
+)
+
+// titleOf is a playbook's title.
+func titleOf(metas []remediation.Meta, id string) string {
+	return metaOf(metas, id).Title
+}
+
+// metaOf finds a playbook's description; one that nobody knows is called by
+// its id.
+func metaOf(metas []remediation.Meta, id string) remediation.Meta {
+	for _, m := range metas {
+		if m.ID == id {
+			return m
+		}
+	}
+	return remediation.Meta{ID: id, Title: id}
+}
+
+// renderThread makes a reply in a message's thread. The diff is rich text, in
+// which nothing is formatted.
+func renderThread(note remediation.ThreadNote) Message {
+	text := escaped(note.Text, maxSection)
+	if text == "" {
+		text = "More about this incident:"
+	}
+	m := Message{Text: text, Blocks: []slack.Block{section(text)}}
+	if diff := diffText(note.Diff); diff != "" {
+		m.Blocks = append(m.Blocks, slack.NewRichTextBlock("", preformatted(diff)))
+	}
+	return m
+}
+
+func preformatted(text string) *slack.RichTextPreformatted {
+	return &slack.RichTextPreformatted{
+		Type:     slack.RTEPreformatted,
+		Elements: []slack.RichTextSectionElement{slack.NewRichTextSectionTextElement(text, nil)},
+	}
+}
+
+// diffText is a diff as plain text. Lines that do not fit are counted.
+func diffText(diff []remediation.DiffLine) string {
+	var lines []string
+	size := 0
+	for i, d := range diff {
+		line := cut(clean(d.Op), 1) + " " + cut(clean(d.Text), 300)
+		if size += utf8.RuneCountInString(line); size > maxDiff {
+			lines = append(lines, fmt.Sprintf("… and %d more lines", len(diff)-i))
+			break
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// renderReply makes the answer to one person. People named in the text become
+// mentions; those that aren't named are added.
+func renderReply(r remediation.Reply) Message {
+	text := replyText(r)
+	blocks := []slack.Block{section(text)}
+	if r.Incident != "" && !strings.Contains(r.Text, r.Incident) {
+		blocks = append(blocks, slack.NewContextBlock("", mrkdwn("incident "+code(r.Incident, maxIDLength))))
+	}
+	return Message{Text: text, Blocks: blocks}
+}
+
+func replyText(r remediation.Reply) string {
+	text := slackID.ReplaceAllStringFunc(escaped(r.Text, maxSection/2), func(word string) string {
+		if slices.Contains(r.People, word) && (isUser(word) || isGroup(word)) {
+			return mention(word)
+		}
+		return word
+	})
+	if text == "" {
+		text = "Done."
+	}
+	unnamed := slices.DeleteFunc(slices.Clone(r.People), func(id string) bool {
+		return id == "" || id == remediation.ByItself || strings.Contains(r.Text, id)
+	})
+	if len(unnamed) > 0 {
+		text += " (" + mentions(unnamed, maxNamed) + ")"
+	}
+	if r.Failed {
+		text = ":no_entry: " + text
+	}
+	return cutLines(text, maxSection)
+}
+
+// slackID matches what may be a Slack id within a text.
+var slackID = regexp.MustCompile(`\b[UWS][A-Z0-9]{2,31}\b`)
+
+// renderScan makes the summary of a scan.
+func renderScan(r remediation.ScanReport, metas []remediation.Meta) Message {
+	title := fmt.Sprintf("Scan finished: %d open, %d resources read", len(r.Findings), r.Read)
+	if n := len(r.Failures); n > 0 {
+		title += fmt.Sprintf(", %d not readable", n)
+	}
+	var m Message
+	for _, d := range details() {
+		m = Message{Text: title, Blocks: compact([]slack.Block{
+			slack.NewHeaderBlock(plain(title, maxHeader)),
+			section(scanSaid(r)),
+			section(scanFindings(r, metas, d)),
+			section(bullets("*This is not everything.* What could not be read:", r.Failures, min(d.lines, 5), d.line)),
+			slack.NewContextBlock("", mrkdwn(fmt.Sprintf("Asked for by %s · took %s · finished %s", mention(r.By),
+				r.Finished.Sub(r.Started).Round(100*time.Millisecond), date(r.Finished)))),
+		})}
+		if m.size() < safeSize {
+			break
+		}
+	}
+	return m
+}
+
+func scanSaid(r remediation.ScanReport) string {
+	scope := "buckets and security groups"
+	switch r.Scope {
+	case "s3":
+		scope = "buckets"
+	case "sg":
+		scope = "security groups"
+	}
+	if len(r.Findings) == 0 {
+		return "Nothing is open among the " + scope + " that were read. Nothing was changed."
+	}
+	s := "What is open among the " + scope + ". Nothing was changed"
+	if r.Posted > 0 {
+		s += fmt.Sprintf("; %d of them have a message of their own", r.Posted)
+	}
+	return s + "."
+}
+
+func scanFindings(r remediation.ScanReport, metas []remediation.Meta, d detail) string {
+	var lines []string
+	shown := min(len(r.Findings), d.lines+5)
+	for _, f := range r.Findings[:shown] {
+		lines = append(lines, findingLine(f.Finding, metas)+incidentPart(f.Incident))
+	}
+	if more := len(r.Findings) - shown; more > 0 {
+		lines = append(lines, fmt.Sprintf("• and %d more: `/secbot incidents open`", more))
+	}
+	return strings.Join(lines, "\n")
+}
+
+func incidentPart(id string) string {
+	if id == "" {
+		return ""
+	}
+	return " · incident " + code(short(id), shortID)
+}
+
+func findingLine(f remediation.Finding, metas []remediation.Meta) string {
+	name := f.Name
+	if name == "" {
+		name = f.Resource.ID
+	}
+	return "• *" + upper(escaped(string(f.Severity), 20)) + "* · " + escaped(titleOf(metas, f.Playbook), 60) + " · " +
+		code(name, 60) + " in " + escaped(f.Resource.Account, 20) + " " + escaped(f.Resource.Region, 30)
+}
+
+// renderIncidents lists incidents for one person.
+func renderIncidents(found []*remediation.Incident, metas []remediation.Meta, more bool) Message {
+	if len(found) == 0 {
+		return Message{Text: "No incidents.", Blocks: []slack.Block{section("No incidents.")}}
+	}
+	var lines []string
+	for _, inc := range found {
+		lines = append(lines, strings.Replace(findingLine(inc.Finding, metas), "• ", "• "+code(short(inc.ID), shortID)+" *"+escaped(string(inc.Status), 20)+"* since "+date(inc.UpdatedAt)+" · ", 1))
+	}
+	if more {
+		lines = append(lines, "There are more: name a status, as in `/secbot incidents open`.")
+	}
+	var blocks []slack.Block
+	for chunk := range slices.Chunk(lines, 6) {
+		blocks = append(blocks, section(chunk...))
+	}
+	return Message{Text: fmt.Sprintf("%d incidents", len(found)), Blocks: append(blocks,
+		slack.NewContextBlock("", mrkdwn("More about one: `/secbot show ID`")))}
+}
+
+// renderShow shows one incident with its history to one person.
+func renderShow(v view) Message {
+	v.bare = true
+	m := renderIncident(v)
+	var lines []string
+	history := v.inc.History
+	if more := len(history) - maxHistory; more > 0 {
+		lines = append(lines, fmt.Sprintf("… %d earlier", more))
+		history = history[more:]
+	}
+	for _, t := range history {
+		line := "• " + date(t.At) + " *" + escaped(string(t.To), 20) + "* by " + mention(t.By)
+		if t.Reason != "" {
+			line += ": " + escaped(t.Reason, 150)
+		}
+		lines = append(lines, line)
+	}
+	m.Blocks = append(m.Blocks, compact([]slack.Block{section(append([]string{"*History*"}, lines...)...), section(commandsFor(v.inc))})...)
+	return m
+}
+
+// commandsFor says what can be typed about an incident as it stands.
+func commandsFor(inc *remediation.Incident) string {
+	var commands []string
+	add := func(verb remediation.Verb, rest string) {
+		commands = append(commands, "`/secbot "+string(verb)+" "+escaped(inc.ID, maxIDLength)+rest+"`")
+	}
+	switch inc.Status {
+	case remediation.StatusOpen, remediation.StatusFailed:
+		add(remediation.VerbFix, "")
+		add(remediation.VerbIgnore, " for 7d because …")
+	case remediation.StatusFixed:
+		add(remediation.VerbUndo, "")
+	case remediation.StatusIgnored:
+		add(remediation.VerbUnignore, "")
+	}
+	if len(commands) == 0 {
+		return ""
+	}
+	return "*To decide:* " + strings.Join(commands, " or ")
+}

@@ -1,0 +1,316 @@
+package bot
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/slack-go/slack"
+
+	"secbot/remediation"
+)
+
+const (
+	// maxNamed is how many people a message names.
+	maxNamed = 8
+	// maxPlainChanges is how many changes a confirmation names.
+	maxPlainChanges = 3
+)
+
+// name is what people call the resource.
+func (p painter) name() string {
+	if p.f.Name != "" {
+		return clean(p.f.Name)
+	}
+	return clean(p.f.Resource.ID)
+}
+
+// named adds the resource's name to a label of the playbook.
+func (p painter) named(label string) string {
+	if label == "" {
+		label = p.title()
+	}
+	return cut(clean(label), 80) + ": " + cut(p.name(), 50)
+}
+
+func (p painter) title() string {
+	if p.meta.Title != "" {
+		return p.meta.Title
+	}
+	return p.f.Playbook
+}
+
+func (p painter) severity() string {
+	if p.f.Severity == "" {
+		return "unknown"
+	}
+	return escaped(string(p.f.Severity), 20)
+}
+
+// resource names the resource with its kind, in mrkdwn.
+func (p painter) resource() string {
+	s := escaped(kindText(p.f.Resource.Kind), 40) + " " + code(p.name(), 80)
+	if id := clean(p.f.Resource.ID); id != p.name() {
+		s += " (" + code(id, 80) + ")"
+	}
+	return s
+}
+
+func kindText(k remediation.Kind) string {
+	switch k {
+	case remediation.KindBucket:
+		return "bucket"
+	case remediation.KindSecurityGroup:
+		return "security group"
+	}
+	return strings.ReplaceAll(string(k), "-", " ")
+}
+
+// actor is who made the change, short.
+func (p painter) actor() string {
+	arn := p.f.Actor.ARN
+	if arn == "" {
+		return unknownActor
+	}
+	if i := strings.IndexByte(arn, '/'); i >= 0 && i < len(arn)-1 {
+		return code(arn[i+1:], 80)
+	}
+	return code(arn, 80)
+}
+
+// happened says in a sentence what was found.
+func (p painter) happened() string {
+	if p.f.Event == "scan" {
+		return "A scan found " + p.resource() + " open."
+	}
+	s := p.actor() + " changed " + p.resource()
+	if p.f.Actor.Via != "" {
+		s += " with " + escaped(p.f.Actor.Via, 40)
+	}
+	return s + p.opens() + "."
+}
+
+// opens says how far the change opens the resource.
+func (p painter) opens() string {
+	switch {
+	case p.f.IsOpen(remediation.PublicWrite):
+		return ", and everybody could write to it"
+	case p.f.IsOpen(remediation.PublicRead):
+		return ", and everybody could read it"
+	case p.f.IsOpen(remediation.OpenWorld) && p.f.Direction == remediation.Egress:
+		return ", and traffic to everywhere could leave"
+	case p.f.IsOpen(remediation.OpenWorld):
+		return ", and the whole world could reach it"
+	case p.f.IsOpen(remediation.Unblocked):
+		return ", and nothing keeps it from becoming public any more"
+	}
+	return ""
+}
+
+// trouble is what people must not overlook: an error, a doubt, what lowered
+// the decision.
+func (p painter) trouble() string {
+	var lines []string
+	if p.inc.Error != "" {
+		lines = append(lines, "*What went wrong:* "+escaped(p.inc.Error, p.d.text))
+	}
+	if p.undecided() && p.f.Doubt != "" {
+		lines = append(lines, "*secbot isn't sure:* "+escaped(p.f.Doubt, p.d.text))
+	}
+	if p.undecided() && p.inc.Decision.Why != "" && p.inc.Decision.Why != p.f.Doubt {
+		lines = append(lines, "*Why it was not closed by itself:* "+escaped(p.inc.Decision.Why, p.d.text))
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (p painter) undecided() bool {
+	return p.inc.Status == remediation.StatusOpen || p.inc.Status == remediation.StatusFailed
+}
+
+// fields are the facts.
+func (p painter) fields() []*slack.TextBlockObject {
+	r, a := p.f.Resource, p.f.Actor
+	by := code(a.String(), 160)
+	if a.SourceIP != "" {
+		by += " from " + code(a.SourceIP, 60)
+	}
+	if a.Via != "" {
+		by += " (" + escaped(a.Via, 40) + ")"
+	}
+	return []*slack.TextBlockObject{
+		mrkdwn("*Resource*\n" + p.resource()),
+		mrkdwn("*Severity*\n" + upper(p.severity())),
+		mrkdwn("*Account*\n" + code(r.Account, 20)),
+		mrkdwn("*Region*\n" + code(r.Region, 30)),
+		mrkdwn("*Changed by*\n" + by),
+		mrkdwn("*When*\n" + date(p.f.At)),
+	}
+}
+
+// lists are the changes, what else the call did, and notes.
+func (p painter) lists() string {
+	var said []string
+	for _, s := range []string{
+		p.list(p.changesTitle(), p.changeTexts()),
+		p.list("*The same call also did* (decided apart):", p.f.Rest),
+		p.list("*Worth knowing:*", p.notes()),
+	} {
+		if s != "" {
+			said = append(said, s)
+		}
+	}
+	return strings.Join(said, "\n")
+}
+
+// notes are the finding's, and what is true of every such change.
+func (p painter) notes() []string {
+	notes := append([]string(nil), p.f.Notes...)
+	if p.inc.Status == remediation.StatusFixed && len(p.f.Rules) > 0 {
+		notes = append(notes, "Connections that were already established survive: taking a rule away only stops new ones.")
+	}
+	if via := p.f.Actor.Via; p.inc.Status == remediation.StatusFixed && (via == "Terraform" || via == "CloudFormation") {
+		notes = append(notes, via+" made this change and may put it back at its next run, unless its code is changed too.")
+	}
+	return notes
+}
+
+func (p painter) changesTitle() string {
+	switch p.inc.Status {
+	case remediation.StatusFixed, remediation.StatusUndoing:
+		return "*Taken away:*"
+	case remediation.StatusUndone:
+		return "*Put back:*"
+	case remediation.StatusOpen, remediation.StatusFailed, remediation.StatusFixing:
+		return "*Open now:*"
+	}
+	return "*Found:*"
+}
+
+// changeTexts are the finding's rules, grants and statements, else what the
+// plan changes, as plain text.
+func (p painter) changeTexts() []string {
+	var out []string
+	for _, r := range p.f.Rules {
+		s := r.String()
+		if r.Description != "" {
+			s += " – “" + r.Description + "”"
+		}
+		out = append(out, s)
+	}
+	for _, g := range p.f.Grants {
+		out = append(out, "ACL grant "+g.String())
+	}
+	for _, s := range p.f.Statements {
+		out = append(out, statementText(s))
+	}
+	if len(out) == 0 && p.inc.Plan != nil {
+		for _, d := range p.inc.Plan.Diff {
+			if strings.TrimSpace(d.Op) != "" {
+				out = append(out, d.Op+" "+d.Text)
+			}
+		}
+	}
+	return out
+}
+
+func statementText(s remediation.Statement) string {
+	if s.Sid != "" {
+		return "policy statement " + s.Sid
+	}
+	return "policy statement without Sid: " + cut(string(s.JSON), 120)
+}
+
+// plainChanges names the changes on one line, for a confirmation.
+func (p painter) plainChanges() string {
+	texts := p.changeTexts()
+	if len(texts) == 0 {
+		return p.name()
+	}
+	var out []string
+	for _, s := range texts[:min(len(texts), maxPlainChanges)] {
+		out = append(out, cut(clean(s), 60))
+	}
+	if more := len(texts) - maxPlainChanges; more > 0 {
+		out = append(out, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(out, "; ") + "."
+}
+
+// list makes bullets of texts from outside, under a title.
+func (p painter) list(title string, texts []string) string {
+	return bullets(title, texts, p.d.lines, p.d.line)
+}
+
+func bullets(title string, texts []string, lines, line int) string {
+	if len(texts) == 0 {
+		return ""
+	}
+	var out []string
+	if title != "" {
+		out = append(out, title)
+	}
+	for _, s := range texts[:min(len(texts), lines)] {
+		out = append(out, "• "+escaped(s, line))
+	}
+	if more := len(texts) - lines; more > 0 {
+		out = append(out, fmt.Sprintf("• and %d more", more))
+	}
+	return strings.Join(out, "\n")
+}
+
+// context is the last line: who may or did decide, and where this comes from.
+func (p painter) context() slack.Block {
+	parts := []string{p.decider(), escaped(p.f.Playbook, 60), escaped(p.inc.Decision.Rule, 100), "incident " + code(p.inc.ID, maxIDLength)}
+	if p.inc.Previous != "" {
+		parts = append(parts, "seen before as "+code(p.inc.Previous, maxIDLength))
+	}
+	if p.inc.Repeats > 0 {
+		parts = append(parts, fmt.Sprintf("seen again %d times", p.inc.Repeats))
+	}
+	var said []string
+	for _, s := range parts {
+		if s != "" {
+			said = append(said, s)
+		}
+	}
+	return slack.NewContextBlock("", mrkdwn(strings.Join(said, " · ")))
+}
+
+func (p painter) decider() string {
+	switch {
+	case p.inc.Status == remediation.StatusOpen && p.inc.Decision.Action == remediation.ActionNotify:
+		return "Nobody is asked"
+	case p.undecided() && len(p.inc.Decision.Approvers) == 0:
+		return "Nobody may decide yet: name people in `responders` of secbot.yaml or in SECBOT_RESPONDERS"
+	case p.undecided():
+		return "Only responders can act: " + mentions(p.inc.Decision.Approvers, maxNamed)
+	case p.inc.Status == remediation.StatusFixed && p.requested(remediation.StatusFixing) == remediation.ByItself:
+		return "Fixed by secbot " + date(p.inc.Last().At)
+	}
+	return p.decided()
+}
+
+// decided says who did what when: the last thing a person did.
+func (p painter) decided() string {
+	for i := len(p.inc.History) - 1; i >= 0; i-- {
+		t := p.inc.History[i]
+		if t.By != remediation.ByItself && t.By != "" {
+			return upper(decisionText(t)) + " by " + mention(t.By) + " " + date(t.At)
+		}
+	}
+	last := p.inc.Last()
+	return upper(escaped(string(last.To), 20)) + " " + date(last.At)
+}
+
+func decisionText(t remediation.Transition) string {
+	switch {
+	case t.To == remediation.StatusFixing && t.From == remediation.StatusFailed:
+		return "retry requested"
+	case t.To == remediation.StatusFixing:
+		return "revert requested"
+	case t.To == remediation.StatusUndoing:
+		return "undo requested"
+	case t.To == remediation.StatusOpen:
+		return "opened again"
+	}
+	return escaped(string(t.To), 20)
+}

@@ -1,0 +1,391 @@
+package bot
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"pgregory.net/rapid"
+
+	"secbot/internal/blockkit"
+	"secbot/internal/sandbox/fakeslack"
+	"secbot/remediation"
+)
+
+func view1(inc *remediation.Incident) view {
+	return view{inc: inc, meta: metaOf(metas(), inc.Finding.Playbook)}
+}
+
+func byPolicy(to remediation.Status) remediation.Transition {
+	return step(to, remediation.ByItself, "rule 1")
+}
+
+func states() map[string]func() view {
+	alice, bob := fakeslack.Alice, fakeslack.Bob
+	fixedByPolicy := []remediation.Transition{opened(), byPolicy(remediation.StatusFixing), byPolicy(remediation.StatusFixed)}
+	until := at(60 * 24)
+	return map[string]func() view{
+		"question": func() view {
+			v := view1(incident(opened()))
+			v.inc.Finding.Doubt = "AWS says the policy isn't public, secbot's own look says it is"
+			v.inc.Finding.Rest = []string{"tcp 443 from 0.0.0.0/0 – told apart"}
+			v.inc.Decision.Why = "the mode is ask"
+			return v
+		},
+		"question-nobody": func() view {
+			v := view1(incident(opened()))
+			v.inc.Decision.Approvers = nil
+			return v
+		},
+		"notify": func() view {
+			v := view1(incident(opened()))
+			v.inc.Decision.Action = remediation.ActionNotify
+			return v
+		},
+		"fixing-auto": func() view { return view1(incident(fixedByPolicy[:2]...)) },
+		"fixing-asked": func() view {
+			return view1(incident(opened(), step(remediation.StatusFixing, alice, "")))
+		},
+		"fixed-auto": func() view {
+			v := view1(incident(fixedByPolicy...))
+			v.inc.Decision.Action, v.inc.Decision.Rule = remediation.ActionAuto, `rule 1 "admin ports open to the world"`
+			v.inc.Finding.Actor.Via = "Terraform"
+			return v
+		},
+		"fixed-asked": func() view {
+			return view1(incident(opened(), step(remediation.StatusFixing, alice, ""), byPolicy(remediation.StatusFixed)))
+		},
+		"fixed-undo-refused": func() view {
+			v := view1(incident(append(fixedByPolicy, step(remediation.StatusUndoing, bob, ""), byPolicy(remediation.StatusFixed))...))
+			v.inc.Error = "The undo was refused, and the fix still holds: sg-0abc: the state has changed since."
+			return v
+		},
+		"undoing": func() view { return view1(incident(append(fixedByPolicy, step(remediation.StatusUndoing, bob, ""))...)) },
+		"undone": func() view {
+			v := view1(incident(append(fixedByPolicy, step(remediation.StatusUndoing, bob, ""), byPolicy(remediation.StatusUndone))...))
+			v.until = &until
+			return v
+		},
+		"failed": func() view {
+			v := view1(incident(opened(), step(remediation.StatusFixing, alice, ""), byPolicy(remediation.StatusFailed)))
+			v.inc.Error = "UnauthorizedOperation: AWS refused EC2 RevokeSecurityGroupIngress. Allow what `secbot iam-policy` prints to secbot's role, then click Retry."
+			return v
+		},
+		"retrying": func() view {
+			return view1(incident(opened(), step(remediation.StatusFixing, alice, ""), byPolicy(remediation.StatusFailed), step(remediation.StatusFixing, bob, "")))
+		},
+		"ignored": func() view {
+			v := view1(incident(opened(), step(remediation.StatusIgnored, alice, "the partner needs it <until> the migration")))
+			v.until = &until
+			return v
+		},
+		"ignored-for-good": func() view {
+			v := view1(incident(opened(), step(remediation.StatusIgnored, "shell:root", "meant so")))
+			v.until = &time.Time{}
+			return v
+		},
+		"reopened": func() view {
+			return view1(incident(opened(), step(remediation.StatusIgnored, alice, "x"), step(remediation.StatusOpen, bob, "")))
+		},
+		"resolved": func() view {
+			return view1(incident(opened(), step(remediation.StatusFixing, alice, ""), step(remediation.StatusResolved, remediation.ByItself, "the live state was already safe")))
+		},
+		"expired": func() view { return view1(incident(opened(), byPolicy(remediation.StatusExpired))) },
+		"allowed": func() view {
+			v := view1(incident(opened(), step(remediation.StatusAllowed, alice, "")))
+			v.until = &until
+			return v
+		},
+		"policy-statement": func() view {
+			v := view1(incident(fixedByPolicy...))
+			v.inc.Finding = remediation.Finding{
+				Playbook: "s3-public-policy", Resource: remediation.Ref{Kind: remediation.KindBucket, Account: account, Region: "us-east-1", ID: "reports"},
+				Severity: remediation.SeverityCritical, Event: "scan", At: at(0), Openness: []remediation.Openness{remediation.PublicWrite},
+				Statements: []remediation.Statement{{Sid: "Everybody"}, {JSON: json.RawMessage(`{"Effect":"Allow","Principal":"*"}`)}},
+				Grants:     []remediation.Grant{{Grantee: "AllUsers", Permission: "READ"}},
+				Notes:      []string{"The bucket serves a website."},
+			}
+			v.meta = metaOf(metas(), "s3-public-policy")
+			v.inc.Previous, v.inc.Repeats = "01JQ8Z5N6X7W9V4T3R2P1M0AAA", 3
+			return v
+		},
+	}
+}
+
+// TestEveryStatusIsRendered: a status added to the engine must get a message.
+func TestEveryStatusIsRendered(t *testing.T) {
+	rendered := map[remediation.Status]bool{}
+	for _, make := range states() {
+		rendered[make().inc.Status] = true
+	}
+	for _, s := range remediation.Statuses() {
+		if !rendered[s] {
+			t.Errorf("no golden of an incident that is %s", s)
+		}
+	}
+}
+
+func TestIncidentGolden(t *testing.T) {
+	for name, make := range states() {
+		t.Run(name, func(t *testing.T) {
+			m := renderIncident(make())
+			checkMessage(t, golden(t, "incident-"+name, m))
+		})
+	}
+}
+
+// TestButtons: which buttons each state has, what they carry, and that at most
+// one is styled.
+func TestButtons(t *testing.T) {
+	want := map[string][]string{
+		"question": {"fix", "ignore"}, "question-nobody": {"fix", "ignore"}, "reopened": {"fix", "ignore"},
+		"fixed-auto": {"undo"}, "fixed-asked": {"undo"}, "fixed-undo-refused": {"undo"}, "policy-statement": {"undo"},
+		"failed": {"retry", "ignore"}, "ignored": {"unignore"}, "ignored-for-good": {"unignore"},
+	}
+	for name, make := range states() {
+		v := make()
+		raw, err := json.Marshal(renderIncident(v).Blocks)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		styled := 0
+		for _, b := range (fakeslack.Message{Version: fakeslack.Version{Blocks: raw}}).Buttons() {
+			got = append(got, b.ActionID)
+			if b.Value != v.inc.ID || b.BlockID != fmt.Sprintf("inc:%s:s%d", v.inc.ID, v.inc.State()) {
+				t.Errorf("%s: button %s has the value %q in block %q", name, b.ActionID, b.Value, b.BlockID)
+			}
+			if b.Style != "" {
+				styled++
+			}
+			if (b.ActionID == "fix" || b.ActionID == "undo") && (b.Confirm == nil || !strings.Contains(b.Confirm.Text, firstChange(v))) {
+				t.Errorf("%s: %s does not say in its confirmation what it is about: %+v", name, b.ActionID, b.Confirm)
+			}
+		}
+		if !slices.Equal(got, want[name]) {
+			t.Errorf("%s: buttons %v, want %v", name, got, want[name])
+		}
+		if styled > 1 {
+			t.Errorf("%s: %d styled buttons", name, styled)
+		}
+	}
+}
+
+func firstChange(v view) string { return painter{view: v, f: v.inc.Finding}.changeTexts()[0][:12] }
+
+func TestNoUndoWithoutOutcome(t *testing.T) {
+	for name, change := range map[string]func(*view){
+		"not undoable": func(v *view) { v.meta.Undoable = false },
+		"no plan":      func(v *view) { v.inc.Plan = nil },
+		"no outcome":   func(v *view) { v.inc.Outcomes = nil },
+	} {
+		v := states()["fixed-auto"]()
+		change(&v)
+		if strings.Contains(string(encoded(t, renderIncident(v))), `"action_id": "undo"`) {
+			t.Errorf("%s: the message offers an undo", name)
+		}
+	}
+}
+
+func TestOtherGoldens(t *testing.T) {
+	inc := incident(opened(), step(remediation.StatusIgnored, fakeslack.Alice, "meant so"))
+	report := remediation.ScanReport{
+		ID: "x", By: fakeslack.Alice, Scope: "all", Started: at(0), Finished: at(1), Read: 120, Posted: 1,
+		Findings: []remediation.ScanFinding{{Finding: finding(), Incident: incidentID}}, Failures: []string{"read s3-bucket <x>: AccessDenied"},
+	}
+	for name, m := range map[string]Message{
+		"thread": renderThread(remediation.ThreadNote{Text: "What was changed:", Diff: []remediation.DiffLine{
+			{Op: "-", Text: "tcp 22 from 0.0.0.0/0 ```<!here>```"}, {Op: " ", Text: "tcp 443 from 0.0.0.0/0"}}}),
+		"reply-denied": renderReply(remediation.Reply{Text: (&remediation.DeniedError{By: "U0X", Approvers: []string{"S0RESPOND", "U0BOB"}}).Error(),
+			People: []string{"S0RESPOND", "U0BOB"}, Incident: incidentID, Failed: true}),
+		"reply-unnamed": renderReply(remediation.Reply{Text: "incident X is already fixed", People: []string{"U0BOB", "shell:root", "secbot"}}),
+		"scan":          renderScan(report, metas()),
+		"scan-nothing":  renderScan(remediation.ScanReport{By: "shell:root", Scope: "s3", Started: at(0), Finished: at(0), Read: 3}, metas()),
+		"incidents":     renderIncidents([]*remediation.Incident{inc, incident(opened())}, metas(), true),
+		"no-incidents":  renderIncidents(nil, metas(), false),
+		"show":          renderShow(view1(inc)),
+		"help":          help("/secbot"),
+	} {
+		t.Run(name, func(t *testing.T) { checkMessage(t, golden(t, name, m)) })
+	}
+}
+
+func checkMessage(t testing.TB, raw []byte) {
+	t.Helper()
+	if err := blockkit.CheckMessage(raw); err != nil {
+		t.Errorf("Slack would refuse it: %v", err)
+	}
+}
+
+// hostile are texts that must not get through as they are.
+func hostile() []string {
+	return []string{"<!channel>", "<!here|x>", "<@U0VICTIM>", "<http://evil.example|click>", "`<!everyone>`", "```", "*a* _b_ ~c~", "&lt;!channel&gt;",
+		"@channel", "\u202egnp.exe", "a\nb\x00c", "“”", strings.Repeat("<", 5000), strings.Repeat("é\"\\", 3000), "\xff\xfe", "", "http://evil.example"}
+}
+
+func anyText(t *rapid.T, name string) string {
+	if rapid.Bool().Draw(t, name+" hostile") {
+		return rapid.SampledFrom(hostile()).Draw(t, name)
+	}
+	return rapid.StringN(0, 200, 2000).Draw(t, name)
+}
+
+func anyIncident(t *rapid.T) *remediation.Incident {
+	f := remediation.Finding{
+		Playbook: anyText(t, "playbook"), Name: anyText(t, "name"), Severity: remediation.Severity(anyText(t, "severity")),
+		Resource: remediation.Ref{Kind: remediation.Kind(anyText(t, "kind")), Account: anyText(t, "account"), Region: anyText(t, "region"), ID: anyText(t, "id")},
+		Actor:    remediation.Actor{ARN: anyText(t, "arn"), SourceIP: anyText(t, "ip"), Via: anyText(t, "via")},
+		Event:    rapid.SampledFrom([]string{"scan", "PutBucketAcl"}).Draw(t, "event"), Doubt: anyText(t, "doubt"), At: at(0),
+	}
+	texts := func(name string) []string {
+		return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) string { return anyText(t, name) }), 0, 60).Draw(t, name)
+	}
+	f.Notes, f.Rest = texts("notes"), texts("rest")
+	for _, s := range texts("rules") {
+		f.Rules = append(f.Rules, remediation.Rule{Protocol: s, CIDR: s, Description: s, Direction: remediation.Egress})
+	}
+	for _, s := range texts("statements") {
+		f.Statements = append(f.Statements, remediation.Statement{Sid: s, JSON: json.RawMessage(s)}, remediation.Statement{JSON: json.RawMessage(s)})
+	}
+	for _, s := range texts("grants") {
+		f.Grants = append(f.Grants, remediation.Grant{Grantee: s, Permission: s})
+	}
+	inc := &remediation.Incident{
+		ID: incidentID, Finding: f, Error: anyText(t, "error"), Previous: anyText(t, "previous"), Repeats: 2,
+		Decision: remediation.Decision{Action: rapid.SampledFrom([]remediation.Action{"ask", "auto", "notify"}).Draw(t, "action"),
+			Rule: anyText(t, "rule"), Why: anyText(t, "why"), Approvers: texts("approvers")},
+		Plan: &remediation.Plan{}, Outcomes: []remediation.Outcome{{}},
+	}
+	for _, s := range texts("diff") {
+		inc.Plan.Diff = append(inc.Plan.Diff, remediation.DiffLine{Op: s, Text: s})
+	}
+	for _, s := range texts("history") {
+		inc.History = append(inc.History, remediation.Transition{To: remediation.Status(s), By: s, Reason: s})
+	}
+	inc.Status = rapid.SampledFrom(remediation.Statuses()).Draw(t, "status")
+	inc.History = append(inc.History, remediation.Transition{To: inc.Status, By: anyText(t, "by"), Reason: anyText(t, "reason")})
+	return inc
+}
+
+// control matches what Slack takes for a mention, a link or a date.
+var control = regexp.MustCompile(`<[^>]*>?`)
+
+// TestNothingFromOutsideIsFormatted: whatever stands in a finding, the message
+// keeps Slack's limits, is small, and mentions and links nothing.
+func TestNothingFromOutsideIsFormatted(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		v := view{inc: anyIncident(t), meta: remediation.Meta{Title: anyText(t, "title"), Undoable: true,
+			Labels: remediation.Labels{Fixed: anyText(t, "fixed"), Ask: anyText(t, "ask"), Confirm: anyText(t, "confirm"), Undo: anyText(t, "undo")}}}
+		meta := []remediation.Meta{v.meta}
+		messages := map[string]Message{
+			"incident": renderIncident(v), "show": renderShow(v),
+			"list":   renderIncidents([]*remediation.Incident{v.inc, v.inc}, meta, true),
+			"thread": renderThread(remediation.ThreadNote{Text: v.inc.Error, Diff: v.inc.Plan.Diff}),
+			"reply":  renderReply(remediation.Reply{Text: v.inc.Error, People: v.inc.Decision.Approvers, Incident: v.inc.Previous, Failed: true}),
+			"scan": renderScan(remediation.ScanReport{By: v.inc.Last().By, Failures: v.inc.Finding.Notes,
+				Findings: slices.Repeat([]remediation.ScanFinding{{Finding: v.inc.Finding, Incident: v.inc.ID}}, 40)}, meta),
+			"usage": usage(v.inc.Error, &UsageError{Problem: v.inc.Error, Example: v.inc.Error}),
+		}
+		for name, m := range messages {
+			if err := check(m, name); err != nil {
+				t.Fatalf("%s: %v\n%s", name, err, m.Text)
+			}
+		}
+	})
+}
+
+func check(m Message, name string) error {
+	raw, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	if err := blockkit.CheckMessage(raw); err != nil {
+		return err
+	}
+	if name == "incident" || name == "scan" {
+		if n := m.size(); n >= blockkit.SafeMessageSize {
+			return fmt.Errorf("%d characters of JSON", n)
+		}
+	}
+	if n := utf8.RuneCountInString(m.Text); n == 0 || n > maxFallback {
+		return fmt.Errorf("a text of %d characters", n)
+	}
+	var blocks any
+	if err := json.Unmarshal(raw, &blocks); err != nil {
+		return err
+	}
+	texts := append(mrkdwnTexts(blocks), m.Text)
+	for _, s := range texts {
+		for _, c := range control.FindAllString(s, -1) {
+			if !strings.HasPrefix(c, "<!date^") || strings.Contains(c[1:], "<") {
+				return fmt.Errorf("%q is formatted in %q", c, s)
+			}
+		}
+		if strings.Contains(s, "\u202e") || !utf8.ValidString(s) {
+			return fmt.Errorf("%q holds what does not print", s)
+		}
+	}
+	return nil
+}
+
+// mrkdwnTexts gives every mrkdwn text, each of which must be verbatim: else
+// Slack makes links and mentions of plain text.
+func mrkdwnTexts(v any) []string {
+	var out []string
+	switch v := v.(type) {
+	case []any:
+		for _, e := range v {
+			out = append(out, mrkdwnTexts(e)...)
+		}
+	case map[string]any:
+		if v["type"] == "mrkdwn" {
+			s, _ := v["text"].(string)
+			if v["verbatim"] != true {
+				s += "<not verbatim>"
+			}
+			return append(out, s)
+		}
+		for _, e := range v {
+			out = append(out, mrkdwnTexts(e)...)
+		}
+	}
+	return out
+}
+
+// TestWellFormedPeopleAreMentioned is the other half of the property above.
+func TestWellFormedPeopleAreMentioned(t *testing.T) {
+	for in, want := range map[string]string{
+		"U0ALICE": "<@U0ALICE>", "W012ABC": "<@W012ABC>", "S0RESPOND": "<!subteam^S0RESPOND>", "shell:root": "root (shell)",
+		"shell:<!here>": "&lt;!here&gt; (shell)", "U0<x>": "U0&lt;x&gt;", "u0alice": "u0alice", "secbot": "secbot", "channel": "channel", "U": "U",
+		"U0ALICE|x": "U0ALICE|x",
+	} {
+		if got := mention(in); got != want {
+			t.Errorf("mention(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestReplyMentionsWholeIDsOnly(t *testing.T) {
+	m := renderReply(remediation.Reply{Text: "Ask U0A, U0AB or U0C.", People: []string{"U0A", "U0AB"}})
+	if want := "Ask <@U0A>, <@U0AB> or U0C."; m.Text != want {
+		t.Errorf("got %q, want %q", m.Text, want)
+	}
+}
+
+func TestBlockID(t *testing.T) {
+	inc := incident(opened(), byPolicy(remediation.StatusFixing))
+	id, state := parseBlockID(blockID(inc))
+	if id != inc.ID || state == nil || *state != 2 {
+		t.Errorf("%q gives %q, %v", blockID(inc), id, state)
+	}
+	for _, bad := range []string{"", "inc:x", "inc:x:3", "inc:x:s", "inc:x:s-1", "inc:x:sx", "other:x:s1", "inc:x:s1:y", "inc:x:s99999999999999999999"} {
+		if _, state := parseBlockID(bad); state != nil {
+			t.Errorf("%q gives the state %d", bad, *state)
+		}
+	}
+}

@@ -1,0 +1,148 @@
+// Package bot is Slack's side of secbot: it takes slash commands and clicks,
+// renders incidents as Block Kit messages, and delivers notices. What people
+// ask for is stored by the engine before Slack is answered; the result comes
+// later by way of the outbox.
+package bot
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/slack-go/slack"
+
+	"secbot/remediation"
+)
+
+const (
+	// answerWithin bounds all work on a request: Slack shows an error after 3 s.
+	answerWithin = 2500 * time.Millisecond
+	// storeWithin bounds what the store is asked for a request, so that there
+	// is time left to say that it failed.
+	storeWithin = 1500 * time.Millisecond
+)
+
+// Engine is what the bot needs of the engine. Both methods must respect the
+// context's deadline.
+type Engine interface {
+	// Submit stores a command; its answer comes by way of its ReplyTo.
+	Submit(ctx context.Context, cmd remediation.Command) error
+	// Authorise returns nil where by may decide about inc.
+	Authorise(ctx context.Context, by string, inc *remediation.Incident) error
+}
+
+// Store is what the bot reads.
+type Store interface {
+	Incident(ctx context.Context, id string) (*remediation.Incident, error)
+	Incidents(ctx context.Context, q remediation.IncidentQuery) ([]*remediation.Incident, error)
+	Suppressions(ctx context.Context, now time.Time) ([]*remediation.Suppression, error)
+}
+
+// Handler serves what Slack sends. Client, Engine and Store must be set.
+type Handler struct {
+	SigningSecret string // SLACK_SIGNING_SECRET; empty: every request is refused
+	Client        *slack.Client
+	APIURL        string // SLACK_API_URL; its host may also be answered at response URLs
+	Engine        Engine
+	Store         Store
+	Metas         []remediation.Meta
+	Log           *slog.Logger     // discarded where nil
+	Now           func() time.Time // time.Now where nil
+}
+
+// Routes mounts POST /slack/commands, /slack/interactions and /slack/events.
+// Only requests that Slack has signed get beyond the signature check.
+func (h *Handler) Routes(r chi.Router) {
+	for path, serve := range map[string]http.HandlerFunc{
+		"/slack/commands":     h.commands,
+		"/slack/interactions": h.interactions,
+		"/slack/events":       h.events,
+	} {
+		r.With(h.deadline, limitBody, sslCheck, h.verify).Post(path, serve)
+		r.Get(path, onlySSLCheck)
+	}
+}
+
+// deadline bounds all work on a request.
+func (h *Handler) deadline(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), answerWithin)
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// events takes the Events API: so far only the challenge that Slack sends when
+// its URL is set up. Everything else is acknowledged, so that Slack does not
+// send it again.
+func (h *Handler) events(w http.ResponseWriter, r *http.Request) {
+	var event struct {
+		Type      string `json:"type"`
+		Challenge string `json:"challenge"`
+		Event     struct {
+			Type string `json:"type"`
+		} `json:"event"`
+	}
+	if err := json.NewDecoder(r.Body).Decode(&event); err != nil {
+		http.Error(w, "the body is not an event of Slack's Events API: "+err.Error(), http.StatusBadRequest)
+		return
+	}
+	if event.Type == "url_verification" {
+		writeJSON(w, http.StatusOK, map[string]string{"challenge": event.Challenge})
+		return
+	}
+	h.log().Debug("an event of Slack's was ignored", "type", event.Type, "event", event.Event.Type)
+	w.WriteHeader(http.StatusOK)
+}
+
+// submit stores a command within the time for the store.
+func (h *Handler) submit(ctx context.Context, cmd remediation.Command) error {
+	ctx, cancel := context.WithTimeout(ctx, storeWithin)
+	defer cancel()
+	err := h.Engine.Submit(ctx, cmd)
+	if err != nil {
+		h.log().Error("a command could not be stored", "verb", cmd.Verb, "incident", cmd.Incident, "by", cmd.By, "error", err)
+	}
+	return err
+}
+
+// tell says something to one person, as well as that can be done in the
+// request's time.
+func (h *Handler) tell(ctx context.Context, to remediation.ReplyTo, m Message) {
+	if err := (whisperer{h.Client, h.APIURL}).tell(ctx, to, m, 0); err != nil {
+		h.log().Warn("a person could not be told", "user", to.User, "error", err)
+	}
+}
+
+func (h *Handler) log() *slog.Logger {
+	if h.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return h.Log
+}
+
+func (h *Handler) now() time.Time {
+	if h.Now == nil {
+		return time.Now()
+	}
+	return h.Now()
+}
+
+// hashID makes a command's id of what is the same in every delivery.
+func hashID(parts ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
+	return hex.EncodeToString(sum[:16])
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	// When this fails the client has gone and there is nobody to tell.
+	_ = json.NewEncoder(w).Encode(v)
+}
