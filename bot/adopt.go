@@ -103,8 +103,9 @@ func (n *Notifier) channelID(ctx context.Context, channel string) (string, error
 	if !isName {
 		return channel, nil
 	}
-	if id, ok := n.ids.Load(name); ok {
-		return id.(string), nil //nolint:forcetypeassert // only strings are stored
+	if known, ok := n.ids.Load(name); ok {
+		id, _ := known.(string) // nothing else is stored
+		return id, nil
 	}
 	params := slack.GetConversationsParameters{Limit: 1000, ExcludeArchived: true, Types: []string{"public_channel", "private_channel"}}
 	for range channelPages {

@@ -90,10 +90,19 @@ func unknownCommand(word string) error {
 		names = append(names, c.Name)
 	}
 	problem := fmt.Sprintf("There is no command %q.", cut(word, 40))
-	if near := nearest(strings.ToLower(word), names); near != "" {
-		return &UsageError{Problem: problem + fmt.Sprintf(" Did you mean %q?", near), Example: near}
+	near := nearest(strings.ToLower(word), names)
+	for _, c := range Commands() {
+		if c.Name == near {
+			return &UsageError{Problem: problem + fmt.Sprintf(" Did you mean %q?", near), Example: c.example()}
+		}
 	}
 	return &UsageError{Problem: problem + " Commands are " + strings.Join(names, ", ") + ".", Example: "help"}
+}
+
+// example is the command as it might be typed.
+func (c CommandSpec) example() string {
+	words := strings.NewReplacer("ID", exampleID, "…", "it is meant so", "[s3|sg|all]", "all", "[status]", "open")
+	return strings.TrimSpace(c.Name + " " + words.Replace(c.Usage))
 }
 
 func parseHelp([]string) (Parsed, error) { return Parsed{}, nil }

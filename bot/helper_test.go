@@ -5,7 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"net/http"
+	"io"
+	"log/slog"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -55,7 +56,7 @@ func finding() remediation.Finding {
 	return remediation.Finding{
 		Playbook: "sg-rule-added", Resource: remediation.Ref{Kind: remediation.KindSecurityGroup, Account: account, Region: "eu-central-1", ID: "sg-0abc"},
 		Name: "web", Severity: remediation.SeverityHigh, Event: "AuthorizeSecurityGroupIngress", EventID: "e-1", At: at(0),
-		Actor: remediation.Actor{Type: "IAMUser", ARN: "arn:aws:iam::111122223333:user/dana", Account: account, SourceIP: "203.0.113.7", Via: "AWS console"},
+		Actor:     remediation.Actor{Type: "IAMUser", ARN: "arn:aws:iam::111122223333:user/dana", Account: account, SourceIP: "203.0.113.7", Via: "AWS console"},
 		Direction: remediation.Ingress, Rules: []remediation.Rule{sshRule()},
 	}
 }
@@ -254,4 +255,4 @@ func isStatus(err error, status int) bool {
 	return errors.As(err, &ack) && ack.Status == status
 }
 
-var _ = http.StatusOK
+func newLog(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }

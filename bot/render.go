@@ -40,12 +40,11 @@ type detail struct {
 	lines int // of a list
 	line  int // characters of a line
 	text  int // characters of a paragraph
-	label int // characters of a playbook's own words
 }
 
 // details are tried in turn until a message is small enough.
 func details() []detail {
-	return []detail{{10, 200, 900, 300}, {5, 120, 400, 200}, {3, 80, 150, 100}, {1, 60, 80, 60}}
+	return []detail{{10, 200, 900}, {5, 120, 400}, {3, 80, 150}, {1, 60, 80}}
 }
 
 // view is all that an incident's message is made of.

@@ -64,7 +64,7 @@ func diffText(diff []remediation.DiffLine) string {
 	var lines []string
 	size := 0
 	for i, d := range diff {
-		line := cut(clean(d.Op), 1) + " " + cut(clean(d.Text), 300)
+		line := sign(d.Op) + " " + cut(clean(d.Text), 300)
 		if size += utf8.RuneCountInString(line); size > maxDiff {
 			lines = append(lines, fmt.Sprintf("… and %d more lines", len(diff)-i))
 			break
@@ -72,6 +72,14 @@ func diffText(diff []remediation.DiffLine) string {
 		lines = append(lines, line)
 	}
 	return strings.Join(lines, "\n")
+}
+
+// sign is a diff line's first character.
+func sign(op string) string {
+	if op == "-" || op == "+" {
+		return op
+	}
+	return " "
 }
 
 // renderReply makes the answer to one person. People named in the text become

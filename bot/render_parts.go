@@ -128,7 +128,21 @@ func (p painter) undecided() bool {
 
 // fields are the facts.
 func (p painter) fields() []*slack.TextBlockObject {
-	r, a := p.f.Resource, p.f.Actor
+	r := p.f.Resource
+	facts := []*slack.TextBlockObject{
+		mrkdwn("*Resource*\n" + p.resource()),
+		mrkdwn("*Severity*\n" + upper(p.severity())),
+		mrkdwn("*Account*\n" + code(r.Account, 20)),
+		mrkdwn("*Region*\n" + code(r.Region, 30)),
+	}
+	if p.f.Event == "scan" {
+		return append(facts, mrkdwn("*Found*\n"+date(p.f.At)))
+	}
+	return append(facts, mrkdwn("*Changed by*\n"+p.changedBy()), mrkdwn("*When*\n"+date(p.f.At)))
+}
+
+func (p painter) changedBy() string {
+	a := p.f.Actor
 	by := code(a.String(), 160)
 	if a.SourceIP != "" {
 		by += " from " + code(a.SourceIP, 60)
@@ -136,14 +150,7 @@ func (p painter) fields() []*slack.TextBlockObject {
 	if a.Via != "" {
 		by += " (" + escaped(a.Via, 40) + ")"
 	}
-	return []*slack.TextBlockObject{
-		mrkdwn("*Resource*\n" + p.resource()),
-		mrkdwn("*Severity*\n" + upper(p.severity())),
-		mrkdwn("*Account*\n" + code(r.Account, 20)),
-		mrkdwn("*Region*\n" + code(r.Region, 30)),
-		mrkdwn("*Changed by*\n" + by),
-		mrkdwn("*When*\n" + date(p.f.At)),
-	}
+	return by
 }
 
 // lists are the changes, what else the call did, and notes.

@@ -86,9 +86,6 @@ func (p painter) fixed() head {
 
 func (p painter) undone() string {
 	s := "*The fix was taken back* at the request of " + mention(p.requested(remediation.StatusUndoing)) + ", and what was there before is back."
-	if label := escaped(p.meta.Labels.Undo, p.d.label); label != "" {
-		s += " " + label
-	}
 	if p.until != nil {
 		s += "\nThe same change is left alone" + p.untilText() + "."
 	}

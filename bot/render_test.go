@@ -65,7 +65,9 @@ func states() map[string]func() view {
 			v.inc.Error = "The undo was refused, and the fix still holds: sg-0abc: the state has changed since."
 			return v
 		},
-		"undoing": func() view { return view1(incident(append(fixedByPolicy, step(remediation.StatusUndoing, bob, ""))...)) },
+		"undoing": func() view {
+			return view1(incident(append(fixedByPolicy, step(remediation.StatusUndoing, bob, ""))...))
+		},
 		"undone": func() view {
 			v := view1(incident(append(fixedByPolicy, step(remediation.StatusUndoing, bob, ""), byPolicy(remediation.StatusUndone))...))
 			v.until = &until
@@ -289,7 +291,7 @@ func TestNothingFromOutsideIsFormatted(t *testing.T) {
 			"reply":  renderReply(remediation.Reply{Text: v.inc.Error, People: v.inc.Decision.Approvers, Incident: v.inc.Previous, Failed: true}),
 			"scan": renderScan(remediation.ScanReport{By: v.inc.Last().By, Failures: v.inc.Finding.Notes,
 				Findings: slices.Repeat([]remediation.ScanFinding{{Finding: v.inc.Finding, Incident: v.inc.ID}}, 40)}, meta),
-			"usage": usage(v.inc.Error, &UsageError{Problem: v.inc.Error, Example: v.inc.Error}),
+			"usage": usage(v.inc.Error, &UsageError{Problem: "x" + v.inc.Error, Example: v.inc.Error}),
 		}
 		for name, m := range messages {
 			if err := check(m, name); err != nil {
@@ -355,6 +357,39 @@ func mrkdwnTexts(v any) []string {
 		}
 	}
 	return out
+}
+
+// TestHugeIncident: what is too much is left out, counted, and the message
+// stays small.
+func TestHugeIncident(t *testing.T) {
+	for _, filling := range []string{strings.Repeat("x", 5000), strings.Repeat("<\"&", 2000), strings.Repeat("é\"", 3000)} {
+		inc := incident(opened())
+		inc.Error, inc.Decision.Why, inc.Decision.Rule = filling, filling+"y", filling
+		inc.Decision.Approvers = slices.Repeat([]string{"U0123456789ABCDEF"}, 500)
+		f := &inc.Finding
+		f.Doubt, f.Name, f.Actor.ARN, f.Actor.Via, f.Actor.SourceIP = filling, filling, filling, filling, filling
+		f.Rules = slices.Repeat([]remediation.Rule{{Protocol: filling, CIDR: filling, Description: filling}}, 500)
+		f.Rest, f.Notes = slices.Repeat([]string{filling}, 500), slices.Repeat([]string{filling}, 500)
+		m := renderIncident(view1(inc))
+		raw := encoded(t, m)
+		checkMessage(t, raw)
+		if n := m.size(); n >= blockkit.SafeMessageSize {
+			t.Errorf("%.3q…: %d characters", filling, n)
+		}
+		if !strings.Contains(string(raw), "more") || !strings.Contains(string(raw), `"action_id": "fix"`) {
+			t.Errorf("%.3q…: what was left out is not counted, or the buttons are gone:\n%s", filling, raw)
+		}
+	}
+}
+
+func TestCodeSpansHold(t *testing.T) {
+	for in, want := range map[string]string{
+		"web": "`web`", "a`b <!here>`": "`a'b &lt;!here&gt;'`", "": "–", "\n": "–", strings.Repeat("x", 20): "`xxxxxxxxx…`",
+	} {
+		if got := code(in, 10+9*strings.Count(in, "!")); got != want {
+			t.Errorf("code(%q) = %s, want %s", in, got, want)
+		}
+	}
 }
 
 // TestWellFormedPeopleAreMentioned is the other half of the property above.

@@ -26,7 +26,7 @@ func viewOf(ctx context.Context, store suppressionReader, metas []remediation.Me
 		return v, fmt.Errorf("read suppressions: %w", err)
 	}
 	for _, s := range all { // the newest is the last
-		if s.Incident == inc.ID && !s.Ended {
+		if s.Incident == inc.ID {
 			v.until = &s.Until
 		}
 	}

@@ -118,7 +118,7 @@ func readFile(file string) Document {
 	if err != nil {
 		return Document{File: file, Err: err}
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	return readDocument(file, f)
 }
 

@@ -73,7 +73,7 @@ func (e *Engine) findingsOf(ctx context.Context, h *held, sig Signal) ([]Finding
 	case err != nil:
 		// The event must not be lost because nobody can read the resource.
 		log.Error("the live state could not be judged; asking", "error", err)
-		findings = e.unread(sig, err)
+		findings = e.unread(ctx, sig, err)
 	}
 	if len(findings) == 0 {
 		log.Info("nothing to do: the live state is safe")
@@ -177,8 +177,8 @@ func (e *Engine) read(ctx context.Context, ref Ref) (*Environment, State, error)
 
 // unread gives what the event alone claims, in doubt, for a resource that
 // could not be read.
-func (e *Engine) unread(sig Signal, cause error) []Finding {
-	env, err := e.o.Provider.Environment(context.Background(), sig.Resource.Account, sig.Resource.Region)
+func (e *Engine) unread(ctx context.Context, sig Signal, cause error) []Finding {
+	env, err := e.o.Provider.Environment(ctx, sig.Resource.Account, sig.Resource.Region)
 	if err != nil {
 		e.o.Log.Error("no playbooks for the account", "error", err)
 		return nil

@@ -22,11 +22,11 @@ const maxRequest = 64 << 10
 // Listen opens the Unix socket at path for the owner alone. A socket that a
 // dead process left is replaced; that one is alive is known by the store's
 // lock, which the caller holds.
-func Listen(path string) (net.Listener, error) {
+func Listen(ctx context.Context, path string) (net.Listener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("remove the old socket: %w", err)
 	}
-	l, err := net.Listen("unix", path)
+	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
 	if err != nil {
 		return nil, fmt.Errorf("open the socket for shell commands: %w", err)
 	}

@@ -11,7 +11,7 @@ import (
 func TestProtocol(t *testing.T) {
 	tests := map[string]string{
 		"6": "tcp", "17": "udp", "1": "icmp", "58": "icmpv6",
-		"TCP": "tcp", " udp ": "udp", "-1": "-1", "all": "-1", "ALL": "-1",
+		"TCP": "tcp", "-1": "-1", "all": "-1", "ALL": "-1",
 		"47": "47", "icmpv6": "icmpv6", "": "",
 	}
 	for in, want := range tests {

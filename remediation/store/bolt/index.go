@@ -178,7 +178,7 @@ func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 
 // name gives a string with its length before it.
 func name(s string) []byte {
-	return append(binary.BigEndian.AppendUint16(nil, uint16(len(s))), s...)
+	return append(binary.BigEndian.AppendUint16(nil, uint16(len(s))), s...) //nolint:gosec // rows.Check bounds it to 1024
 }
 
 // cutName takes a name off the front of b. It gives an empty string where b
@@ -196,12 +196,12 @@ func cutName(b []byte) (string, []byte) {
 
 // number gives n as eight bytes that sort as numbers do, negative ones too.
 func number(n int64) []byte {
-	return binary.BigEndian.AppendUint64(nil, uint64(n)^1<<63)
+	return binary.BigEndian.AppendUint64(nil, uint64(n)^1<<63) //nolint:gosec // the sign is meant to wrap: see above
 }
 
 // timeKey gives t as timeLen bytes that sort as times do.
 func timeKey(t time.Time) []byte {
-	return binary.BigEndian.AppendUint32(number(t.Unix()), uint32(t.Nanosecond()))
+	return binary.BigEndian.AppendUint32(number(t.Unix()), uint32(t.Nanosecond())) //nolint:gosec // below 1e9
 }
 
 // summary is what queries filter incidents by, so that those they leave out

@@ -1,0 +1,115 @@
+//go:build fakeaws
+
+package sandbox
+
+import (
+	"context"
+	"encoding/json"
+	"mime"
+	"net/http"
+	"net/url"
+
+	"github.com/go-chi/chi/v5"
+
+	"secbot/internal/sandbox/fakeslack"
+)
+
+// maxControl bounds the body of a request to the people.
+const maxControl = 64 << 10
+
+// People serves what the people of the Slack stand-in see and do, under
+// /sandbox, for programs that are not written in Go:
+//
+//	GET  /sandbox/messages?channel=C…    what stands in a channel
+//	GET  /sandbox/ephemerals?user=U…     what one person alone sees
+//	GET  /sandbox/views?user=U…          a person's open modals
+//	POST /sandbox/click    {"user","channel","ts","action"}
+//	POST /sandbox/command  {"user","channel","text"}      /secbot with this text
+//	POST /sandbox/submit   {"user","view","values":{…}}   a modal
+//
+// Everything is JSON. It is for loopback: whoever reaches it may click as
+// anybody. Requests that a web page of another origin could make are refused.
+func (s *Sandbox) People() http.Handler {
+	r := chi.NewRouter()
+	r.Use(sameOrigin)
+	r.Get("/sandbox/messages", func(w http.ResponseWriter, r *http.Request) {
+		show(w, s.Slack.Messages(r.URL.Query().Get("channel")))
+	})
+	r.Get("/sandbox/ephemerals", func(w http.ResponseWriter, r *http.Request) {
+		show(w, s.Slack.Ephemerals(r.URL.Query().Get("user")))
+	})
+	r.Get("/sandbox/views", func(w http.ResponseWriter, r *http.Request) {
+		show(w, s.Slack.Views(r.URL.Query().Get("user")))
+	})
+	r.Post("/sandbox/click", act(s.click))
+	r.Post("/sandbox/command", act(s.command))
+	r.Post("/sandbox/submit", act(s.submit))
+	r.NotFound(s.Slack.ServeHTTP)
+	r.MethodNotAllowed(s.Slack.ServeHTTP)
+	return r
+}
+
+// sameOrigin refuses what a browser sends for a page of another origin.
+func sameOrigin(next http.Handler) http.Handler {
+	return http.NewCrossOriginProtection().Handler(next)
+}
+
+type clickRequest struct{ User, Channel, TS, Action string }
+
+func (s *Sandbox) click(ctx context.Context, c clickRequest) (any, error) {
+	ack, err := s.Slack.Click(ctx, c.User, c.Channel, c.TS, c.Action)
+	return answered(ack), err
+}
+
+type commandRequest struct{ User, Channel, Text string }
+
+func (s *Sandbox) command(ctx context.Context, c commandRequest) (any, error) {
+	reply, err := s.Slack.Command(ctx, c.User, c.Channel, "/secbot", c.Text)
+	return answered(reply.Ack), err
+}
+
+type submitRequest struct {
+	User, View string
+	Values     map[string]string
+}
+
+func (s *Sandbox) submit(ctx context.Context, c submitRequest) (any, error) {
+	values := url.Values{}
+	for k, v := range c.Values {
+		values.Set(k, v)
+	}
+	sub, err := s.Slack.SubmitView(ctx, c.User, c.View, values)
+	return answered(sub.Ack), err
+}
+
+// answered is what secbot answered to a person's request.
+func answered(a fakeslack.Ack) any {
+	return map[string]any{"status": a.Status, "body": string(a.Body), "ms": a.Took.Milliseconds()}
+}
+
+// act decodes a request, does it, and answers 422 with what went wrong.
+func act[T any](do func(context.Context, T) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+			http.Error(w, "Content-Type must be application/json", http.StatusUnsupportedMediaType)
+			return
+		}
+		var req T
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxControl)).Decode(&req); err != nil {
+			http.Error(w, "not a request: "+err.Error(), http.StatusBadRequest)
+			return
+		}
+		answer, err := do(r.Context(), req)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusUnprocessableEntity)
+			return
+		}
+		show(w, answer)
+	}
+}
+
+func show(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	// The client has gone when this fails; there is nobody to tell.
+	_ = json.NewEncoder(w).Encode(v)
+}

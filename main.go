@@ -1,0 +1,272 @@
+// Command secbot watches AWS accounts and closes, or asks in Slack whether to
+// close, what a change has opened.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+	"github.com/lmittmann/tint"
+
+	"secbot/events"
+	"secbot/internal/operator"
+	"secbot/remediation"
+	"secbot/remediation/playbooks"
+)
+
+// cli is the command line: one field a command.
+type cli struct {
+	standIns
+	Serve     serveCmd     `cmd:"" help:"Run the server: take events, act, and talk to Slack."`
+	Scan      scanCmd      `cmd:"" help:"Look for what is open now. Changes nothing."`
+	Replay    replayCmd    `cmd:"" help:"Decode event files and print what is in them. Changes nothing."`
+	Incidents incidentsCmd `cmd:"" help:"List incidents."`
+	Playbooks playbooksCmd `cmd:"" help:"List the playbooks."`
+	IAMPolicy iamPolicyCmd `cmd:"" name:"iam-policy" help:"Print the IAM policy that secbot's role needs."`
+	Config    configCmd    `cmd:"" help:"Look after secbot.yaml."`
+	Audit     auditCmd     `cmd:"" help:"Look after the audit log."`
+	Version   versionCmd   `cmd:"" help:"Print the version."`
+
+	LogLevel slog.Level `env:"SECBOT_LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
+}
+
+// process is what a command may use of the world around it.
+type process struct {
+	settings *settings
+	in       io.Reader
+	out      io.Writer
+	log      *slog.Logger
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// exitError is an error that says the exit status; an empty text prints nothing.
+type exitError struct {
+	status int
+	text   string
+}
+
+func (e *exitError) Error() string { return e.text }
+
+// run parses the command line, runs the command and gives the exit status: 0,
+// 1 for what went wrong, 2 for a wrong command line.
+func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
+	var c cli
+	exited := -1
+	parser, err := kong.New(&c, kong.Name("secbot"), kong.Writers(out, errOut),
+		kong.Exit(func(status int) { exited = status }),
+		kong.Description("secbot closes holes in AWS accounts, or asks in Slack whether to."),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
+	if err != nil {
+		fmt.Fprintln(errOut, "secbot:", err)
+		return 1
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	kctx, err := parser.Parse(args)
+	if exited >= 0 { // --help
+		return exited
+	}
+	if err != nil {
+		fmt.Fprintln(errOut, "secbot:", err)
+		return 2
+	}
+	p := &process{settings: settingsFrom(os.Getenv), in: in, out: out, log: slog.New(tint.NewHandler(errOut, &tint.Options{Level: c.LogLevel, TimeFormat: "15:04:05.000", NoColor: !isTerminal(errOut)}))}
+	kctx.BindTo(ctx, (*context.Context)(nil))
+	return status(kctx.Run(p), errOut)
+}
+
+func status(err error, errOut io.Writer) int {
+	var exit *exitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		if exit.text != "" {
+			fmt.Fprintln(errOut, exit.text)
+		}
+		return exit.status
+	}
+	fmt.Fprintln(errOut, "secbot:", err)
+	return 1
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+type serveCmd struct{}
+
+// Run serves until a signal comes.
+func (serveCmd) Run(ctx context.Context, p *process) error {
+	a, err := newApp(ctx, p.settings, p.log)
+	if err != nil {
+		return err
+	}
+	return errors.Join(a.serve(ctx), a.store.Close())
+}
+
+type replayCmd struct {
+	JSON  bool     `name:"json" help:"One JSON object an event."`
+	Live  bool     `help:"Judge the live state too (read-only) and say what the policy would do."`
+	Paths []string `arg:"" help:"Files or directories; - is standard input."`
+}
+
+// Run decodes and prints; only with Live does it read from AWS.
+func (c replayCmd) Run(ctx context.Context, p *process) error {
+	opts := events.ReplayOptions{JSON: c.JSON, Claim: playbooks.Claims}
+	if c.Live {
+		e, err := p.readOnlyEngine(ctx)
+		if err != nil {
+			return err
+		}
+		opts.Preview = e.Preview
+	}
+	err := events.Replay(ctx, p.out, p.in, c.Paths, opts)
+	if errors.Is(err, events.ErrReplayFailed) {
+		return &exitError{status: 1, text: "secbot: " + err.Error()}
+	}
+	return err
+}
+
+type scanCmd struct {
+	JSON  bool   `name:"json" help:"One JSON object a finding."`
+	Scope string `arg:"" optional:"" default:"all" enum:"s3,sg,all" help:"s3, sg or all."`
+}
+
+// Run scans; it exits with 1 where something could not be read, since then
+// "nothing found" would be a lie.
+func (c scanCmd) Run(ctx context.Context, p *process) error {
+	e, err := p.readOnlyEngine(ctx)
+	if err != nil {
+		return err
+	}
+	failed := 0
+	var printErr error
+	read, err := e.Scan(ctx, c.Scope,
+		func(f remediation.Finding) { printErr = errors.Join(printErr, events.PrintFinding(p.out, f, c.JSON)) },
+		func(err error) { failed++; p.log.Error("could not be read", "error", err) })
+	if err := errors.Join(err, printErr); err != nil {
+		return err
+	}
+	p.log.Info("scan finished", "resources", read, "failures", failed)
+	if failed > 0 {
+		return &exitError{status: 1, text: fmt.Sprintf("secbot: %d reads failed, so this is not everything", failed)}
+	}
+	return nil
+}
+
+type incidentsCmd struct {
+	JSON   bool     `name:"json" help:"One JSON object an incident."`
+	Limit  int      `default:"100" help:"At most so many."`
+	Status []string `arg:"" optional:"" help:"Only those of this status: open, fixed, …"`
+}
+
+// Run lists incidents, the newest first.
+func (c incidentsCmd) Run(ctx context.Context, p *process) error {
+	return p.ask(ctx, operator.Request{Name: "incidents", Statuses: c.Status, Limit: c.Limit, JSON: c.JSON})
+}
+
+type auditCmd struct {
+	Verify auditVerifyCmd `cmd:"" help:"Check that no entry was changed, cut or taken out."`
+}
+
+type auditVerifyCmd struct {
+	Incident string `arg:"" optional:"" help:"Only this incident's."`
+}
+
+// Run checks the hash chains of the audit log.
+func (c auditVerifyCmd) Run(ctx context.Context, p *process) error {
+	return p.ask(ctx, operator.Request{Name: "audit verify", Incident: c.Incident})
+}
+
+type playbooksCmd struct {
+	JSON bool `name:"json" help:"One JSON object a playbook."`
+}
+
+// Run lists the playbooks in the registry's order.
+func (c playbooksCmd) Run(p *process) error {
+	enc := json.NewEncoder(p.out)
+	for _, m := range playbooks.Metas() {
+		var err error
+		if c.JSON {
+			err = enc.Encode(m)
+		} else {
+			_, err = fmt.Fprintf(p.out, "%-28s %s\n", m.ID, m.Title)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type iamPolicyCmd struct{}
+
+// Run prints the policy made from the playbooks' declarations.
+func (iamPolicyCmd) Run(p *process) error {
+	enc := json.NewEncoder(p.out)
+	enc.SetIndent("", "  ")
+	return enc.Encode(iamPolicy(playbooks.Metas()))
+}
+
+type configCmd struct {
+	Check configCheckCmd `cmd:"" help:"Check secbot.yaml and print its rules."`
+}
+
+type configCheckCmd struct {
+	File string `arg:"" optional:"" help:"The file; SECBOT_CONFIG by default."`
+}
+
+// Run reads the file as the server would and prints the rules in order.
+func (c configCheckCmd) Run(p *process) error {
+	path := c.File
+	if path == "" {
+		path = p.settings.ConfigFile
+	}
+	cfg, err := p.settings.config(path)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(p.out, "%s is in order. Mode: %s. %d rules; what none of them matches is asked.\n", path, cfg.Mode, len(cfg.Rules))
+	for i, r := range cfg.Rules {
+		fmt.Fprintf(p.out, "%3d. %s → %s\n", i+1, r.Name, r.Then)
+	}
+	return nil
+}
+
+type versionCmd struct{}
+
+// Run prints the version that the Go toolchain has recorded.
+func (versionCmd) Run(p *process) error {
+	version, revision := "(unknown)", ""
+	if info, ok := debug.ReadBuildInfo(); ok {
+		version = info.Main.Version
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				revision = " " + s.Value
+			}
+		}
+	}
+	_, err := fmt.Fprintf(p.out, "secbot %s%s\n", version, revision)
+	return err
+}

@@ -1,0 +1,162 @@
+package playbooks
+
+import (
+	"net/netip"
+	"slices"
+
+	"secbot/remediation"
+)
+
+// space is one address family: the range that holds every public address, and
+// what in it is not public.
+type space struct {
+	root     netip.Prefix
+	reserved []netip.Prefix
+	narrow   float64 // up to so many public addresses a range is narrow
+}
+
+// ipv4 is the IPv4 space. What is not public is in "IANA IPv4 Special-Purpose
+// Address Registry", and multicast (RFC 5771).
+func ipv4() space {
+	return space{
+		root: netip.MustParsePrefix("0.0.0.0/0"),
+		reserved: prefixes("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16",
+			"172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15",
+			"198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
+		narrow: 1 << 24, // a /8
+	}
+}
+
+// ipv6 is the IPv6 space: global unicast, 2000::/3 (RFC 4291), without the
+// ranges for documentation (RFC 3849, RFC 9637).
+func ipv6() space {
+	return space{
+		root:     netip.MustParsePrefix("2000::/3"),
+		reserved: prefixes("2001:db8::/32", "3fff::/20"),
+		narrow:   1 << 96, // a /32
+	}
+}
+
+func prefixes(texts ...string) []netip.Prefix {
+	list := make([]netip.Prefix, len(texts))
+	for i, t := range texts {
+		list[i] = netip.MustParsePrefix(t)
+	}
+	return list
+}
+
+// spaceOf is the space of a range's family.
+func spaceOf(p netip.Prefix) space {
+	if p.Addr().Is4() {
+		return ipv4()
+	}
+	return ipv6()
+}
+
+// covers reports whether the ranges together hold every public address.
+func (sp space) covers(ranges []netip.Prefix) bool {
+	return covered(sp.root, slices.Concat(ranges, sp.reserved))
+}
+
+// covered reports whether the ranges together hold all of p. Ranges are nested
+// or apart, so that halving p comes to an end where a range begins.
+func covered(p netip.Prefix, ranges []netip.Prefix) bool {
+	var inside []netip.Prefix
+	for _, r := range ranges {
+		if holds(r, p) {
+			return true
+		}
+		if holds(p, r) {
+			inside = append(inside, r)
+		}
+	}
+	if len(inside) == 0 {
+		return false
+	}
+	low, high := halves(p)
+	return covered(low, inside) && covered(high, inside)
+}
+
+// holds reports whether all of inner is in outer.
+func holds(outer, inner netip.Prefix) bool {
+	return outer.Bits() <= inner.Bits() && outer.Contains(inner.Addr())
+}
+
+// halves splits a range, which must be of more than one address, in two.
+func halves(p netip.Prefix) (low, high netip.Prefix) {
+	bits := p.Bits() + 1
+	raw := p.Masked().Addr().AsSlice()
+	low = netip.PrefixFrom(p.Masked().Addr(), bits)
+	raw[(bits-1)/8] |= 0x80 >> ((bits - 1) % 8)
+	upper, _ := netip.AddrFromSlice(raw) // as long as it was
+	return low, netip.PrefixFrom(upper, bits)
+}
+
+// public counts the public addresses of a range, exactly for IPv4.
+func (sp space) public(p netip.Prefix) float64 {
+	if holds(p, sp.root) {
+		p = sp.root
+	}
+	if !holds(sp.root, p) {
+		return 0
+	}
+	return count(p, sp.reserved)
+}
+
+// count counts the addresses of p that are in none of the ranges.
+func count(p netip.Prefix, ranges []netip.Prefix) float64 {
+	var inside []netip.Prefix
+	for _, r := range ranges {
+		if holds(r, p) {
+			return 0
+		}
+		if holds(p, r) {
+			inside = append(inside, r)
+		}
+	}
+	if len(inside) == 0 {
+		size := 1.0
+		for range p.Addr().BitLen() - p.Bits() {
+			size *= 2
+		}
+		return size
+	}
+	low, high := halves(p)
+	return count(low, inside) + count(high, inside)
+}
+
+// openness says how far a range opens by itself.
+func (sp space) openness(p netip.Prefix) remediation.Openness {
+	n := sp.public(p)
+	switch {
+	case n == 0:
+		return remediation.OpenPrivate
+	case sp.covers([]netip.Prefix{p}):
+		return remediation.OpenWorld
+	case n > sp.narrow:
+		return remediation.OpenWide
+	}
+	return remediation.OpenNarrow
+}
+
+// union reports for each range whether it is part of a smallest set of the
+// ranges that holds every public address, smallest in that no member can be
+// left out. A range is, where it has public addresses of its own and holds
+// every one together with the ranges that lie apart from it: those around it
+// would make it superfluous, and it makes those within it superfluous.
+func (sp space) union(ranges []netip.Prefix) []bool {
+	part := make([]bool, len(ranges))
+	if !sp.covers(ranges) {
+		return part
+	}
+	for i, p := range ranges {
+		set := []netip.Prefix{p}
+		for _, other := range ranges {
+			if !other.Overlaps(p) {
+				set = append(set, other)
+			}
+		}
+		part[i] = sp.public(p) > 0 && sp.covers(set)
+	}
+	return part
+}

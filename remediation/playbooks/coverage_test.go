@@ -1,0 +1,241 @@
+package playbooks
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"secbot/remediation"
+)
+
+func TestOpenness(t *testing.T) {
+	for cidr, want := range map[string]remediation.Openness{
+		"0.0.0.0/0":          remediation.OpenWorld,
+		"0.0.0.0/1":          remediation.OpenWide,
+		"8.0.0.0/7":          remediation.OpenWide,
+		"8.0.0.0/8":          remediation.OpenNarrow,
+		"10.0.0.0/7":         remediation.OpenNarrow, // only 11.0.0.0/8 of it is public
+		"8.8.8.8/32":         remediation.OpenNarrow,
+		"10.0.0.0/8":         remediation.OpenPrivate,
+		"172.16.0.0/12":      remediation.OpenPrivate,
+		"100.64.0.0/10":      remediation.OpenPrivate,
+		"203.0.113.0/24":     remediation.OpenPrivate,
+		"224.0.0.0/3":        remediation.OpenPrivate,
+		"192.0.0.0/2":        remediation.OpenWide,
+		"::/0":               remediation.OpenWorld,
+		"::/1":               remediation.OpenWorld,
+		"2000::/3":           remediation.OpenWorld,
+		"2000::/4":           remediation.OpenWide,
+		"2600::/31":          remediation.OpenWide,
+		"2600::/32":          remediation.OpenNarrow,
+		"2600::1/128":        remediation.OpenNarrow,
+		"2001:db8::/32":      remediation.OpenPrivate,
+		"fc00::/7":           remediation.OpenPrivate,
+		"8000::/1":           remediation.OpenPrivate,
+		"::ffff:0:0/96":      remediation.OpenPrivate,
+		"192.168.7.9/32":     remediation.OpenPrivate,
+		"169.254.0.0/16":     remediation.OpenPrivate,
+		"255.255.255.255/32": remediation.OpenPrivate,
+	} {
+		p := netip.MustParsePrefix(cidr)
+		if got := spaceOf(p).openness(p); got != want {
+			t.Errorf("%s is %s, want %s", cidr, got, want)
+		}
+	}
+}
+
+func TestUnion(t *testing.T) {
+	for name, tc := range map[string]struct {
+		ranges []string
+		want   []bool
+	}{
+		"halves":                {[]string{"0.0.0.0/1", "128.0.0.0/1"}, []bool{true, true}},
+		"a half":                {[]string{"0.0.0.0/1"}, []bool{false}},
+		"halves and private":    {[]string{"0.0.0.0/1", "10.0.0.0/8", "128.0.0.0/1"}, []bool{true, false, true}},
+		"half and two quarters": {[]string{"128.0.0.0/2", "0.0.0.0/1", "192.0.0.0/2"}, []bool{true, true, true}},
+		"a third half too":      {[]string{"0.0.0.0/1", "0.0.0.0/1", "128.0.0.0/1"}, []bool{true, true, true}},
+		"everything and a half": {[]string{"0.0.0.0/0", "0.0.0.0/1"}, []bool{true, false}},
+		"superfluous":           {[]string{"0.0.0.0/1", "128.0.0.0/1", "8.8.8.0/24"}, []bool{true, true, false}},
+		"without multicast":     {[]string{"0.0.0.0/1", "128.0.0.0/2", "192.0.0.0/3"}, []bool{true, true, true}},
+		"IPv6 halves":           {[]string{"2000::/4", "3000::/4"}, []bool{true, true}},
+	} {
+		list := prefixes(tc.ranges...)
+		if got := spaceOf(list[0]).union(list); !slices.Equal(got, tc.want) {
+			t.Errorf("%s: %v, want %v", name, got, tc.want)
+		}
+	}
+}
+
+// small draws a space of 16 addresses with some reserved ranges, and ranges.
+func small(t *rapid.T) (space, []netip.Prefix) {
+	prefix := rapid.Custom(func(t *rapid.T) netip.Prefix {
+		addr := netip.AddrFrom4([4]byte{10, 0, 0, rapid.Byte().Draw(t, "host") % 16})
+		return netip.PrefixFrom(addr, rapid.IntRange(28, 32).Draw(t, "bits")).Masked()
+	})
+	sp := space{
+		root:     netip.MustParsePrefix("10.0.0.0/28"),
+		reserved: rapid.SliceOfN(prefix, 0, 3).Draw(t, "reserved"),
+		narrow:   4,
+	}
+	return sp, rapid.SliceOfN(prefix, 0, 6).Draw(t, "ranges")
+}
+
+// addresses lists the public addresses of the small space that ranges hold, the
+// slow way.
+func addresses(sp space, ranges []netip.Prefix) int {
+	n := 0
+	for host := range 16 {
+		a := netip.AddrFrom4([4]byte{10, 0, 0, byte(host)})
+		in := func(list []netip.Prefix) bool {
+			return slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(a) })
+		}
+		if in(ranges) && !in(sp.reserved) {
+			n++
+		}
+	}
+	return n
+}
+
+func TestCoversAsCounted(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		sp, ranges := small(t)
+		all := addresses(sp, []netip.Prefix{sp.root})
+		if got, want := sp.covers(ranges), addresses(sp, ranges) == all; got != want {
+			t.Fatalf("covers %v, counted %v", got, want)
+		}
+		for _, p := range ranges {
+			if got, want := sp.public(p), float64(addresses(sp, []netip.Prefix{p})); got != want {
+				t.Fatalf("%s holds %v public addresses, counted %v", p, got, want)
+			}
+		}
+	})
+}
+
+// TestUnionAsEnumerated compares with all subsets: a range counts where a subset
+// that covers everything, and of which no member can be left out, has it.
+func TestUnionAsEnumerated(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		sp, ranges := small(t)
+		all := addresses(sp, []netip.Prefix{sp.root})
+		if all == 0 {
+			t.Skip("nothing is public")
+		}
+		subset := func(bits int) (list []netip.Prefix) {
+			for i, p := range ranges {
+				if bits&(1<<i) != 0 {
+					list = append(list, p)
+				}
+			}
+			return list
+		}
+		want := make([]bool, len(ranges))
+		for bits := range 1 << len(ranges) {
+			if addresses(sp, subset(bits)) != all {
+				continue
+			}
+			smallest := true
+			for i := range ranges {
+				smallest = smallest && (bits&(1<<i) == 0 || addresses(sp, subset(bits&^(1<<i))) != all)
+			}
+			for i := range ranges {
+				want[i] = want[i] || (smallest && bits&(1<<i) != 0)
+			}
+		}
+		if got := sp.union(ranges); !slices.Equal(got, want) {
+			t.Fatalf("%v: %v, enumerated %v", ranges, got, want)
+		}
+	})
+}
+
+// drawRule draws a rule of a few protocols, ports and ranges.
+func drawRule(d remediation.Direction) *rapid.Generator[remediation.Rule] {
+	return rapid.Custom(func(t *rapid.T) remediation.Rule {
+		r := remediation.Rule{Direction: d, Protocol: rapid.SampledFrom([]string{"tcp", "udp", "-1", "50"}).Draw(t, "protocol")}
+		if r.Protocol == "tcp" || r.Protocol == "udp" {
+			from := rapid.SampledFrom([]int32{0, 21, 22, 23, 80, 443, 444}).Draw(t, "from")
+			to := rapid.SampledFrom([]int32{22, 80, 443, 445, 65535}).Draw(t, "to")
+			r.FromPort, r.ToPort = &from, &to
+			if to < from {
+				r.ToPort = &from
+			}
+		}
+		r.CIDR = rapid.SampledFrom([]string{"0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1", "128.0.0.0/2", "192.0.0.0/2",
+			"10.0.0.0/8", "8.8.8.0/24", "2000::/4", "3000::/4", "::/0"}).Draw(t, "cidr")
+		return r
+	})
+}
+
+// TestExposuresPortByPort compares the bands with a look at each port.
+func TestExposuresPortByPort(t *testing.T) {
+	ports := []int32{0, 1, 21, 22, 23, 24, 79, 80, 81, 442, 443, 444, 445, 446, 3388, 3389, 3390, 65535}
+	rapid.Check(t, func(t *rapid.T) {
+		d := rapid.SampledFrom([]remediation.Direction{remediation.Ingress, remediation.Egress}).Draw(t, "direction")
+		rules := rapid.SliceOfN(drawRule(d), 1, 7).Draw(t, "rules")
+		got := exposures(rules)
+		for i := range rules {
+			want := exposure{Openness: remediation.OpenPrivate, Severity: remediation.SeverityLow}
+			for _, protocol := range []string{"tcp", "udp", "50", otherProtocols} {
+				for _, port := range ports {
+					open, applies := opennessAt(rules, i, protocol, port)
+					if applies {
+						want.raise(open, bandSeverity(d, open, band{protocol: protocol, from: port, to: port}))
+					}
+				}
+			}
+			if got[i].Openness != want.Openness || got[i].Severity != want.Severity {
+				t.Fatalf("%s: %s %s, port by port %s %s", rules[i], got[i].Openness, got[i].Severity, want.Openness, want.Severity)
+			}
+		}
+	})
+}
+
+// opennessAt is how far rule i opens one port, together with the others there.
+func opennessAt(rules []remediation.Rule, i int, protocol string, port int32) (remediation.Openness, bool) {
+	applies := func(r remediation.Rule) bool {
+		return r.Protocol == "-1" || (r.Protocol == protocol && (r.FromPort == nil || (*r.FromPort <= port && port <= *r.ToPort)))
+	}
+	if !applies(rules[i]) {
+		return "", false
+	}
+	mine := netip.MustParsePrefix(rules[i].CIDR)
+	var ranges []netip.Prefix
+	place := 0
+	for j, r := range rules {
+		p := netip.MustParsePrefix(r.CIDR)
+		if p.Addr().Is4() != mine.Addr().Is4() || !applies(r) {
+			continue
+		}
+		if j == i {
+			place = len(ranges)
+		}
+		ranges = append(ranges, p)
+	}
+	if spaceOf(mine).union(ranges)[place] {
+		return remediation.OpenWorld, true
+	}
+	return spaceOf(mine).openness(mine), true
+}
+
+// TestRatedPortsAreThePolicys keeps the ports that make a finding critical the
+// ones that the built-in policy fixes by itself.
+func TestRatedPortsAreThePolicys(t *testing.T) {
+	var policy, rated []string
+	for _, p := range remediation.BuiltinRules()[0].Match.Ports {
+		if !p.All {
+			policy = append(policy, fmt.Sprintf("%d-%d", p.From, p.To))
+		}
+	}
+	for _, p := range ratedPorts() {
+		if !p.web {
+			rated = append(rated, fmt.Sprintf("%d-%d", p.from, p.to))
+		}
+	}
+	slices.Sort(policy)
+	slices.Sort(rated)
+	if !slices.Equal(policy, rated) {
+		t.Errorf("rated %v, the policy has %v", rated, policy)
+	}
+}

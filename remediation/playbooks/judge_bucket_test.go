@@ -1,0 +1,275 @@
+package playbooks_test
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"secbot/remediation"
+	"secbot/remediation/playbooks"
+)
+
+func bucket() *playbooks.BucketState {
+	return &playbooks.BucketState{
+		Bucket: remediation.Ref{Kind: remediation.KindBucket, Account: "111122223333", Region: "eu-west-1", ID: "reports"},
+		ACL:    playbooks.ACL{OwnerID: "me", Grants: []playbooks.ACLGrant{{Type: "CanonicalUser", ID: "me", Permission: "FULL_CONTROL"}}},
+		Tags:   map[string]string{"env": "prod"},
+	}
+}
+
+// but changes a bucket.
+func but(changes ...func(*playbooks.BucketState)) *playbooks.BucketState {
+	s := bucket()
+	for _, c := range changes {
+		c(s)
+	}
+	return s
+}
+
+func granting(who, permission string) func(*playbooks.BucketState) {
+	return func(s *playbooks.BucketState) {
+		s.ACL.Grants = append(s.ACL.Grants, playbooks.ACLGrant{Type: "Group", URI: groupURI + who, Permission: permission})
+	}
+}
+
+func withPolicy(isPublic bool, statements ...string) func(*playbooks.BucketState) {
+	return func(s *playbooks.BucketState) {
+		text := policyOf(s.Bucket, statements...)
+		s.Policy, s.PolicyPublic = &text, isPublic
+	}
+}
+
+func blocked(f remediation.BlockFlags) func(*playbooks.BucketState) {
+	return func(s *playbooks.BucketState) { s.Block = &f }
+}
+
+func accountBlocked(f remediation.BlockFlags) func(*playbooks.BucketState) {
+	return func(s *playbooks.BucketState) { s.AccountBlock = &f }
+}
+
+func enforced(s *playbooks.BucketState) { s.Ownership = "BucketOwnerEnforced" }
+func unread(s *playbooks.BucketState)   { s.AccountBlockUnread = "not allowed" }
+func website(s *playbooks.BucketState)  { s.Website = true }
+
+var allFlags = remediation.BlockFlags{BlockPublicAcls: true, IgnorePublicAcls: true, BlockPublicPolicy: true, RestrictPublicBuckets: true}
+
+// after is an event about the bucket.
+func after(kind string, points ...string) *remediation.Signal {
+	return &remediation.Signal{EventID: "e-1", Kind: kind, Resource: bucket().Bucket, Playbooks: points}
+}
+
+func put(kind string, c remediation.Change) *remediation.Signal {
+	sig := after(kind)
+	sig.Change = c
+	return sig
+}
+
+const (
+	acl   = "s3-public-acl"
+	pol   = "s3-public-policy"
+	block = "s3-block-public-access"
+)
+
+// TestJudgeBuckets has every playbook judge each state, as the engine does.
+func TestJudgeBuckets(t *testing.T) {
+	read := granting("global/AllUsers", "READ")
+	write := granting("global/AuthenticatedUsers", "WRITE_ACP")
+	logs := granting("s3/LogDelivery", "WRITE")
+	config := after("PutEvaluations", block)
+	annotated := after("Config Rules Compliance Change", acl)
+	readPut := put("PutBucketAcl", remediation.Change{Grants: []remediation.Grant{{Grantee: "AllUsers", Permission: "READ"}}})
+	policyPut := put("PutBucketPolicy", remediation.Change{Policy: json.RawMessage(policyOf(bucket().Bucket, world1))})
+	for name, tc := range map[string]struct {
+		state *playbooks.BucketState
+		sig   *remediation.Signal
+		want  string // playbook, severity, openness; ? for doubt
+	}{
+		"scan: private":                   {but(logs, withPolicy(false, tlsOnly, partner)), nil, ""},
+		"scan: public ACL":                {but(read, logs), nil, "s3-public-acl high public-read"},
+		"scan: writable ACL":              {but(read, write), nil, "s3-public-acl critical public-read,public-write"},
+		"scan: public policy":             {but(withPolicy(true, tlsOnly, world1)), nil, "s3-public-policy high public-read"},
+		"scan: writable policy":           {but(withPolicy(true, world2)), nil, "s3-public-policy critical public-write"},
+		"scan: both":                      {but(read, withPolicy(true, world2)), nil, "s3-public-acl high public-read; s3-public-policy critical public-write"},
+		"scan: S3 does not agree":         {but(withPolicy(false, world1)), nil, "s3-public-policy high public-read ?"},
+		"scan: public for no reason":      {but(withPolicy(true, partner)), nil, "s3-block-public-access high unblocked,public-read ?"},
+		"scan: policy can't be read":      {but(func(s *playbooks.BucketState) { s.Policy, s.PolicyPublic = new(string), true }), nil, "s3-block-public-access high unblocked,public-read ?"},
+		"scan: ACL ignored":               {but(read, blocked(remediation.BlockFlags{IgnorePublicAcls: true})), nil, ""},
+		"scan: ACL refused, yet there":    {but(read, blocked(remediation.BlockFlags{BlockPublicAcls: true})), nil, "s3-public-acl high public-read"},
+		"scan: ACL ignored by account":    {but(read, accountBlocked(remediation.BlockFlags{IgnorePublicAcls: true})), nil, ""},
+		"scan: ACLs have no effect":       {but(read, enforced), nil, ""},
+		"scan: policy restricted":         {but(withPolicy(true, world1), blocked(remediation.BlockFlags{RestrictPublicBuckets: true})), nil, ""},
+		"scan: policy refused, yet there": {but(withPolicy(true, world1), blocked(remediation.BlockFlags{BlockPublicPolicy: true})), nil, "s3-public-policy high public-read"},
+		"scan: restricted by account":     {but(withPolicy(true, partner), accountBlocked(allFlags)), nil, ""},
+		"scan: account unknown":           {but(read, unread), nil, "s3-public-acl high public-read ?"},
+
+		"ACL put":                      {but(read), readPut, "s3-public-acl high public-read"},
+		"ACL put, more by others":      {but(read, write), readPut, "s3-public-acl high public-read"},
+		"ACL put, gone":                {but(logs), readPut, ""},
+		"ACL put, policy public":       {but(withPolicy(true, world1)), readPut, ""},
+		"policy put":                   {but(withPolicy(true, tlsOnly, world1)), policyPut, "s3-public-policy high public-read"},
+		"policy put, more since":       {but(withPolicy(true, world1, world2)), policyPut, "s3-public-policy high public-read"},
+		"policy put, replaced":         {but(withPolicy(true, world2)), policyPut, "s3-public-policy critical public-write ?"},
+		"policy put, gone":             {bucket(), policyPut, ""},
+		"policy put, ACL public":       {but(read), policyPut, ""},
+		"Config, no reason: ACL":       {but(read), config, "s3-public-acl high public-read"},
+		"Config, no reason: policy":    {but(withPolicy(true, world1)), config, "s3-public-policy high public-read"},
+		"Config, no reason: neither":   {bucket(), config, "s3-block-public-access medium unblocked"},
+		"Config, no reason: blocked":   {but(blocked(allFlags)), config, ""},
+		"Config, no reason: S3 says":   {but(withPolicy(true, partner)), config, "s3-block-public-access high unblocked,public-read ?"},
+		"Config, ACL: it is":           {but(read), annotated, "s3-public-acl high public-read"},
+		"Config, ACL: policy too":      {but(read, withPolicy(true, world1)), annotated, "s3-public-acl high public-read; s3-public-policy high public-read"},
+		"Config, ACL: safe by now":     {bucket(), annotated, ""},
+		"block deleted":                {bucket(), after("DeleteBucketPublicAccessBlock", block), "s3-block-public-access medium unblocked"},
+		"block deleted, put again":     {but(blocked(allFlags)), after("DeleteBucketPublicAccessBlock", block), ""},
+		"block deleted, account holds": {but(accountBlocked(allFlags)), after("DeleteBucketPublicAccessBlock", block), "s3-block-public-access low unblocked"},
+		"block deleted, public ACL":    {but(read), after("DeleteBucketPublicAccessBlock", block), "s3-block-public-access high unblocked,public-read"},
+		"block loosened, open policy":  {but(withPolicy(true, world2), blocked(remediation.BlockFlags{IgnorePublicAcls: true})), after("PutBucketPublicAccessBlock", block), "s3-block-public-access critical unblocked,public-write"},
+		"something else happened":      {but(read, withPolicy(true, world1)), after("PutBucketTagging"), ""},
+	} {
+		var got []string
+		for _, pb := range playbooks.All(playbooks.Clients{}) {
+			for _, f := range pb.Judge(tc.state, tc.sig) {
+				got = append(got, describe(f))
+				checkFinding(t, name, tc.state, tc.sig, f)
+			}
+		}
+		if text := strings.Join(got, "; "); text != tc.want {
+			t.Errorf("%s:\n got %q\nwant %q", name, text, tc.want)
+		}
+	}
+}
+
+func describe(f remediation.Finding) string {
+	var open []string
+	for _, o := range f.Openness {
+		open = append(open, string(o))
+	}
+	text := f.Playbook + " " + string(f.Severity) + " " + strings.Join(open, ",")
+	if f.Doubt != "" {
+		text += " ?"
+	}
+	return text
+}
+
+func checkFinding(t *testing.T, name string, s *playbooks.BucketState, sig *remediation.Signal, f remediation.Finding) {
+	t.Helper()
+	if f.Resource != s.Bucket || f.Name != "reports" || f.Tags["env"] != "prod" {
+		t.Errorf("%s: %+v", name, f)
+	}
+	if sig != nil && (f.Event != sig.Kind || f.EventID != sig.EventID) {
+		t.Errorf("%s: the event is not told: %+v", name, f)
+	}
+}
+
+func TestBucketNotes(t *testing.T) {
+	s := but(granting("global/AllUsers", "READ"), website)
+	s.Tags = map[string]string{"Public": "yes"}
+	f := playbooks.All(playbooks.Clients{})[0].Judge(s, nil)[0]
+	all := strings.Join(f.Notes, "; ")
+	if !strings.Contains(all, "website") || !strings.Contains(all, "Public=yes") {
+		t.Errorf("notes %q", f.Notes)
+	}
+}
+
+func TestPlanBuckets(t *testing.T) {
+	env := remediation.Environment{Playbooks: playbooks.All(playbooks.Clients{})}
+	for _, id := range []string{acl, pol, block} {
+		f := remediation.Finding{Playbook: id}
+		if _, err := env.Playbook(id).Plan(but(blocked(allFlags)), f); !errors.Is(err, remediation.ErrNothingToDo) {
+			t.Errorf("%s: plan of a safe bucket: %v", id, err)
+		}
+		if _, err := env.Playbook(id).Plan(group(), f); err == nil {
+			t.Errorf("%s: a group was taken for a bucket", id)
+		}
+	}
+	p, err := env.Playbook(pol).Plan(but(withPolicy(true, world1)), remediation.Finding{Playbook: pol})
+	if err != nil || p.Steps[0].Action != "s3:DeleteBucketPolicy" {
+		t.Errorf("a policy of nothing else: %v %+v", err, p.Steps)
+	}
+	p, err = env.Playbook(pol).Plan(but(withPolicy(true, world1, tlsOnly)), remediation.Finding{Playbook: pol})
+	if err != nil || p.Steps[0].Action != "s3:PutBucketPolicy" {
+		t.Errorf("a policy of more: %v %+v", err, p.Steps)
+	}
+	p, err = env.Playbook(block).Plan(but(blocked(remediation.BlockFlags{IgnorePublicAcls: true})), remediation.Finding{Playbook: block})
+	want := []remediation.DiffLine{
+		{Op: "-", Text: "BlockPublicAcls off"}, {Op: " ", Text: "IgnorePublicAcls on"},
+		{Op: "-", Text: "BlockPublicPolicy off"}, {Op: "-", Text: "RestrictPublicBuckets off"},
+		{Op: "+", Text: "BlockPublicAcls on"}, {Op: "+", Text: "BlockPublicPolicy on"}, {Op: "+", Text: "RestrictPublicBuckets on"},
+	}
+	if err != nil || !slices.Equal(p.Diff, want) {
+		t.Errorf("diff of the block: %v %v", err, p.Diff)
+	}
+}
+
+func TestClaims(t *testing.T) {
+	everybody := remediation.Grant{Grantee: "AllUsers", Permission: "WRITE", Openness: remediation.PublicWrite}
+	config := after("PutEvaluations", acl, pol)
+	config.Change.Openness = []remediation.Openness{remediation.PublicRead}
+	unsaid := after("Config Rules Compliance Change", block)
+	unsaid.Change.Openness = []remediation.Openness{remediation.PublicWrite}
+	aclPut := put("PutBucketAcl", remediation.Change{Grants: []remediation.Grant{everybody}})
+	aclPut.Playbooks = []string{acl}
+	policyPut := put("PutBucketPolicy", remediation.Change{Policy: json.RawMessage(policyOf(bucket().Bucket, tlsOnly, world1))})
+	policyPut.Playbooks = []string{pol}
+	harmless := put("PutBucketPolicy", remediation.Change{Policy: json.RawMessage(policyOf(bucket().Bucket, partner))})
+	harmless.Playbooks = []string{pol}
+	ssh := added(in("sgr-1", "tcp", 22, "0.0.0.0/0"), in("sgr-2", "tcp", 22, "10.0.0.0/8"))
+	for name, tc := range map[string]struct {
+		sig  *remediation.Signal
+		want string
+	}{
+		"ACL":                {aclPut, "s3-public-acl critical public-write"},
+		"policy":             {policyPut, "s3-public-policy high public-read"},
+		"policy, not public": {harmless, ""},
+		"Config, both":       {config, "s3-public-acl high public-read; s3-public-policy high public-read"},
+		"Config, unsaid":     {unsaid, "s3-block-public-access critical public-write"},
+		"block":              {after("DeleteBucketPublicAccessBlock", block), "s3-block-public-access medium unblocked"},
+		"rules":              {ssh, "sg-rule-added critical "},
+		"not for us":         {after("PutBucketAcl"), ""},
+	} {
+		var got []string
+		for _, f := range playbooks.Claims(*tc.sig) {
+			got = append(got, describe(f))
+			if f.Resource != tc.sig.Resource || f.EventID != tc.sig.EventID {
+				t.Errorf("%s: %+v", name, f)
+			}
+		}
+		if text := strings.Join(got, "; "); text != tc.want {
+			t.Errorf("%s: %q, want %q", name, text, tc.want)
+		}
+	}
+	f := playbooks.Claims(*ssh)[0]
+	if f.Rules[0].Openness != remediation.OpenWorld || f.Rules[1].Openness != remediation.OpenPrivate || f.Rules[1].Severity != remediation.SeverityLow {
+		t.Errorf("rules %+v", f.Rules)
+	}
+}
+
+func TestMetas(t *testing.T) {
+	want := []string{acl, pol, block, "sg-rule-added"}
+	var got []string
+	for _, m := range playbooks.Metas() {
+		got = append(got, m.ID)
+		l := m.Labels
+		for _, text := range []string{m.Title, l.Fixed, l.Ask, l.Confirm, l.Undo} {
+			if text == "" || len(text) > 150 {
+				t.Errorf("%s: text of %d characters: %q", m.ID, len(text), text)
+			}
+		}
+		actions := slices.Clone(m.Permissions)
+		slices.Sort(actions)
+		if len(slices.Compact(actions)) != len(m.Permissions) || !m.Undoable || len(m.Handles) == 0 {
+			t.Errorf("%+v", m)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("playbooks %q, want %q", got, want)
+	}
+	readers := playbooks.Readers(playbooks.Clients{})
+	for _, m := range playbooks.Metas() {
+		if readers[m.Kind] == nil {
+			t.Errorf("nothing reads a %s", m.Kind)
+		}
+	}
+}

@@ -1,0 +1,181 @@
+package playbooks
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"secbot/remediation"
+)
+
+// maxNamed is how many rules a note names.
+const maxNamed = 5
+
+// Claim gives the rules that the event added, rated by themselves.
+func (p ruleAdded) Claim(sig remediation.Signal) []remediation.Finding {
+	if !handles(p.Meta(), &sig) || len(sig.Change.Rules) == 0 {
+		return nil
+	}
+	f := fromSignal(remediation.Finding{
+		Playbook: idRuleAdded, Resource: sig.Resource, Name: sig.Change.GroupName, Direction: sig.Change.Direction,
+	}, &sig)
+	if f.Resource.ID == "" {
+		f.Resource.ID = sig.Change.GroupName
+	}
+	return []remediation.Finding{withRules(f, rated(sig.Change.Rules, exposures(sig.Change.Rules)))}
+}
+
+// Judge finds the rules that the event added and that are still there, private
+// ones too: the policy decides. In a scan it finds ingress that is open to the
+// world: each rule that is so by itself, and each set of rules that is so
+// together.
+func (p ruleAdded) Judge(st remediation.State, sig *remediation.Signal) []remediation.Finding {
+	s, ok := st.(*GroupState)
+	if !ok || !handles(p.Meta(), sig) {
+		return nil
+	}
+	if sig == nil {
+		return judgeOpen(s)
+	}
+	live := direction(s.Rules, sig.Change.Direction)
+	open := exposures(live)
+	added := present(live, sig.Change.Rules)
+	if len(added) == 0 {
+		return nil
+	}
+	var of []exposure
+	for _, r := range added {
+		of = append(of, open[slices.IndexFunc(live, func(l remediation.Rule) bool { return l.ID == r.ID })])
+	}
+	f := groupFinding(s, sig, sig.Change.Direction)
+	f.Notes = append(notesOf(live, added, of), f.Notes...)
+	return []remediation.Finding{withRules(f, rated(added, of))}
+}
+
+func direction(rules []remediation.Rule, d remediation.Direction) []remediation.Rule {
+	return slices.DeleteFunc(slices.Clone(rules), func(r remediation.Rule) bool { return r.Direction != d })
+}
+
+func groupFinding(s *GroupState, sig *remediation.Signal, d remediation.Direction) remediation.Finding {
+	return fromSignal(remediation.Finding{
+		Playbook: idRuleAdded, Resource: s.Group, Name: s.Name, Tags: s.Tags, Direction: d, Notes: []string{s.Use.String()},
+	}, sig)
+}
+
+// rated gives rules with their openness and severity.
+func rated(rules []remediation.Rule, open []exposure) []remediation.Rule {
+	out := slices.Clone(rules)
+	for i := range out {
+		out[i].Openness, out[i].Severity = open[i].Openness, open[i].Severity
+	}
+	return out
+}
+
+// withRules sets a finding's rules; it is as severe as the worst of them.
+func withRules(f remediation.Finding, rules []remediation.Rule) remediation.Finding {
+	f.Rules, f.Severity = rules, remediation.SeverityLow
+	for _, r := range rules {
+		if r.Severity.Rank() > f.Severity.Rank() {
+			f.Severity = r.Severity
+		}
+	}
+	return f
+}
+
+// notesOf tells what a rule's text alone does not: that it is open to the world
+// together with others, and that nobody looked into a prefix list.
+func notesOf(live, rules []remediation.Rule, open []exposure) []string {
+	var notes []string
+	for i, r := range rules {
+		if r.PrefixList != "" {
+			notes = append(notes, "prefix list "+r.PrefixList+" is not looked into: what it holds is not known")
+		}
+		if others := partners(live, r, open[i]); len(others) > 0 {
+			notes = append(notes, fmt.Sprintf("%s is open to the world together with %s", r, naming(others)))
+		}
+	}
+	slices.Sort(notes)
+	return slices.Compact(notes)
+}
+
+// partners are the other rules that make the world together with r.
+func partners(live []remediation.Rule, r remediation.Rule, e exposure) []remediation.Rule {
+	if e.Alone {
+		return nil
+	}
+	var others []remediation.Rule
+	for _, i := range e.World {
+		if live[i].ID != r.ID {
+			others = append(others, live[i])
+		}
+	}
+	return others
+}
+
+func naming(rules []remediation.Rule) string {
+	var texts []string
+	for i, r := range rules {
+		if i == maxNamed {
+			texts = append(texts, fmt.Sprintf("%d more", len(rules)-i))
+			break
+		}
+		texts = append(texts, r.String())
+	}
+	return strings.Join(texts, ", ")
+}
+
+// judgeOpen finds the ingress that is open to the world.
+func judgeOpen(s *GroupState) []remediation.Finding {
+	live := direction(s.Rules, remediation.Ingress)
+	open := exposures(live)
+	var findings []remediation.Finding
+	for _, set := range openSets(open) {
+		var rules []remediation.Rule
+		var of []exposure
+		for _, i := range set {
+			rules, of = append(rules, live[i]), append(of, open[i])
+		}
+		f := groupFinding(s, nil, remediation.Ingress)
+		f.Notes = append(notesOf(live, rules, of), f.Notes...)
+		findings = append(findings, withRules(f, rated(rules, of)))
+	}
+	return findings
+}
+
+// openSets gives the places of the rules that are open to the world: alone, or
+// joined with all those with which they are so together.
+func openSets(open []exposure) [][]int {
+	var sets [][]int
+	joined := map[int]map[int]bool{}
+	for i, e := range open {
+		if e.Alone {
+			sets = append(sets, []int{i})
+			continue
+		}
+		for _, j := range e.World {
+			join(joined, i, j)
+		}
+	}
+	for _, i := range slices.Sorted(maps.Keys(joined)) {
+		set := slices.Sorted(maps.Keys(joined[i]))
+		if set[0] == i {
+			sets = append(sets, set)
+		}
+	}
+	return sets
+}
+
+// join makes the sets of a and b one.
+func join(sets map[int]map[int]bool, a, b int) {
+	whole := map[int]bool{a: true, b: true}
+	maps.Copy(whole, sets[a])
+	maps.Copy(whole, sets[b])
+	for i := range whole {
+		sets[i] = whole
+	}
+}
+
+func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
+
+func isIPv6(cidr string) bool { return strings.Contains(cidr, ":") }

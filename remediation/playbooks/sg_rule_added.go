@@ -1,0 +1,303 @@
+package playbooks
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+
+	"secbot/remediation"
+)
+
+// idRuleAdded is the playbook's id.
+const idRuleAdded = "sg-rule-added"
+
+type ruleRemoverAPI interface {
+	groupReaderAPI
+	RevokeSecurityGroupIngress(ctx context.Context, in *ec2.RevokeSecurityGroupIngressInput, opts ...func(*ec2.Options)) (*ec2.RevokeSecurityGroupIngressOutput, error)
+	RevokeSecurityGroupEgress(ctx context.Context, in *ec2.RevokeSecurityGroupEgressInput, opts ...func(*ec2.Options)) (*ec2.RevokeSecurityGroupEgressOutput, error)
+	AuthorizeSecurityGroupIngress(ctx context.Context, in *ec2.AuthorizeSecurityGroupIngressInput, opts ...func(*ec2.Options)) (*ec2.AuthorizeSecurityGroupIngressOutput, error)
+	AuthorizeSecurityGroupEgress(ctx context.Context, in *ec2.AuthorizeSecurityGroupEgressInput, opts ...func(*ec2.Options)) (*ec2.AuthorizeSecurityGroupEgressOutput, error)
+}
+
+// ruleAdded revokes rules that were added to a security group.
+type ruleAdded struct{ api ruleRemoverAPI }
+
+// ruleParams are a step's parameters, and its Outcome.Data: the rules of one
+// direction, with ids, descriptions and tags, that are to be or were revoked.
+type ruleParams struct {
+	Direction remediation.Direction `json:"direction"`
+	Rules     []remediation.Rule    `json:"rules"`
+}
+
+// Meta describes the playbook.
+func (ruleAdded) Meta() remediation.Meta {
+	return remediation.Meta{
+		ID:      idRuleAdded,
+		Title:   "Security group rule added",
+		Kind:    remediation.KindSecurityGroup,
+		Handles: []string{"AuthorizeSecurityGroupIngress", "AuthorizeSecurityGroupEgress"},
+		Labels: remediation.Labels{
+			Fixed:   "Security group rule revoked",
+			Ask:     "Rule added to a security group",
+			Confirm: "This revokes the added rules. All other rules stay, and so do connections that are already open.",
+			Undo:    "The rules are added again, with description and tags: what they opened will be open again.",
+		},
+		Undoable: true,
+		Permissions: append(groupReadActions(), "ec2:RevokeSecurityGroupIngress", "ec2:RevokeSecurityGroupEgress",
+			"ec2:AuthorizeSecurityGroupIngress", "ec2:AuthorizeSecurityGroupEgress", "ec2:CreateTags"),
+	}
+}
+
+// Plan revokes the finding's rules that are in the group, a step a direction.
+func (p ruleAdded) Plan(st remediation.State, f remediation.Finding) (remediation.Plan, error) {
+	s, ok := st.(*GroupState)
+	if !ok {
+		return remediation.Plan{}, errWrongState
+	}
+	offending := present(s.Rules, f.Rules)
+	if len(offending) == 0 {
+		return remediation.Plan{}, fmt.Errorf("security group %s: %w", s.Group.ID, remediation.ErrNothingToDo)
+	}
+	before, err := json.Marshal(s)
+	if err != nil {
+		return remediation.Plan{}, fmt.Errorf("encode the state before: %w", err)
+	}
+	plan := remediation.Plan{Playbook: f.Playbook, Finding: f, Before: before, Diff: diff(ruleLines(s.Rules), ruleLines(minus(s.Rules, offending)))}
+	for _, d := range []remediation.Direction{remediation.Ingress, remediation.Egress} {
+		rules := slices.DeleteFunc(slices.Clone(offending), func(r remediation.Rule) bool { return r.Direction != d })
+		if len(rules) == 0 {
+			continue
+		}
+		step, err := revokeStep(s.Group, d, rules)
+		if err != nil {
+			return remediation.Plan{}, err
+		}
+		plan.Steps = append(plan.Steps, step)
+	}
+	return plan, nil
+}
+
+func revokeStep(ref remediation.Ref, d remediation.Direction, rules []remediation.Rule) (remediation.Step, error) {
+	params, err := json.Marshal(ruleParams{Direction: d, Rules: rules})
+	if err != nil {
+		return remediation.Step{}, fmt.Errorf("encode the step's parameters: %w", err)
+	}
+	action := "ec2:RevokeSecurityGroupIngress"
+	if d == remediation.Egress {
+		action = "ec2:RevokeSecurityGroupEgress"
+	}
+	texts := make([]string, len(rules))
+	for i, r := range rules {
+		texts[i] = fmt.Sprintf("%s (%s)", r.ID, r)
+	}
+	return remediation.Step{Action: action, Resource: ref, Summary: "revoke " + strings.Join(texts, ", "), Params: params}, nil
+}
+
+// present gives the live rules that are among the wanted ones: of the same id
+// and content, or of the same content where no id is known.
+func present(live, wanted []remediation.Rule) []remediation.Rule {
+	var found []remediation.Rule
+	for _, r := range live {
+		if slices.ContainsFunc(wanted, func(w remediation.Rule) bool { return w.Key() == r.Key() && (w.ID == "" || w.ID == r.ID) }) {
+			found = append(found, r)
+		}
+	}
+	return found
+}
+
+func minus(rules, without []remediation.Rule) []remediation.Rule {
+	return slices.DeleteFunc(slices.Clone(rules), func(r remediation.Rule) bool {
+		_, out := ruleByID(without, r.ID)
+		return out
+	})
+}
+
+// ruleLines shows rules in a diff.
+func ruleLines(rules []remediation.Rule) []string {
+	lines := make([]string, len(rules))
+	for i, r := range rules {
+		lines[i] = ruleLine(r)
+	}
+	return lines
+}
+
+func ruleLine(r remediation.Rule) string {
+	line := fmt.Sprintf("%s %s", r.Direction, r)
+	if r.Description != "" {
+		line += fmt.Sprintf(" %q", r.Description)
+	}
+	return line
+}
+
+// Apply revokes the planned rules that are still there, by their ids. A rule
+// that has another content or description by now is ErrDrifted, and nothing is
+// revoked. The outcome holds the rules as they were right before.
+func (p ruleAdded) Apply(ctx context.Context, step remediation.Step) (remediation.Outcome, error) {
+	var in ruleParams
+	if err := json.Unmarshal(step.Params, &in); err != nil {
+		return remediation.Outcome{}, fmt.Errorf("decode the step's parameters: %w", err)
+	}
+	live, err := p.unchanged(ctx, step.Resource, in.Rules)
+	if err != nil {
+		return remediation.Outcome{}, err
+	}
+	if len(live) > 0 {
+		err = p.revoke(ctx, step.Resource, in.Direction, live)
+		if hasCode(err, "InvalidSecurityGroupRuleId.NotFound", "InvalidPermission.NotFound", "InvalidGroup.NotFound") {
+			return p.revokeRest(ctx, step.Resource, in)
+		}
+		if err != nil {
+			return remediation.Outcome{}, err
+		}
+	}
+	return revoked(in, live)
+}
+
+// revokeRest goes on where a rule went away between reading and revoking, so
+// that EC2 refused to revoke any.
+func (p ruleAdded) revokeRest(ctx context.Context, ref remediation.Ref, in ruleParams) (remediation.Outcome, error) {
+	live, err := p.unchanged(ctx, ref, in.Rules)
+	if err != nil {
+		return remediation.Outcome{}, err
+	}
+	if len(live) > 0 {
+		if err := p.revoke(ctx, ref, in.Direction, live); err != nil {
+			return remediation.Outcome{}, err
+		}
+	}
+	return revoked(in, live)
+}
+
+// revoked is the outcome: the rules that this call took away or, where none was
+// left, those that the plan was about, since an earlier attempt whose answer
+// was lost may have taken them.
+func revoked(in ruleParams, live []remediation.Rule) (remediation.Outcome, error) {
+	done := ruleParams{Direction: in.Direction, Rules: slices.Clone(in.Rules)}
+	for i, r := range done.Rules {
+		if now, ok := ruleByID(live, r.ID); ok {
+			done.Rules[i] = now
+		}
+	}
+	if len(live) > 0 {
+		done.Rules = slices.DeleteFunc(done.Rules, func(r remediation.Rule) bool { _, ok := ruleByID(live, r.ID); return !ok })
+	}
+	data, err := json.Marshal(done)
+	if err != nil {
+		return remediation.Outcome{}, fmt.Errorf("encode the outcome: %w", err)
+	}
+	return remediation.Outcome{Noop: len(live) == 0, Data: data}, nil
+}
+
+// unchanged lists the planned rules that are still in the group, and returns a
+// *remediation.DriftError where one of them was changed.
+func (p ruleAdded) unchanged(ctx context.Context, ref remediation.Ref, planned []remediation.Rule) ([]remediation.Rule, error) {
+	rules, err := groupRules(ctx, p.api, ref)
+	if err != nil {
+		return nil, err
+	}
+	var live []remediation.Rule
+	var expected, found []string
+	for _, want := range planned {
+		r, ok := ruleByID(rules, want.ID)
+		if !ok {
+			continue
+		}
+		if r.Key() != want.Key() || r.Description != want.Description {
+			expected, found = append(expected, ruleLine(want)), append(found, ruleLine(r))
+		}
+		live = append(live, r)
+	}
+	if len(expected) > 0 {
+		return nil, drift(ref, expected, found)
+	}
+	return live, nil
+}
+
+func (p ruleAdded) revoke(ctx context.Context, ref remediation.Ref, d remediation.Direction, rules []remediation.Rule) error {
+	ids := make([]string, len(rules))
+	for i, r := range rules {
+		ids[i] = r.ID
+	}
+	if d == remediation.Egress {
+		_, err := p.api.RevokeSecurityGroupEgress(ctx, &ec2.RevokeSecurityGroupEgressInput{GroupId: &ref.ID, SecurityGroupRuleIds: ids}, ec2Region(ref))
+		return callError(err, ref, "RevokeSecurityGroupEgress", "ec2:RevokeSecurityGroupEgress")
+	}
+	_, err := p.api.RevokeSecurityGroupIngress(ctx, &ec2.RevokeSecurityGroupIngressInput{GroupId: &ref.ID, SecurityGroupRuleIds: ids}, ec2Region(ref))
+	return callError(err, ref, "RevokeSecurityGroupIngress", "ec2:RevokeSecurityGroupIngress")
+}
+
+// Verify reads the rules back: none of the planned ids may be there. EC2's
+// answer to the revoke proves nothing.
+func (p ruleAdded) Verify(ctx context.Context, plan remediation.Plan, _ []remediation.Outcome) error {
+	for _, step := range plan.Steps {
+		var in ruleParams
+		if err := json.Unmarshal(step.Params, &in); err != nil {
+			return fmt.Errorf("decode the step's parameters: %w", err)
+		}
+		rules, err := groupRules(ctx, p.api, step.Resource)
+		if err != nil {
+			return err
+		}
+		for _, r := range in.Rules {
+			if _, there := ruleByID(rules, r.ID); there {
+				return fmt.Errorf("security group %s still has %s (%s): %w", step.Resource.ID, r.ID, r, remediation.ErrNotVerified)
+			}
+		}
+	}
+	return nil
+}
+
+// Undo authorises the revoked rules again, with description and tags. They get
+// new ids. It returns a *remediation.DriftError where such a rule is there with
+// another description, and ErrGone where the group is gone.
+func (p ruleAdded) Undo(ctx context.Context, plan remediation.Plan, outcomes []remediation.Outcome) error {
+	var missing []restore
+	for _, o := range outcomes {
+		if o.Step < 0 || o.Step >= len(plan.Steps) {
+			return fmt.Errorf("outcome of step %d, but the plan has %d steps", o.Step, len(plan.Steps))
+		}
+		var done ruleParams
+		if err := json.Unmarshal(o.Data, &done); err != nil {
+			return fmt.Errorf("decode the outcome of step %d: %w", o.Step, err)
+		}
+		// All is compared before anything is changed.
+		rules, err := p.missing(ctx, plan.Steps[o.Step].Resource, done.Rules)
+		if err != nil {
+			return err
+		}
+		missing = append(missing, restore{ref: plan.Steps[o.Step].Resource, direction: done.Direction, rules: rules})
+	}
+	var errs []error
+	for _, m := range missing {
+		errs = append(errs, p.restore(ctx, m))
+	}
+	return errors.Join(errs...)
+}
+
+// missing lists the rules that the group lacks.
+func (p ruleAdded) missing(ctx context.Context, ref remediation.Ref, rules []remediation.Rule) ([]remediation.Rule, error) {
+	st, err := readGroup(ctx, p.api, ref)
+	if err != nil {
+		return nil, err
+	}
+	var missing []remediation.Rule
+	var expected, found []string
+	for _, r := range rules {
+		live, there := ruleByKey(st.Rules, r.Key())
+		switch {
+		case !there:
+			missing = append(missing, r)
+		case live.Description != r.Description:
+			expected, found = append(expected, ruleLine(r)), append(found, ruleLine(live))
+		}
+	}
+	if len(expected) > 0 {
+		return nil, drift(ref, expected, found)
+	}
+	return missing, nil
+}

@@ -1,0 +1,310 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/go-chi/chi/v5"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/slack-go/slack"
+
+	"secbot/bot"
+	"secbot/events"
+	"secbot/internal/awsenv"
+	"secbot/internal/operator"
+	"secbot/internal/server"
+	"secbot/remediation"
+	"secbot/remediation/notify"
+	"secbot/remediation/playbooks"
+	"secbot/remediation/store"
+	"secbot/remediation/store/memory"
+)
+
+// settings are what the environment says beside the AWS SDK's own variables.
+type settings struct {
+	SlackToken    string   // SLACK_BOT_TOKEN
+	SigningSecret string   // SLACK_SIGNING_SECRET
+	SlackAPI      string   // SLACK_API_URL
+	ConfigFile    string   // SECBOT_CONFIG
+	Addr          string   // SECBOT_ADDR
+	Store         string   // SECBOT_STORE
+	EventsToken   string   // SECBOT_EVENTS_TOKEN
+	Channel       string   // SECBOT_CHANNEL
+	Responders    string   // SECBOT_RESPONDERS
+	SNSTopics     []string // SECBOT_SNS_TOPICS
+}
+
+func settingsFrom(getenv func(string) string) *settings {
+	or := func(name, fallback string) string {
+		if v := getenv(name); v != "" {
+			return v
+		}
+		return fallback
+	}
+	return &settings{
+		SlackToken:    getenv("SLACK_BOT_TOKEN"),
+		SigningSecret: getenv("SLACK_SIGNING_SECRET"),
+		SlackAPI:      getenv("SLACK_API_URL"),
+		ConfigFile:    or("SECBOT_CONFIG", "secbot.yaml"),
+		Addr:          or("SECBOT_ADDR", "127.0.0.1:8080"),
+		Store:         or("SECBOT_STORE", "bolt://secbot.db"),
+		EventsToken:   getenv("SECBOT_EVENTS_TOKEN"),
+		Channel:       getenv("SECBOT_CHANNEL"),
+		Responders:    getenv("SECBOT_RESPONDERS"),
+		SNSTopics:     list(getenv("SECBOT_SNS_TOPICS")),
+	}
+}
+
+// list splits at commas and drops what is empty.
+func list(s string) []string {
+	var out []string
+	for _, v := range strings.Split(s, ",") {
+		if v = strings.TrimSpace(v); v != "" {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// config reads secbot.yaml and fills in what the environment says.
+func (s *settings) config(path string) (*remediation.Config, error) {
+	cfg, err := remediation.LoadConfig(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := cfg.CheckPlaybooks(playbookIDs()); err != nil {
+		return nil, err
+	}
+	channel, err := remediation.ParseChannel(s.Channel)
+	if err != nil {
+		return nil, err
+	}
+	responders, err := remediation.ParseResponders(s.Responders)
+	if err != nil {
+		return nil, err
+	}
+	return cfg.WithDefaults(channel, responders), nil
+}
+
+func playbookIDs() []string {
+	var ids []string
+	for _, m := range playbooks.Metas() {
+		ids = append(ids, m.ID)
+	}
+	return ids
+}
+
+// app is a running secbot.
+type app struct {
+	settings *settings
+	log      *slog.Logger
+	store    remediation.Store
+	engine   *remediation.Engine
+	handler  http.Handler
+}
+
+// newApp wires everything from the settings and the AWS SDK's environment. It
+// calls nobody: what is missing outside shows in /readyz.
+func newApp(ctx context.Context, s *settings, log *slog.Logger) (*app, error) {
+	cfg, err := awsenv.LoadConfig(ctx)
+	if err != nil {
+		return nil, err
+	}
+	policy, err := s.config(s.ConfigFile)
+	if err != nil {
+		return nil, err
+	}
+	st, err := store.Open(s.Store)
+	if err != nil {
+		return nil, err
+	}
+	a, err := wire(s, cfg, policy, st, log)
+	if err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	return a, nil
+}
+
+func wire(s *settings, cfg aws.Config, policy *remediation.Config, st remediation.Store, log *slog.Logger) (*app, error) {
+	env := awsenv.New(cfg)
+	api := bot.NewClient(s.SlackToken, s.SlackAPI)
+	metrics := remediation.NewMetrics()
+	slackNotifier := &bot.Notifier{Client: api, Store: st, Metas: playbooks.Metas(), Channel: policy.Channel, APIURL: s.SlackAPI, Log: log}
+	notifiers := map[string]remediation.Notifier{remediation.NotifySlack: slackNotifier}
+	if topic := policy.Notify.SNSTopicARN; topic != "" {
+		notifiers[remediation.NotifySNS] = snsNotifier(cfg, topic, st)
+	}
+	engine := remediation.New(remediation.Options{
+		Store: st, Provider: env, Config: policy, Notifiers: notifiers,
+		Directory: bot.NewDirectory(api, time.Now), Enrich: env.Enrich, Self: env.Identity,
+		Log: log, Metrics: metrics, Exclusive: true,
+	})
+	h, err := server.Handler(server.Options{
+		Mount:   []func(chi.Router){s.eventRoutes(engine, log), s.slackRoutes(api, engine, st, log)},
+		Checks:  s.checks(env, slackNotifier, st),
+		Metrics: []prometheus.Collector{metrics},
+		Log:     log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &app{settings: s, log: log, store: st, engine: engine, handler: h}, nil
+}
+
+// snsNotifier publishes in the topic's own region.
+func snsNotifier(cfg aws.Config, topic string, st remediation.Store) *notify.SNS {
+	client := sns.NewFromConfig(cfg, func(o *sns.Options) {
+		if a, err := arn.Parse(topic); err == nil && a.Region != "" {
+			o.Region = a.Region
+		}
+	})
+	return &notify.SNS{Topic: topic, Client: client, Store: st}
+}
+
+func (s *settings) eventRoutes(engine *remediation.Engine, log *slog.Logger) func(chi.Router) {
+	h := &events.Handler{Accept: engine.Accept, Token: s.EventsToken, Topics: s.SNSTopics, Log: log}
+	return h.Routes
+}
+
+func (s *settings) slackRoutes(api *slack.Client, engine *remediation.Engine, st remediation.Store, log *slog.Logger) func(chi.Router) {
+	h := &bot.Handler{SigningSecret: s.SigningSecret, Client: api, APIURL: s.SlackAPI, Engine: engine, Store: st, Metas: playbooks.Metas(), Log: log}
+	return h.Routes
+}
+
+// checks are what /readyz asks.
+func (s *settings) checks(env *awsenv.AWS, slackNotifier *bot.Notifier, st remediation.Store) map[string]server.Check {
+	return map[string]server.Check{
+		"store": st.Ping,
+		"aws": func(ctx context.Context) error {
+			_, err := env.Identity(ctx)
+			return err
+		},
+		"slack": func(ctx context.Context) error {
+			if s.SlackToken == "" {
+				return errors.New("SLACK_BOT_TOKEN is not set: messages wait in the outbox until it is")
+			}
+			return slackNotifier.Check(ctx)
+		},
+		"signing secret": present(s.SigningSecret, "SLACK_SIGNING_SECRET is not set: clicks and commands are refused until it is"),
+		"events token":   present(s.EventsToken, "SECBOT_EVENTS_TOKEN is not set: POST /events is refused until it is"),
+	}
+}
+
+func present(value, hint string) server.Check {
+	return func(context.Context) error {
+		if value == "" {
+			return errors.New(hint)
+		}
+		return nil
+	}
+}
+
+// readOnlyEngine is an engine that judges and never acts: for scan and replay.
+func (p *process) readOnlyEngine(ctx context.Context) (*remediation.Engine, error) {
+	cfg, err := awsenv.LoadConfig(ctx)
+	if err != nil {
+		return nil, err
+	}
+	policy, err := p.settings.config(p.settings.ConfigFile)
+	if err != nil {
+		return nil, err
+	}
+	env := awsenv.New(cfg)
+	return remediation.New(remediation.Options{Store: memory.New(), Provider: env, Config: policy, Enrich: env.Enrich, Log: p.log}), nil
+}
+
+// serve runs the engine, the HTTP server and the shell's socket until ctx ends
+// or one of them fails.
+func (a *app) serve(ctx context.Context) error {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", a.settings.Addr)
+	if err != nil {
+		return fmt.Errorf("listen on %s (SECBOT_ADDR): %w", a.settings.Addr, err)
+	}
+	a.log.Info("secbot listens", "address", "http://"+l.Addr().String())
+	return a.serveOn(ctx, l)
+}
+
+func (a *app) serveOn(ctx context.Context, l net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	parts := []func(context.Context) error{
+		func(ctx context.Context) error { return server.Serve(ctx, l, a.handler, a.log) },
+		a.engine.Run,
+	}
+	if path, ok := store.Path(a.settings.Store); ok {
+		shell, err := operator.Listen(ctx, path+".sock")
+		if err != nil {
+			return errors.Join(err, l.Close())
+		}
+		parts = append(parts, func(ctx context.Context) error {
+			return server.Serve(ctx, shell, operator.Handler(a.store, a.log), a.log)
+		})
+	}
+	return together(ctx, cancel, parts)
+}
+
+// together runs all parts; the first that ends ends the others.
+func together(ctx context.Context, cancel func(), parts []func(context.Context) error) error {
+	errs := make([]error, len(parts))
+	var running sync.WaitGroup
+	for i, part := range parts {
+		running.Go(func() {
+			defer cancel()
+			if err := part(ctx); !errors.Is(err, context.Canceled) {
+				errs[i] = err
+			}
+		})
+	}
+	running.Wait()
+	return errors.Join(errs...)
+}
+
+// ask answers a shell command: by the running server, else from the store itself.
+func (p *process) ask(ctx context.Context, req operator.Request) error {
+	path, ok := store.Path(p.settings.Store)
+	if ok {
+		err := operator.Ask(ctx, path+".sock", req, p.out)
+		if !errors.Is(err, operator.ErrNoServer) {
+			return err
+		}
+		if _, err := os.Stat(path); err != nil {
+			return fmt.Errorf("there is no store at %s: set SECBOT_STORE, or run secbot where the server runs", path)
+		}
+	}
+	st, err := store.Open(p.settings.Store)
+	if err != nil {
+		return err
+	}
+	return errors.Join(operator.Answer(ctx, st, req, p.out), st.Close())
+}
+
+// iamPolicy is the least that the playbooks say they need, and what secbot
+// itself needs for scans and notices.
+func iamPolicy(metas []remediation.Meta) any {
+	actions := []string{"s3:ListAllMyBuckets", "s3:GetBucketLocation", "ec2:DescribeSecurityGroups", "config:DescribeConfigRules", "sns:Publish"}
+	for _, m := range metas {
+		actions = append(actions, m.Permissions...)
+	}
+	slices.Sort(actions)
+	type statement struct {
+		Sid, Effect string
+		Action      []string
+		Resource    string
+	}
+	return struct {
+		Version   string
+		Statement []statement
+	}{"2012-10-17", []statement{{"Secbot", "Allow", slices.Compact(actions), "*"}}}
+}
