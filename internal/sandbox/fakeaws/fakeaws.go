@@ -1,5 +1,3 @@
-//go:build fakeaws
-
 // Package fakeaws is a small stand-in for AWS: enough of EC2 security groups,
 // S3 bucket configuration, S3 Control, SNS, STS and AWS Config for secbot's
 // demo and tests, served over HTTP to the real SDK clients from one endpoint.
@@ -62,7 +60,8 @@ type AWS struct {
 	fault     func(Call) *Fault
 	calls     []Call
 	callers   map[string]Caller // by access key id
-	regions   map[string]*region
+	regions   map[regionKey]*region
+	parked    map[string]attachment // network interfaces, by id
 	buckets   map[string]*bucket
 	blocks    map[string]*Block // account-wide Block Public Access, by account
 	topics    map[string]*topic // by ARN
@@ -93,7 +92,8 @@ func New(o Options) *AWS {
 		ids:     &idSource{r: o.Rand},
 		events:  newEmitter(o.Emit),
 		callers: map[string]Caller{},
-		regions: map[string]*region{},
+		regions: map[regionKey]*region{},
+		parked:  map[string]attachment{},
 		buckets: map[string]*bucket{},
 		blocks:  map[string]*Block{},
 		topics:  map[string]*topic{},
@@ -120,6 +120,9 @@ type service struct {
 	write     func(x *exchange, body any) // writes a success
 	fail      func(x *exchange, err *Error)
 	newID     func() string // a request id
+	// decorate adds to a CloudTrail record what only this service writes; nil
+	// for nothing.
+	decorate func(x *exchange, rec *recordJSON)
 }
 
 // operation is one call of a service's API.

@@ -1,5 +1,3 @@
-//go:build fakeaws
-
 package fakeaws
 
 import (
@@ -91,26 +89,30 @@ func (a *AWS) envelope(x *exchange, op *operation, res *result, apiErr *Error) [
 		AWSRegion:          x.Region,
 		SourceIPAddress:    x.caller.SourceIP,
 		UserAgent:          x.caller.UserAgent,
-		RequestParameters:  op.params(x),
 		RequestID:          x.RequestID,
 		EventID:            a.ids.uuid(),
 		EventType:          "AwsApiCall",
 		ManagementEvent:    true,
-		RecipientAccountID: a.o.Account,
+		RecipientAccountID: x.caller.Account,
 		EventCategory:      "Management",
+	}
+	if op.params != nil {
+		rec.RequestParameters = op.params(x)
 	}
 	if apiErr != nil {
 		rec.ErrorCode, rec.ErrorMessage = trailError(x, apiErr)
 	} else {
 		rec.ResponseElements = res.elements
 	}
-	x.svc.decorate(x, &rec)
+	if x.svc.decorate != nil {
+		x.svc.decorate(x, &rec)
+	}
 	b, err := json.Marshal(envelopeJSON{
 		Version:    "0",
 		ID:         a.ids.uuid(),
 		DetailType: "AWS API Call via CloudTrail",
 		Source:     "aws." + strings.TrimSuffix(x.svc.source, ".amazonaws.com"),
-		Account:    a.o.Account,
+		Account:    x.caller.Account,
 		Time:       rec.EventTime,
 		Region:     x.Region,
 		Resources:  []string{},
