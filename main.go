@@ -18,14 +18,17 @@ import (
 	"github.com/lmittmann/tint"
 
 	"secbot/events"
+	"secbot/internal/demo"
 	"secbot/internal/operator"
+	"secbot/internal/sandbox"
+	"secbot/internal/sandbox/fakeslack"
 	"secbot/remediation"
 	"secbot/remediation/playbooks"
 )
 
 // cli is the command line: one field a command.
 type cli struct {
-	standIns
+	Demo      demoCmd      `cmd:"" help:"Show everything on this machine: no account, no network."`
 	Serve     serveCmd     `cmd:"" help:"Run the server: take events, act, and talk to Slack."`
 	Scan      scanCmd      `cmd:"" help:"Look for what is open now. Changes nothing."`
 	Replay    replayCmd    `cmd:"" help:"Decode event files and print what is in them. Changes nothing."`
@@ -34,6 +37,7 @@ type cli struct {
 	IAMPolicy iamPolicyCmd `cmd:"" name:"iam-policy" help:"Print the IAM policy that secbot's role needs."`
 	Config    configCmd    `cmd:"" help:"Look after secbot.yaml."`
 	Audit     auditCmd     `cmd:"" help:"Look after the audit log."`
+	Sandbox   sandboxCmd   `cmd:"" help:"Serve the AWS and Slack stand-ins by themselves."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
 
 	LogLevel slog.Level `env:"SECBOT_LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
@@ -112,6 +116,71 @@ func isTerminal(w io.Writer) bool {
 	}
 	info, err := f.Stat()
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+type demoCmd struct {
+	Addr   string `help:"Where secbot listens, as HOST:PORT (127.0.0.1:8080; with --script any free port)."`
+	NoOpen bool   `help:"Open no browser."`
+	Script bool   `help:"Walk through the tour, print each step with what was checked, and end."`
+}
+
+// Run starts the stand-ins and secbot on them. With Script it plays the tour
+// and exits with 1 where a step fails.
+func (c demoCmd) Run(ctx context.Context, p *process) error {
+	d, err := startDemo(ctx, c.addr(), p.log)
+	if err != nil {
+		return err
+	}
+	if !c.Script {
+		d.explain(p.out)
+		<-ctx.Done()
+		return d.stop()
+	}
+	err = demo.Tour(ctx, d.world, p.out)
+	if stopErr := d.stop(); stopErr != nil {
+		return errors.Join(err, stopErr)
+	}
+	if err != nil {
+		return &exitError{status: 1, text: "secbot: " + err.Error()}
+	}
+	return nil
+}
+
+func (c demoCmd) addr() string {
+	switch {
+	case c.Addr != "":
+		return c.Addr
+	case c.Script:
+		return "127.0.0.1:0"
+	}
+	return "127.0.0.1:8080"
+}
+
+type sandboxCmd struct {
+	AWSAddr     string `name:"aws-addr" default:"127.0.0.1:4566" help:"Where the stand-in for AWS listens."`
+	SlackAddr   string `default:"127.0.0.1:4567" help:"Where the stand-in for Slack listens."`
+	Target      string `default:"http://127.0.0.1:8080" help:"Where secbot is: events, clicks and commands go there."`
+	EventsToken string `env:"SECBOT_EVENTS_TOKEN" default:"sandbox" help:"The bearer token of its POST /events."`
+}
+
+// Run serves both stand-ins until a signal comes.
+func (c sandboxCmd) Run(ctx context.Context, p *process) error {
+	sb, err := sandbox.Start(ctx, sandbox.Options{AWSAddr: c.AWSAddr, SlackAddr: c.SlackAddr, Target: c.Target, EventsToken: c.EventsToken, Log: p.log})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(p.out, `AWS is at %s, Slack at %s. Run secbot on them with
+
+  export AWS_ENDPOINT_URL=%[1]s AWS_REGION=%[3]s AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox
+  export SLACK_API_URL=%[2]s/api/ SLACK_BOT_TOKEN=%[4]s SLACK_SIGNING_SECRET=%[5]s
+  export SECBOT_EVENTS_TOKEN=%[6]s SECBOT_CHANNEL=%[7]s SECBOT_RESPONDERS=%[8]s
+  secbot serve
+
+What people see and do is under %[2]s/sandbox/. Stop with Ctrl-C.
+`, sb.AWSURL, sb.SlackURL, sb.AWS.Region(), sb.Slack.Token(), sb.Slack.Secret(), c.EventsToken,
+		fakeslack.ChannelSecurity, fakeslack.GroupResponders)
+	<-ctx.Done()
+	return sb.Close()
 }
 
 type serveCmd struct{}

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -23,7 +25,10 @@ import (
 	"secbot/bot"
 	"secbot/events"
 	"secbot/internal/awsenv"
+	"secbot/internal/demo"
 	"secbot/internal/operator"
+	"secbot/internal/sandbox"
+	"secbot/internal/sandbox/fakeslack"
 	"secbot/internal/server"
 	"secbot/remediation"
 	"secbot/remediation/notify"
@@ -307,4 +312,72 @@ func iamPolicy(metas []remediation.Meta) any {
 		Version   string
 		Statement []statement
 	}{"2012-10-17", []statement{{"Secbot", "Allow", slices.Compact(actions), "*"}}}
+}
+
+// demoApp is secbot on the stand-ins, with a small company that uses them.
+type demoApp struct {
+	app   *app
+	sb    *sandbox.Sandbox
+	world *demo.World
+	url   string
+	ended chan error
+	end   context.CancelFunc
+}
+
+// startDemo starts the stand-ins on free ports and secbot on addr.
+func startDemo(ctx context.Context, addr string, log *slog.Logger) (*demoApp, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s (--addr): %w", addr, err)
+	}
+	token := rand.Text()
+	sb, err := sandbox.Start(ctx, sandbox.Options{EventsToken: token, Log: log})
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	s := &settings{SlackToken: sb.Slack.Token(), SigningSecret: sb.Slack.Secret(), SlackAPI: sb.Slack.APIURL(),
+		Store: "memory://", EventsToken: token}
+	d := &demoApp{sb: sb, url: "http://" + l.Addr().String(), ended: make(chan error, 1)}
+	if err := d.wire(ctx, s, log); err != nil {
+		return nil, errors.Join(err, l.Close(), sb.Close())
+	}
+	sb.SetTarget(d.url)
+	ctx, d.end = context.WithCancel(context.WithoutCancel(ctx))
+	go func() { d.ended <- d.app.serveOn(ctx, l) }()
+	return d, nil
+}
+
+func (d *demoApp) wire(ctx context.Context, s *settings, log *slog.Logger) error {
+	st := memory.New()
+	policy := remediation.DefaultConfig().WithDefaults(fakeslack.ChannelSecurity, []string{fakeslack.GroupResponders})
+	var err error
+	if d.app, err = wire(s, demo.AWSConfig(d.sb), policy, st, log); err != nil {
+		return err
+	}
+	d.world, err = demo.NewWorld(ctx, d.sb, st)
+	return err
+}
+
+// stop ends secbot, then the stand-ins.
+func (d *demoApp) stop() error {
+	d.end()
+	return errors.Join(<-d.ended, d.app.store.Close(), d.sb.Close())
+}
+
+// explain says how to reach everything.
+func (d *demoApp) explain(out io.Writer) {
+	fmt.Fprintf(out, `secbot runs at %s, on stand-ins for AWS (%s) and Slack (%s).
+
+Open SSH to the world as the engineer Dana, and see what Slack shows:
+
+  export AWS_ENDPOINT_URL=%[2]s AWS_REGION=%[4]s AWS_ACCESS_KEY_ID=%[5]s AWS_SECRET_ACCESS_KEY=sandbox
+  aws ec2 authorize-security-group-ingress --group-id %[6]s --protocol tcp --port 22 --cidr 0.0.0.0/0
+  curl -s '%[3]s/sandbox/messages?channel=%[7]s'
+
+Type a slash command as Alice, a responder:
+
+  curl -s -H 'Content-Type: application/json' -d '{"user":"%[8]s","channel":"%[7]s","text":"incidents"}' %[3]s/sandbox/command
+
+Stop with Ctrl-C. `+"`secbot demo --script`"+` plays a tour instead.
+`, d.url, d.sb.AWSURL, d.sb.SlackURL, d.sb.AWS.Region(), demo.EngineerKey, d.world.Group, fakeslack.ChannelSecurity, fakeslack.Alice)
 }

@@ -1,5 +1,3 @@
-//go:build fakeaws
-
 package demo
 
 import (

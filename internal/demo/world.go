@@ -1,5 +1,3 @@
-//go:build fakeaws
-
 // Package demo is secbot's tour: a small company on the stand-ins for AWS and
 // Slack whose engineer opens holes and whose responders click.
 package demo

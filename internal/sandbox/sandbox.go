@@ -1,5 +1,3 @@
-//go:build fakeaws
-
 // Package sandbox serves stand-ins for AWS and Slack on loopback, and delivers
 // the events of the one to secbot as EventBridge would.
 package sandbox

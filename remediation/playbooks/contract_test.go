@@ -1,5 +1,3 @@
-//go:build fakeaws
-
 package playbooks_test
 
 import (
