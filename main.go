@@ -40,7 +40,7 @@ type cli struct {
 	Sandbox   sandboxCmd   `cmd:"" help:"Serve the AWS and Slack stand-ins by themselves."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
 
-	LogLevel slog.Level `env:"SECBOT_LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
+	LogLevel *slog.Level `env:"SECBOT_LOG_LEVEL" help:"debug, info, warn or error (info; demo: warn)."`
 }
 
 // process is what a command may use of the world around it.
@@ -89,9 +89,24 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 		fmt.Fprintln(errOut, "secbot:", err)
 		return 2
 	}
-	p := &process{settings: settingsFrom(os.Getenv), in: in, out: out, log: slog.New(tint.NewHandler(errOut, &tint.Options{Level: c.LogLevel, TimeFormat: "15:04:05.000", NoColor: !isTerminal(errOut)}))}
+	p := &process{settings: settingsFrom(os.Getenv), in: in, out: out, log: newLog(errOut, c.logLevel(kctx.Command()))}
 	kctx.BindTo(ctx, (*context.Context)(nil))
 	return status(kctx.Run(p), errOut)
+}
+
+// logLevel is what the command line asks for. The demo tells its own story.
+func (c *cli) logLevel(command string) slog.Level {
+	switch {
+	case c.LogLevel != nil:
+		return *c.LogLevel
+	case command == "demo":
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
+}
+
+func newLog(w io.Writer, level slog.Level) *slog.Logger {
+	return slog.New(tint.NewHandler(w, &tint.Options{Level: level, TimeFormat: "15:04:05.000", NoColor: !isTerminal(w)}))
 }
 
 func status(err error, errOut io.Writer) int {

@@ -93,11 +93,7 @@ func (h *Handler) request(ctx context.Context, p Parsed, cmd remediation.Command
 
 // doingText says what was asked for, which nobody has looked at yet.
 func doingText(p Parsed, inc *remediation.Incident) string {
-	name := inc.Finding.Name
-	if name == "" {
-		name = inc.Finding.Resource.ID
-	}
-	what := code(name, 80) + " (incident " + code(inc.ID, maxIDLength) + ")"
+	what := nameAndID(inc.Finding, 80) + " (incident " + code(inc.ID, maxIDLength) + ")"
 	switch p.Verb {
 	case remediation.VerbUndo:
 		return "undo the fix of " + what

@@ -442,10 +442,10 @@ func TestCommandsAnswer(t *testing.T) {
 		"shwo x":                                 `Did you mean \"show\"?`,
 		"<!channel>":                             "&lt;!channel&gt;",
 		"scan":                                   "On it",
-		"fix 2P1M0K8H":                           "On it: revert the change of `web` (incident `" + incidentID + "`)",
+		"fix 2P1M0K8H":                           "On it: revert the change of `web` (`sg-0abc`) (incident `" + incidentID + "`)",
 		"undo " + incidentID:                     "On it: undo the fix of `web`",
 		"unignore " + incidentID:                 "On it: take back the ignore",
-		"ignore 2P1M0K8H for 7d because <!here>": "On it: ignore `web` (incident `" + incidentID + "`) for 1 week, because &lt;!here&gt;",
+		"ignore 2P1M0K8H for 7d because <!here>": "On it: ignore `web` (`sg-0abc`) (incident `" + incidentID + "`) for 1 week, because &lt;!here&gt;",
 	} {
 		if got := r.typed(text); !strings.Contains(got, says) {
 			t.Errorf("%q: %s, want %q", text, got, says)

@@ -100,7 +100,11 @@ func (p painter) fallback(title string) string {
 	if !strings.Contains(title, p.name()) {
 		s += ": " + escaped(p.name(), 100)
 	}
-	return cut(s+" ("+p.severity()+" severity, account "+escaped(p.f.Resource.Account, 20)+", incident "+escaped(p.inc.ID, maxIDLength)+")", maxFallback)
+	where := "account "
+	if id := clean(p.f.Resource.ID); id != p.name() {
+		where = escaped(id, 80) + " in account "
+	}
+	return cut(s+" ("+p.severity()+" severity, "+where+escaped(p.f.Resource.Account, 20)+", incident "+escaped(p.inc.ID, maxIDLength)+")", maxFallback)
 }
 
 // section is a section block; nil where it would be empty.

@@ -179,12 +179,17 @@ func incidentPart(id string) string {
 }
 
 func findingLine(f remediation.Finding, metas []remediation.Meta) string {
-	name := f.Name
-	if name == "" {
-		name = f.Resource.ID
-	}
 	return "• *" + upper(escaped(string(f.Severity), 20)) + "* · " + escaped(titleOf(metas, f.Playbook), 60) + " · " +
-		code(name, 60) + " in " + escaped(f.Resource.Account, 20) + " " + escaped(f.Resource.Region, 30)
+		nameAndID(f, 60) + " in " + escaped(f.Resource.Account, 20) + " " + escaped(f.Resource.Region, 30)
+}
+
+// nameAndID gives the name and, where it isn't the name itself, the id: several
+// groups may bear one name.
+func nameAndID(f remediation.Finding, limit int) string {
+	if f.Name == "" || f.Name == f.Resource.ID {
+		return code(f.Resource.ID, limit)
+	}
+	return code(f.Name, limit) + " (" + code(f.Resource.ID, limit) + ")"
 }
 
 // renderIncidents lists incidents for one person.

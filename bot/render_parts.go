@@ -48,11 +48,7 @@ func (p painter) severity() string {
 
 // resource names the resource with its kind, in mrkdwn.
 func (p painter) resource() string {
-	s := escaped(kindText(p.f.Resource.Kind), 40) + " " + code(p.name(), 80)
-	if id := clean(p.f.Resource.ID); id != p.name() {
-		s += " (" + code(id, 80) + ")"
-	}
-	return s
+	return escaped(kindText(p.f.Resource.Kind), 40) + " " + nameAndID(p.f, 80)
 }
 
 func kindText(k remediation.Kind) string {
