@@ -106,14 +106,22 @@ func (p *port) UnmarshalJSON(raw []byte) error {
 	if len(list) == 0 || list[0] == "" {
 		return nil
 	}
-	n, err := strconv.ParseFloat(list[0], 64)
-	if err != nil || n != math.Trunc(n) || n < -1 || n > math.MaxUint16 {
+	n, ok := parsePort(list[0])
+	if !ok {
 		p.bad = clip(list[0], 40)
 		return nil
 	}
-	v := int32(n)
-	p.v = &v
+	p.v = &n
 	return nil
+}
+
+// parsePort takes whole numbers from -1 to 65535, as 22 or 22.0.
+func parsePort(s string) (int32, bool) {
+	n, err := strconv.ParseFloat(s, 64)
+	if err != nil || n != math.Trunc(n) || n < -1 || n > math.MaxUint16 {
+		return 0, false
+	}
+	return int32(n), true
 }
 
 // items is one of EC2's lists: {"items":[…]}, or {} where it is empty.

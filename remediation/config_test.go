@@ -238,7 +238,7 @@ func TestParseResponders(t *testing.T) {
 }
 
 func TestParseChannel(t *testing.T) {
-	for in, want := range map[string]string{"": "", " C0ALERTS ": "C0ALERTS", "G0ALERTS": "G0ALERTS", "#alerts-2": "#alerts-2", "#größe": "#größe"} {
+	for in, want := range map[string]string{"": "", "C0ALERTS\n": "C0ALERTS", "G0ALERTS": "G0ALERTS", "#alerts-2": "#alerts-2", "#größe": "#größe"} {
 		if got, err := remediation.ParseChannel(in); err != nil || got != want {
 			t.Errorf("ParseChannel(%q) = %q, %v", in, got, err)
 		}

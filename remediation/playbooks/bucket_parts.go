@@ -176,7 +176,7 @@ func (pt part[T]) undoStep(ctx context.Context, ref remediation.Ref, s swap[T]) 
 		if err != nil || pt.equal(live, s.Before) {
 			return err
 		}
-		return fmt.Errorf("%w: %s", remediation.ErrNotVerified, drift(ref, pt.lines(s.Before), pt.lines(live)))
+		return fmt.Errorf("%w: %s", remediation.ErrNotVerified, drift(ref, pt.lines(s.Before), pt.lines(live)).Error()) // not wrapped: it is no refusal
 	})
 }
 

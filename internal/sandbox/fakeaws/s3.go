@@ -224,6 +224,6 @@ func validBucketName(name string) bool {
 		return false
 	}
 	return !slices.ContainsFunc([]byte(name), func(c byte) bool {
-		return !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '.')
+		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyz0123456789-.", rune(c))
 	})
 }

@@ -104,9 +104,9 @@ func (s *Slack) serve(w http.ResponseWriter, r *http.Request, call Call, effect 
 	}
 	var a answer
 	if !fault.fails() || fault.AfterEffect {
-		locked := s.lock()
+		s.mu.Lock()
 		a = effect()
-		s.unlock(locked)
+		s.unlock()
 	}
 	drop := fault.fails() && fault.drops()
 	if fault.fails() && !drop {
@@ -151,7 +151,8 @@ func or(s, fallback string) string {
 }
 
 func (s *Slack) record(call Call) {
-	defer s.unlock(s.lock())
+	s.mu.Lock()
+	defer s.unlock()
 	s.calls = bounded(append(s.calls, call), maxCalls)
 	s.changed(Change{Kind: ChangeCall, Method: call.Method})
 }

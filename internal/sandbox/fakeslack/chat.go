@@ -187,7 +187,8 @@ func (s *Slack) chatGetPermalink(a args) (object, error) {
 
 // Say has a person write into a channel, or into a thread of it.
 func (s *Slack) Say(user, channel, threadTS, text string) (Message, error) {
-	defer s.unlock(s.lock())
+	s.mu.Lock()
+	defer s.unlock()
 	c, ok := s.channel(channel)
 	if !ok {
 		return Message{}, fmt.Errorf("no channel %q in the sandbox", channel)

@@ -11,9 +11,9 @@ import (
 // given back in Ack.Confirm. Where there is no such button the error is a
 // *NoButtonError.
 func (s *Slack) Click(ctx context.Context, user, channel, ts, actionID string) (Ack, error) {
-	locked := s.lock()
+	s.mu.Lock()
 	m, err := s.sight(user, channel, ts)
-	s.unlock(locked)
+	s.unlock()
 	if err != nil {
 		return Ack{}, err
 	}
@@ -45,9 +45,9 @@ func (s *Slack) sight(user, channel, ts string) (Message, error) {
 
 // Press is Click with one of Message.Buttons.
 func (s *Slack) Press(ctx context.Context, user string, m Message, b Button) (Ack, error) {
-	locked := s.lock()
+	s.mu.Lock()
 	payload, err := s.clickPayload(user, m, b)
-	s.unlock(locked)
+	s.unlock()
 	if err != nil {
 		return Ack{}, err
 	}
@@ -90,9 +90,9 @@ func (s *Slack) clickPayload(user string, m Message, b Button) (object, error) {
 // ClickView has a user click a button of an open modal of theirs or of their
 // home tab; see Click.
 func (s *Slack) ClickView(ctx context.Context, user, viewID, actionID string) (Ack, error) {
-	locked := s.lock()
+	s.mu.Lock()
 	v, ok := s.viewOf(user, viewID)
-	s.unlock(locked)
+	s.unlock()
 	if !ok {
 		return Ack{}, noView(user, viewID)
 	}
@@ -105,9 +105,9 @@ func (s *Slack) ClickView(ctx context.Context, user, viewID, actionID string) (A
 
 // PressView is ClickView with one of View.Buttons.
 func (s *Slack) PressView(ctx context.Context, user string, v View, b Button) (Ack, error) {
-	locked := s.lock()
+	s.mu.Lock()
 	payload, err := s.viewClickPayload(user, v, b)
-	s.unlock(locked)
+	s.unlock()
 	if err != nil {
 		return Ack{}, err
 	}

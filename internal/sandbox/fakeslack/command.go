@@ -20,9 +20,9 @@ type Reply struct {
 // "scan s3". The answer is shown to the user, or in the channel where it says
 // so; one that Slack would refuse is an error.
 func (s *Slack) Command(ctx context.Context, user, channel, command, text string) (Reply, error) {
-	locked := s.lock()
+	s.mu.Lock()
 	form, err := s.commandForm(user, channel, command, text)
-	s.unlock(locked)
+	s.unlock()
 	if err != nil {
 		return Reply{}, err
 	}
@@ -32,7 +32,8 @@ func (s *Slack) Command(ctx context.Context, user, channel, command, text string
 	if err != nil {
 		return r, err
 	}
-	defer s.unlock(s.lock())
+	s.mu.Lock()
+	defer s.unlock()
 	if r.Message, err = s.showReply(user, form.Get("channel_id"), ack); err != nil {
 		return r, fmt.Errorf("answer to %s: %w", command, explain(err))
 	}

@@ -36,16 +36,8 @@ func (s *Slack) Subscribe(f func(Change)) (cancel func()) {
 	}
 }
 
-// held stands for the lock, so that lock and unlock fit one defer.
-type held struct{}
-
-func (s *Slack) lock() held {
-	s.mu.Lock()
-	return held{}
-}
-
-// unlock gives the lock back and tells of the changes made under it.
-func (s *Slack) unlock(held) {
+// unlock gives s.mu back and tells of the changes made under it.
+func (s *Slack) unlock() {
 	changes := s.changes
 	s.changes = nil
 	subs := make([]func(Change), 0, len(s.subs))

@@ -176,20 +176,23 @@ func (s *Slack) usergroupsUsersList(a args) (object, error) {
 
 // SetUser adds a user, or replaces the one with this id.
 func (s *Slack) SetUser(u User) {
-	defer s.unlock(s.lock())
+	s.mu.Lock()
+	defer s.unlock()
 	s.users = append(slices.DeleteFunc(s.users, func(have User) bool { return have.ID == u.ID }), u)
 }
 
 // SetGroup adds a user group, or replaces the one with this id.
 func (s *Slack) SetGroup(g Group) {
-	defer s.unlock(s.lock())
+	s.mu.Lock()
+	defer s.unlock()
 	s.groups = append(slices.DeleteFunc(s.groups, func(have Group) bool { return have.ID == g.ID }), g)
 }
 
 // SetChannel adds a channel, or replaces the one with this id and keeps its
 // messages.
 func (s *Slack) SetChannel(c Channel) {
-	defer s.unlock(s.lock())
+	s.mu.Lock()
+	defer s.unlock()
 	for _, have := range s.channels {
 		if have.ID == c.ID {
 			have.Channel = c

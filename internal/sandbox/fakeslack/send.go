@@ -153,14 +153,14 @@ func (s *Slack) about(typ string, u User) object {
 // {"type": "app_home_opened", "user": "U0ALICE", …}. A retry, numbered from 1,
 // carries Slack's retry headers; 0 is the first delivery.
 func (s *Slack) SendEvent(ctx context.Context, event map[string]any, retry int) (Ack, error) {
-	locked := s.lock()
+	s.mu.Lock()
 	now := s.o.Now()
 	envelope := object{
 		"token": "deprecated", "team_id": TeamID, "api_app_id": AppID, "type": "event_callback", "event": event,
 		"event_id": "Ev" + s.shortID(), "event_time": now.Unix(), "is_ext_shared_channel": false,
 		"authorizations": []any{object{"enterprise_id": nil, "team_id": TeamID, "user_id": BotUser, "is_bot": true, "is_enterprise_install": false}},
 	}
-	s.unlock(locked)
+	s.unlock()
 	raw, err := json.Marshal(envelope)
 	if err != nil {
 		return Ack{}, fmt.Errorf("event: %w", err)
@@ -195,10 +195,10 @@ func (s *Slack) VerifyURL(ctx context.Context) error {
 
 // OpenHome has a user open the bot's home tab: an app_home_opened event.
 func (s *Slack) OpenHome(ctx context.Context, user string) (Ack, error) {
-	locked := s.lock()
+	s.mu.Lock()
 	u, ok := s.user(user)
 	if !ok {
-		s.unlock(locked)
+		s.unlock()
 		return Ack{}, noUser(user)
 	}
 	event := object{"type": "app_home_opened", "user": u.ID, "channel": s.direct(u.ID).ID, "tab": "home", "event_ts": s.nextTS()}
@@ -206,7 +206,7 @@ func (s *Slack) OpenHome(ctx context.Context, user string) (Ack, error) {
 	if home, ok := s.homes[u.ID]; ok {
 		event["view"], err = home.payload(nil)
 	}
-	s.unlock(locked)
+	s.unlock()
 	if err != nil {
 		return Ack{}, fmt.Errorf("home of %s: %w", user, err)
 	}

@@ -27,9 +27,9 @@ func (s *Slack) SubmitView(ctx context.Context, user, viewID string, values url.
 	if values == nil {
 		values = url.Values{}
 	}
-	locked := s.lock()
+	s.mu.Lock()
 	payload, err := s.submitPayload(user, viewID, values)
-	s.unlock(locked)
+	s.unlock()
 	if err != nil {
 		return Submission{}, err
 	}
@@ -38,7 +38,8 @@ func (s *Slack) SubmitView(ctx context.Context, user, viewID string, values url.
 	if err != nil {
 		return sub, err
 	}
-	defer s.unlock(s.lock())
+	s.mu.Lock()
+	defer s.unlock()
 	if err := s.apply(&sub, user, viewID); err != nil {
 		return sub, fmt.Errorf("answer to view_submission: %w", err)
 	}
@@ -178,9 +179,9 @@ func (s *Slack) dismiss(user, viewID string) {
 // corner. The bot is told where the view has notify_on_close; the Ack is zero
 // where not.
 func (s *Slack) CloseView(ctx context.Context, user, viewID string) (Ack, error) {
-	locked := s.lock()
+	s.mu.Lock()
 	payload, err := s.closePayload(user, viewID)
-	s.unlock(locked)
+	s.unlock()
 	if err != nil || payload == nil {
 		return Ack{}, err
 	}
