@@ -69,6 +69,7 @@ func NewWorld(ctx context.Context, sb *sandbox.Sandbox, store remediation.Store)
 			return nil, fmt.Errorf("make the bucket %s: %w", bucket, err)
 		}
 	}
+	sb.AWS.Flush()
 	return w, nil
 }
 

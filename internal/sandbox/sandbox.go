@@ -129,7 +129,11 @@ func (s *Sandbox) emit(event []byte) {
 	}
 	s.mu.Lock()
 	s.last[e.Detail.EventName] = event
+	target := s.target
 	s.mu.Unlock()
+	if target == "" {
+		return // nobody listens yet, and what happened before is no news later
+	}
 	select {
 	case s.events <- event:
 	default:
@@ -172,7 +176,7 @@ func (s *Sandbox) Post(ctx context.Context, event []byte) error {
 	target := s.target
 	s.mu.Unlock()
 	if target == "" {
-		return nil // nobody listens
+		return errors.New("nobody listens: the sandbox has no target")
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
