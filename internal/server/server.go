@@ -98,6 +98,10 @@ func answer(w http.ResponseWriter, status int, v any) {
 	_ = json.NewEncoder(w).Encode(v)
 }
 
+// shutdownGrace is how long running requests may take to end. It is longer than
+// the 5 s for which http.Server waits for the first request of a connection.
+const shutdownGrace = 8 * time.Second
+
 // Serve serves h on l until ctx ends, then lets requests under way end for a
 // few seconds.
 func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger) error {
@@ -112,9 +116,13 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger
 	}
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
-		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
 		defer cancel()
-		stopped <- srv.Shutdown(grace)
+		err := srv.Shutdown(grace)
+		if err != nil {
+			err = errors.Join(fmt.Errorf("requests were cut off after %v: %w", shutdownGrace, err), srv.Close())
+		}
+		stopped <- err
 	})
 	defer stop()
 	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
