@@ -324,16 +324,16 @@ type configCheckCmd struct {
 
 // Run reads the file as the server would and prints the rules in order.
 func (c configCheckCmd) Run(p *process) error {
-	path := c.File
-	if path == "" {
-		path = p.settings.ConfigFile
-	}
-	cfg, err := p.settings.config(path)
+	cfg, err := p.settings.config(c.File)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(p.out, "%s is in order. Mode: %s. %d rules; what none of them matches is asked.\n", path, cfg.Mode, len(cfg.Rules))
-	for i, r := range cfg.Rules {
+	rules, kind := cfg.Rules, ""
+	if rules == nil {
+		rules, kind = remediation.BuiltinRules(), "built-in "
+	}
+	fmt.Fprintf(p.out, "The policy is in order. Mode: %s. %d %srules; what none of them matches is asked.\n", cfg.Mode, len(rules), kind)
+	for i, r := range rules {
 		fmt.Fprintf(p.out, "%3d. %s → %s\n", i+1, r.Name, r.Then)
 	}
 	return nil

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -42,7 +44,7 @@ type settings struct {
 	SlackToken    string   // SLACK_BOT_TOKEN
 	SigningSecret string   // SLACK_SIGNING_SECRET
 	SlackAPI      string   // SLACK_API_URL
-	ConfigFile    string   // SECBOT_CONFIG
+	ConfigFile    string   // SECBOT_CONFIG; empty: defaultConfigFile, if it is there
 	Addr          string   // SECBOT_ADDR
 	Store         string   // SECBOT_STORE
 	EventsToken   string   // SECBOT_EVENTS_TOKEN
@@ -62,7 +64,7 @@ func settingsFrom(getenv func(string) string) *settings {
 		SlackToken:    getenv("SLACK_BOT_TOKEN"),
 		SigningSecret: getenv("SLACK_SIGNING_SECRET"),
 		SlackAPI:      getenv("SLACK_API_URL"),
-		ConfigFile:    or("SECBOT_CONFIG", "secbot.yaml"),
+		ConfigFile:    getenv("SECBOT_CONFIG"),
 		Addr:          or("SECBOT_ADDR", "127.0.0.1:8080"),
 		Store:         or("SECBOT_STORE", "bolt://secbot.db"),
 		EventsToken:   getenv("SECBOT_EVENTS_TOKEN"),
@@ -83,9 +85,18 @@ func list(s string) []string {
 	return out
 }
 
-// config reads secbot.yaml and fills in what the environment says.
+// defaultConfigFile is read where nobody names another, and may be missing.
+const defaultConfigFile = "secbot.yaml"
+
+// config reads the policy and fills in what the environment says. path "" is
+// SECBOT_CONFIG, else defaultConfigFile. A file that somebody has named must be
+// there: its mode may be what keeps secbot from acting.
 func (s *settings) config(path string) (*remediation.Config, error) {
-	cfg, err := remediation.LoadConfig(path)
+	path = cmp.Or(path, s.ConfigFile)
+	cfg, err := remediation.LoadConfig(cmp.Or(path, defaultConfigFile))
+	if path == "" && errors.Is(err, fs.ErrNotExist) {
+		cfg, err = remediation.DefaultConfig(), nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +138,7 @@ func newApp(ctx context.Context, s *settings, log *slog.Logger) (*app, error) {
 	if err != nil {
 		return nil, err
 	}
-	policy, err := s.config(s.ConfigFile)
+	policy, err := s.config("")
 	if err != nil {
 		return nil, err
 	}
@@ -222,7 +233,7 @@ func (p *process) readOnlyEngine(ctx context.Context) (*remediation.Engine, erro
 	if err != nil {
 		return nil, err
 	}
-	policy, err := p.settings.config(p.settings.ConfigFile)
+	policy, err := p.settings.config("")
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -82,15 +81,14 @@ type PortRange struct {
 // and nobody and no channel named.
 func DefaultConfig() *Config { return &Config{Mode: ModeAuto} }
 
-// LoadConfig reads the file at path and parses it. A file that doesn't exist
-// gives DefaultConfig; one that can't be read is an error.
+// LoadConfig reads the file at path and parses it. The error satisfies
+// errors.Is(err, fs.ErrNotExist) where there is no such file; whether that means
+// DefaultConfig is for the caller to say, since who names a policy does not want
+// another one in its place.
 func LoadConfig(path string) (*Config, error) {
 	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return DefaultConfig(), nil
-	}
 	if err != nil {
-		return nil, fmt.Errorf("open the configuration: %w", err)
+		return nil, fmt.Errorf("open the configuration (SECBOT_CONFIG): %w", err)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxConfigSize+1))
 	if err := errors.Join(err, f.Close()); err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/configservice"
 	"github.com/aws/aws-sdk-go-v2/service/configservice/types"
@@ -46,13 +47,17 @@ func LoadConfig(ctx context.Context) (aws.Config, error) {
 
 // httpClient bounds every wait: an AWS that does not answer must not hold a
 // fix for ever.
-func httpClient() *http.Client {
-	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.DialContext = (&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 30 * time.Second}).DialContext
-	t.TLSHandshakeTimeout = 5 * time.Second
-	t.ResponseHeaderTimeout = 15 * time.Second
-	t.MaxIdleConnsPerHost = 64
-	return &http.Client{Transport: t, Timeout: 30 * time.Second}
+//
+// It is the SDK's own kind of client, since the SDK puts AWS_CA_BUNDLE into no
+// other.
+func httpClient() *awshttp.BuildableClient {
+	return awshttp.NewBuildableClient().WithTimeout(30 * time.Second).
+		WithDialerOptions(func(d *net.Dialer) { d.Timeout = 3 * time.Second }).
+		WithTransportOptions(func(t *http.Transport) {
+			t.TLSHandshakeTimeout = 5 * time.Second
+			t.ResponseHeaderTimeout = 15 * time.Second
+			t.MaxIdleConnsPerHost = 64
+		})
 }
 
 // AWS gives environments by account and region. It implements
@@ -144,11 +149,13 @@ func identity(account, caller string) remediation.Identity {
 	return id
 }
 
-// managedRules are the Config rules that secbot answers, by the openness that
-// they find.
-var managedRules = map[string]remediation.Openness{
-	"S3_BUCKET_PUBLIC_READ_PROHIBITED":  remediation.PublicRead,
-	"S3_BUCKET_PUBLIC_WRITE_PROHIBITED": remediation.PublicWrite,
+// managedRules gives the Config rules that secbot answers, and the openness that
+// each finds.
+func managedRules() map[string]remediation.Openness {
+	return map[string]remediation.Openness{
+		"S3_BUCKET_PUBLIC_READ_PROHIBITED":  remediation.PublicRead,
+		"S3_BUCKET_PUBLIC_WRITE_PROHIBITED": remediation.PublicWrite,
+	}
 }
 
 // errUnknownRule says that AWS Config knows no rule of a name.
@@ -164,7 +171,7 @@ func (a *AWS) Enrich(ctx context.Context, sig *remediation.Signal) error {
 	if err != nil {
 		return err
 	}
-	openness, ours := managedRules[identifier]
+	openness, ours := managedRules()[identifier]
 	if !ours {
 		return nil
 	}

@@ -1,0 +1,381 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"secbot/internal/demo"
+	"secbot/internal/sandbox"
+	"secbot/internal/sandbox/fakeaws"
+	"secbot/internal/sandbox/fakeslack"
+)
+
+// shell runs one command to its end.
+func shell(t *testing.T, stdin string, args ...string) (status int, out, errOut string) {
+	t.Helper()
+	var o, e bytes.Buffer
+	status = run(t.Context(), args, strings.NewReader(stdin), &o, &e)
+	return status, o.String(), e.String()
+}
+
+func TestDemoScript(t *testing.T) {
+	status, out, errOut := shell(t, "", "demo", "--script")
+	if status != 0 || !strings.Contains(out, "All 11 steps ended as they should.") {
+		t.Errorf("status %d\n%s\n%s", status, out, errOut)
+	}
+}
+
+func TestShellCommands(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("SECBOT_STORE", "bolt://"+filepath.Join(dir, "none.db"))
+	t.Chdir(dir)
+	t.Setenv("SECBOT_CONFIG", "")
+	wrong := filepath.Join(dir, "wrong.yaml")
+	write(t, wrong, "mode: auto\nrules:\n  - name: a\n    when: {ports: [22]}\n    then: ask\n")
+	torn := filepath.Join(dir, "torn.json")
+	write(t, torn, `{"detail":`)
+	for name, c := range map[string]struct {
+		args   []string
+		stdin  string
+		status int
+		out    []string // each is in standard output
+		errOut []string // each is in standard error
+	}{
+		"nothing":         {out: []string{"serve", "replay", "demo"}},
+		"version":         {args: []string{"version"}, out: []string{"secbot "}},
+		"unknown":         {args: []string{"sreve"}, status: 2, errOut: []string{"sreve"}},
+		"unknown flag":    {args: []string{"demo", "--skript"}, status: 2, errOut: []string{"--script"}},
+		"iam-policy":      {args: []string{"iam-policy"}, out: []string{`"2012-10-17"`, "ec2:RevokeSecurityGroupIngress", "s3:PutBucketAcl"}},
+		"default policy":  {args: []string{"config", "check"}, out: []string{"Mode: auto", "built-in", "admin ports open to the world"}},
+		"wrong policy":    {args: []string{"config", "check", wrong}, status: 1, errOut: []string{"wrong.yaml:4", "when", "match"}},
+		"no policy there": {args: []string{"config", "check", "nobody.yaml"}, status: 1, errOut: []string{"nobody.yaml", "SECBOT_CONFIG"}},
+		"no store":        {args: []string{"incidents"}, status: 1, errOut: []string{"SECBOT_STORE"}},
+		"replay":          {args: []string{"replay", "--json", "-"}, stdin: `{"detail-type":"x","source":"y","detail":{}}`, out: []string{`"skipped":`}},
+		"replay of a torn file": {
+			args: []string{"replay", "--json", torn}, status: 1,
+			out: []string{`"error":`}, errOut: []string{"secbot:"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			status, out, errOut := shell(t, c.stdin, c.args...)
+			if status != c.status {
+				t.Errorf("status %d, want %d", status, c.status)
+			}
+			for _, want := range c.out {
+				if !strings.Contains(out, want) {
+					t.Errorf("%q is missing in %s", want, out)
+				}
+			}
+			for _, want := range c.errOut {
+				if !strings.Contains(errOut, want) {
+					t.Errorf("%q is missing in %s", want, errOut)
+				}
+			}
+		})
+	}
+}
+
+func TestPlaybooksAreListedAsJSON(t *testing.T) {
+	status, out, _ := shell(t, "", "playbooks", "--json")
+	var ids []string
+	for line := range strings.Lines(out) {
+		var p struct{ ID string }
+		if err := json.Unmarshal([]byte(line), &p); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, p.ID)
+	}
+	want := []string{"s3-public-acl", "s3-public-policy", "s3-block-public-access", "sg-rule-added"}
+	for _, id := range want {
+		if !slices.Contains(ids, id) {
+			t.Errorf("%s is missing in %v (status %d)", id, ids, status)
+		}
+	}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// instance is `secbot serve` as anybody runs it: by its environment alone.
+type instance struct {
+	t    *testing.T
+	url  string
+	end  context.CancelFunc
+	done chan int
+	log  *bytes.Buffer
+}
+
+func startServer(t *testing.T) *instance {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("SECBOT_ADDR", addr)
+	s := &instance{t: t, url: "http://" + addr, done: make(chan int, 1), log: &bytes.Buffer{}}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.end = cancel
+	go func() { s.done <- run(ctx, []string{"serve"}, strings.NewReader(""), io.Discard, s.log) }()
+	t.Cleanup(s.stop)
+	t.Setenv("SECBOT_CONFIG", "")
+	s.eventually(func() error { _, err := s.get("/healthz"); return err })
+	return s
+}
+
+// stop ends the server as SIGTERM does. Twice is once.
+func (s *instance) stop() {
+	s.end()
+	if status, open := <-s.done; open {
+		close(s.done)
+		if status != 0 {
+			s.t.Errorf("serve ends with %d:\n%s", status, s.log)
+		}
+	}
+}
+
+func (s *instance) get(path string) (int, error) {
+	resp, err := http.Get(s.url + path)
+	if err != nil {
+		return 0, err
+	}
+	return resp.StatusCode, resp.Body.Close()
+}
+
+func (s *instance) post(event []byte, token string) int {
+	s.t.Helper()
+	req, err := http.NewRequest(http.MethodPost, s.url+"/events", bytes.NewReader(event))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode
+}
+
+func (s *instance) eventually(check func() error) {
+	s.t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatal(err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// TestServeWithoutAnything: it starts, and says what is missing.
+func TestServeWithoutAnything(t *testing.T) {
+	for _, name := range []string{"SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET", "SECBOT_EVENTS_TOKEN", "SECBOT_CHANNEL", "SECBOT_RESPONDERS", "SLACK_API_URL"} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+	t.Setenv("AWS_REGION", "us-east-1")
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	t.Chdir(t.TempDir())
+	t.Setenv("SECBOT_STORE", "memory://")
+	s := startServer(t)
+	if status := s.post([]byte(`{}`), ""); status != http.StatusServiceUnavailable && status != http.StatusUnauthorized {
+		t.Errorf("an event without any token set: %d", status)
+	}
+	resp, err := http.Get(s.url + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("readyz: %s", resp.Status)
+	}
+	for _, want := range []string{"SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET", "SECBOT_EVENTS_TOKEN", "aws"} {
+		if !strings.Contains(string(body), want) {
+			t.Errorf("%s is missing in %s", want, body)
+		}
+	}
+}
+
+// TestServeOnEmulators is the main line as an installation has it: SSH opened
+// to the world is closed, one message says so, secbot is started again, and a
+// signed click brings the rule back with its description.
+func TestServeOnEmulators(t *testing.T) {
+	sb, err := sandbox.Start(t.Context(), sandbox.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := sb.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	sb.AWS.AddCaller("AKIASECBOT", fakeaws.Caller{Role: "secbot"})
+	w, err := demo.NewWorld(t.Context(), sb, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]string{
+		"AWS_ENDPOINT_URL": sb.AWSURL, "AWS_REGION": sb.AWS.Region(), "AWS_ACCESS_KEY_ID": "AKIASECBOT", "AWS_SECRET_ACCESS_KEY": "s",
+		"SLACK_API_URL": sb.Slack.APIURL(), "SLACK_BOT_TOKEN": sb.Slack.Token(), "SLACK_SIGNING_SECRET": sb.Slack.Secret(),
+		"SECBOT_EVENTS_TOKEN": "bearer", "SECBOT_CHANNEL": fakeslack.ChannelSecurity, "SECBOT_RESPONDERS": fakeslack.Alice,
+		"SECBOT_STORE": "bolt://" + filepath.Join(t.TempDir(), "secbot.db"),
+	} {
+		t.Setenv(name, value)
+	}
+	s := startServer(t)
+	s.eventually(func() error {
+		if status, err := s.get("/readyz"); err != nil || status != http.StatusOK {
+			return fmt.Errorf("readyz: %d %w", status, err)
+		}
+		return nil
+	})
+	if err := w.Authorize(t.Context(), 22, "0.0.0.0/0", "for a minute"); err != nil {
+		t.Fatal(err)
+	}
+	sb.AWS.Flush()
+	event := sb.LastEvent("AuthorizeSecurityGroupIngress")
+	if status := s.post(event, "wrong"); status != http.StatusUnauthorized {
+		t.Errorf("a wrong token: %d", status)
+	}
+	if status := s.post(event, "bearer"); status/100 != 2 {
+		t.Fatalf("the event: %d", status)
+	}
+	s.eventually(func() error { return rulesAre(t, w, "443 0.0.0.0/0 the shop") })
+	message := s.messageSays(sb, "Undo Fix")
+	if !strings.Contains(message.Text, w.Group) {
+		t.Errorf("the message does not name the group: %s", message.Text)
+	}
+	s.stop()
+
+	s = startServer(t)
+	sb.SetTarget(s.url)
+	if _, err := sb.Slack.Click(t.Context(), fakeslack.Alice, message.Channel, message.TS, "undo"); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually(func() error { return rulesAre(t, w, "22 0.0.0.0/0 for a minute", "443 0.0.0.0/0 the shop") })
+	s.eventually(func() error {
+		if m := top(sb); len(m) != 1 || !strings.HasPrefix(m[0].Text, "Undone") {
+			return fmt.Errorf("messages: %+v", m)
+		}
+		return nil
+	})
+	for args, want := range map[string]string{"incidents": "undone", "audit verify": "1 incident"} {
+		if status, out, errOut := shell(t, "", strings.Fields(args)...); status != 0 || !strings.Contains(out, want) {
+			t.Errorf("%s, asked of the server: %d %s %s", args, status, out, errOut)
+		}
+	}
+}
+
+// top are the messages that stand in no thread.
+func top(sb *sandbox.Sandbox) []fakeslack.Message {
+	return slices.DeleteFunc(sb.Slack.Messages(fakeslack.ChannelSecurity), func(m fakeslack.Message) bool { return m.ThreadTS != "" })
+}
+
+// messageSays waits until the only message has just this button.
+func (s *instance) messageSays(sb *sandbox.Sandbox, button string) fakeslack.Message {
+	s.t.Helper()
+	var found fakeslack.Message
+	s.eventually(func() error {
+		all := top(sb)
+		if len(all) != 1 || len(all[0].Buttons()) != 1 || all[0].Buttons()[0].Text != button {
+			return fmt.Errorf("no single message with %s: %+v", button, all)
+		}
+		found = all[0]
+		return nil
+	})
+	return found
+}
+
+func rulesAre(t *testing.T, w *demo.World, want ...string) error {
+	t.Helper()
+	got, err := w.Rules(t.Context())
+	if err != nil {
+		return err
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		return fmt.Errorf("rules: %q, want %q", got, want)
+	}
+	return nil
+}
+
+// TestScanFindsWhatWasOpenBefore runs the shell's scan against the stand-in.
+func TestScanFindsWhatWasOpenBefore(t *testing.T) {
+	sb, err := sandbox.Start(t.Context(), sandbox.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := sb.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	w, err := demo.NewWorld(t.Context(), sb, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.EC2.AuthorizeSecurityGroupIngress(t.Context(), &ec2.AuthorizeSecurityGroupIngressInput{
+		GroupId: aws.String(w.Group), IpPermissions: []types.IpPermission{{IpProtocol: aws.String("-1"), Ipv6Ranges: []types.Ipv6Range{{CidrIpv6: aws.String("::/0")}}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("AWS_ENDPOINT_URL", sb.AWSURL)
+	t.Setenv("AWS_REGION", sb.AWS.Region())
+	t.Setenv("AWS_ACCESS_KEY_ID", demo.EngineerKey)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "s")
+	t.Chdir(t.TempDir())
+	status, out, errOut := shell(t, "", "scan", "--json", "sg")
+	if status != 0 {
+		t.Fatalf("scan: %d %s", status, errOut)
+	}
+	found := 0
+	for line := range strings.Lines(out) {
+		var f struct {
+			Playbook, Resource string
+			Rules              []struct{ Protocol, CIDR string }
+		}
+		if err := json.Unmarshal([]byte(line), &f); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range f.Rules {
+			if f.Resource == w.Group && f.Playbook == "sg-rule-added" && r.CIDR == "::/0" && r.Protocol == "-1" {
+				found++
+			}
+		}
+	}
+	if found != 1 {
+		t.Errorf("the open rule is found %d times: %s", found, out)
+	}
+}
