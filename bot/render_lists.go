@@ -192,6 +192,14 @@ func nameAndID(f remediation.Finding, limit int) string {
 	return code(f.Name, limit) + " (" + code(f.Resource.ID, limit) + ")"
 }
 
+// plural counts things whose name takes an s.
+func plural(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
 // renderIncidents lists incidents for one person.
 func renderIncidents(found []*remediation.Incident, metas []remediation.Meta, more bool) Message {
 	if len(found) == 0 {
@@ -208,7 +216,7 @@ func renderIncidents(found []*remediation.Incident, metas []remediation.Meta, mo
 	for chunk := range slices.Chunk(lines, 6) {
 		blocks = append(blocks, section(chunk...))
 	}
-	return Message{Text: fmt.Sprintf("%d incidents", len(found)), Blocks: append(blocks,
+	return Message{Text: plural(len(found), "incident"), Blocks: append(blocks,
 		slack.NewContextBlock("", mrkdwn("More about one: `/secbot show ID`")))}
 }
 
