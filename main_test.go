@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -18,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
 
 	"secbot/internal/demo"
 	"secbot/internal/sandbox"
@@ -188,7 +190,8 @@ func (s *instance) eventually(check func() error) {
 			return
 		}
 		if time.Now().After(deadline) {
-			s.t.Fatal(err)
+			s.stop()
+			s.t.Fatalf("%v\nsecbot's log:\n%s", err, s.log)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -227,24 +230,11 @@ func TestServeWithoutAnything(t *testing.T) {
 	}
 }
 
-// TestServeOnEmulators is the main line as an installation has it: SSH opened
-// to the world is closed, one message says so, secbot is started again, and a
-// signed click brings the rule back with its description.
-func TestServeOnEmulators(t *testing.T) {
-	sb, err := sandbox.Start(t.Context(), sandbox.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := sb.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+// onEmulators sets the environment that an installation on the stand-ins has.
+func onEmulators(t *testing.T, sb *sandbox.Sandbox) {
+	t.Helper()
+	t.Chdir(t.TempDir()) // there is no secbot.yaml
 	sb.AWS.AddCaller("AKIASECBOT", fakeaws.Caller{Role: "secbot"})
-	w, err := demo.NewWorld(t.Context(), sb, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for name, value := range map[string]string{
 		"AWS_ENDPOINT_URL": sb.AWSURL, "AWS_REGION": sb.AWS.Region(), "AWS_ACCESS_KEY_ID": "AKIASECBOT", "AWS_SECRET_ACCESS_KEY": "s",
 		"SLACK_API_URL": sb.Slack.APIURL(), "SLACK_BOT_TOKEN": sb.Slack.Token(), "SLACK_SIGNING_SECRET": sb.Slack.Secret(),
@@ -253,6 +243,79 @@ func TestServeOnEmulators(t *testing.T) {
 	} {
 		t.Setenv(name, value)
 	}
+}
+
+// startSandbox serves the stand-ins, and a company on them.
+func startSandbox(t *testing.T) (*sandbox.Sandbox, *demo.World) {
+	t.Helper()
+	sb, err := sandbox.Start(t.Context(), sandbox.Options{EventsToken: "bearer"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := sb.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	w, err := demo.NewWorld(t.Context(), sb, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sb, w
+}
+
+// TestFixesArePublishedToSNS: an automatic fix is, one that a person asked for
+// is not.
+func TestFixesArePublishedToSNS(t *testing.T) {
+	sb, w := startSandbox(t)
+	onEmulators(t, sb)
+	topic, err := sns.NewFromConfig(demo.AWSConfig(sb)).CreateTopic(t.Context(), &sns.CreateTopicInput{Name: aws.String("secbot")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := startServer(t)
+	s.stop()
+	write(t, "secbot.yaml", "notify:\n  sns_topic_arn: "+*topic.TopicArn+"\n")
+	s = startServer(t)
+	sb.SetTarget(s.url)
+	if err := w.Authorize(t.Context(), 3389, "0.0.0.0/0", "rdp"); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually(func() error {
+		if n := len(sb.AWS.Published()); n != 1 {
+			return fmt.Errorf("%d messages were published, want 1", n)
+		}
+		return nil
+	})
+	p := sb.AWS.Published()[0]
+	if p.Topic != *topic.TopicArn || p.Subject != "Auto-mitigation successful" || !strings.HasPrefix(p.Message, "AUTO-MITIGATED:") {
+		t.Errorf("published: %+v", p)
+	}
+	for _, want := range []string{w.Group, "Ingress", "user/dana", "3389", "0.0.0.0/0"} {
+		if !strings.Contains(p.Message, want) {
+			t.Errorf("%q is missing in %s", want, p.Message)
+		}
+	}
+	if err := w.Authorize(t.Context(), 8443, "198.51.100.0/24", "partner"); err != nil {
+		t.Fatal(err)
+	}
+	m := s.messageSays(sb, "Revert Change")
+	if _, err := sb.Slack.Click(t.Context(), fakeslack.Alice, m.Channel, m.TS, "fix"); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually(func() error { return rulesAre(t, w, "443 0.0.0.0/0 the shop") })
+	s.stop()
+	if n := len(sb.AWS.Published()); n != 1 {
+		t.Errorf("%d messages were published, want the first alone", n)
+	}
+}
+
+// TestServeOnEmulators is the main line as an installation has it: SSH opened
+// to the world is closed, one message says so, secbot is started again, and a
+// signed click brings the rule back with its description.
+func TestServeOnEmulators(t *testing.T) {
+	sb, w := startSandbox(t)
+	onEmulators(t, sb)
 	s := startServer(t)
 	s.eventually(func() error {
 		if status, err := s.get("/readyz"); err != nil || status != http.StatusOK {
@@ -273,6 +336,9 @@ func TestServeOnEmulators(t *testing.T) {
 	}
 	s.eventually(func() error { return rulesAre(t, w, "443 0.0.0.0/0 the shop") })
 	message := s.messageSays(sb, "Undo Fix")
+	if n := len(top(sb)); n != 1 {
+		t.Errorf("%d messages, want one", n)
+	}
 	if !strings.Contains(message.Text, w.Group) {
 		t.Errorf("the message does not name the group: %s", message.Text)
 	}
@@ -286,7 +352,7 @@ func TestServeOnEmulators(t *testing.T) {
 	s.eventually(func() error { return rulesAre(t, w, "22 0.0.0.0/0 for a minute", "443 0.0.0.0/0 the shop") })
 	s.eventually(func() error {
 		if m := top(sb); len(m) != 1 || !strings.HasPrefix(m[0].Text, "Undone") {
-			return fmt.Errorf("messages: %+v", m)
+			return fmt.Errorf("%d messages, the last is %q", len(m), m[len(m)-1].Text)
 		}
 		return nil
 	})
@@ -302,16 +368,19 @@ func top(sb *sandbox.Sandbox) []fakeslack.Message {
 	return slices.DeleteFunc(sb.Slack.Messages(fakeslack.ChannelSecurity), func(m fakeslack.Message) bool { return m.ThreadTS != "" })
 }
 
-// messageSays waits until the only message has just this button.
+// messageSays waits until the newest message has this button first.
 func (s *instance) messageSays(sb *sandbox.Sandbox, button string) fakeslack.Message {
 	s.t.Helper()
 	var found fakeslack.Message
 	s.eventually(func() error {
 		all := top(sb)
-		if len(all) != 1 || len(all[0].Buttons()) != 1 || all[0].Buttons()[0].Text != button {
-			return fmt.Errorf("no single message with %s: %+v", button, all)
+		if len(all) == 0 {
+			return errors.New("there is no message")
 		}
-		found = all[0]
+		found = all[len(all)-1]
+		if b := found.Buttons(); len(b) == 0 || b[0].Text != button {
+			return fmt.Errorf("%d messages, the last is %q without %s", len(all), found.Text, button)
+		}
 		return nil
 	})
 	return found
@@ -332,20 +401,8 @@ func rulesAre(t *testing.T, w *demo.World, want ...string) error {
 
 // TestScanFindsWhatWasOpenBefore runs the shell's scan against the stand-in.
 func TestScanFindsWhatWasOpenBefore(t *testing.T) {
-	sb, err := sandbox.Start(t.Context(), sandbox.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := sb.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	w, err := demo.NewWorld(t.Context(), sb, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = w.EC2.AuthorizeSecurityGroupIngress(t.Context(), &ec2.AuthorizeSecurityGroupIngressInput{
+	sb, w := startSandbox(t)
+	_, err := w.EC2.AuthorizeSecurityGroupIngress(t.Context(), &ec2.AuthorizeSecurityGroupIngressInput{
 		GroupId: aws.String(w.Group), IpPermissions: []types.IpPermission{{IpProtocol: aws.String("-1"), Ipv6Ranges: []types.Ipv6Range{{CidrIpv6: aws.String("::/0")}}}},
 	})
 	if err != nil {

@@ -20,8 +20,8 @@ const (
 	replyLife = time.Hour
 )
 
-// noticeLoop delivers what stands in the outbox. Within an incident the order
-// holds, since only the first unsent notice of each is ever due.
+// noticeLoop delivers what stands in the outbox. Of an incident's notices to one
+// destination the order holds, since only the first unsent is ever due.
 func (e *Engine) noticeLoop(ctx, work context.Context) {
 	horizon := e.firstLook()
 	e.loop(ctx, e.wakeNotices, func(free int, ended func()) int {

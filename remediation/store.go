@@ -54,11 +54,12 @@ type Store interface {
 	// DueJobs lists unfinished jobs whose Due and LeaseUntil are not after
 	// now, the earliest Due first, then by id, at most n.
 	DueJobs(ctx context.Context, now time.Time, n int) ([]*Job, error)
-	// DueNotices lists, for each incident (or, for a notice without one, each
-	// notice by itself), the first unsent notice by Seq, where its Due and
-	// LeaseUntil are not after now; the earliest Due first, then by id, at
-	// most n. A first notice that is leased or not yet due holds back all
-	// others of its incident.
+	// DueNotices lists, for each incident and destination (or, for a notice
+	// without an incident, each notice by itself), the first unsent notice by
+	// Seq, where its Due and LeaseUntil are not after now; the earliest Due
+	// first, then by id, at most n. A first notice that is leased or not yet
+	// due holds back all others of its incident to the same destination, and
+	// none to another: an SNS topic that is gone must not silence Slack.
 	DueNotices(ctx context.Context, now time.Time, n int) ([]*Notice, error)
 	// Notices lists an incident's notices by Seq, sent ones too.
 	Notices(ctx context.Context, incident string) ([]*Notice, error)

@@ -15,6 +15,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"secbot/remediation"
+	"secbot/remediation/store/internal/rows"
 	"secbot/remediation/store/storetest"
 )
 
@@ -106,9 +107,9 @@ func rebuilt(tx *bbolt.Tx) (map[string][]byte, error) {
 	)
 	first := map[string]*remediation.Notice{}
 	err = errors.Join(err, rebuild(tx, noticeKind(), all, func(n *remediation.Notice) {
-		f := first[n.Incident]
+		f := first[rows.Lane(n)]
 		if n.Incident != "" && !n.Sent && (f == nil || cmp.Or(cmp.Compare(n.Seq, f.Seq), cmp.Compare(n.ID, f.ID)) < 0) {
-			first[n.Incident] = n
+			first[rows.Lane(n)] = n
 		}
 	}))
 	for _, n := range first {

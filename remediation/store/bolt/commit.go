@@ -15,22 +15,22 @@ import (
 
 // change is one row of a Write, ready to be stored.
 type change struct {
-	bucket   string
-	key      []byte
-	want     int // the version that must be stored; 0: none
-	data     []byte
-	entries  []entry
-	claim    []byte                       // the finding key that an active incident claims
-	incident string                       // of a notice
-	read     func([]byte) (stored, error) // decodes the row before
-	counted  func()                       // counts the pointer's version up
+	bucket  string
+	key     []byte
+	want    int // the version that must be stored; 0: none
+	data    []byte
+	entries []entry
+	claim   []byte                       // the finding key that an active incident claims
+	lane    string                       // of a notice
+	read    func([]byte) (stored, error) // decodes the row before
+	counted func()                       // counts the pointer's version up
 }
 
 // stored is what matters of the row before a change.
 type stored struct {
-	version  int
-	entries  []entry
-	incident string // of a notice
+	version int
+	entries []entry
+	lane    string // of a notice
 }
 
 // changeOf prepares the storing of v. v itself stays as it is until counted is
@@ -43,27 +43,27 @@ func changeOf[T any](k kind[T], v *T) (change, error) {
 		return change{}, err
 	}
 	return change{
-		bucket:   k.bucket,
-		key:      k.key(v),
-		want:     *k.version(v),
-		data:     data,
-		entries:  k.entries(&next),
-		incident: noticeIncident(v),
+		bucket:  k.bucket,
+		key:     k.key(v),
+		want:    *k.version(v),
+		data:    data,
+		entries: k.entries(&next),
+		lane:    laneOf(v),
 		read: func(raw []byte) (stored, error) {
 			old, err := decode[T](k.bucket, k.key(v), raw)
 			if err != nil {
 				return stored{}, err
 			}
-			return stored{*k.version(old), k.entries(old), noticeIncident(old)}, nil
+			return stored{*k.version(old), k.entries(old), laneOf(old)}, nil
 		},
 		counted: func() { *k.version(v)++ },
 	}, nil
 }
 
-// noticeIncident is a notice's incident; empty for other rows.
-func noticeIncident(v any) string {
+// laneOf is a notice's lane; empty for other rows.
+func laneOf(v any) string {
 	if n, ok := v.(*remediation.Notice); ok {
-		return n.Incident
+		return rows.Lane(n)
 	}
 	return ""
 }

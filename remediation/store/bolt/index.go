@@ -32,8 +32,8 @@ const (
 	indexStatus           = "incidents by status"   // name, time, id
 	indexJobsDue          = "jobs by due"           // unfinished: Due, id → LeaseUntil
 	indexNotices          = "notices by incident"   // name of the incident, Seq, id
-	indexUnsent           = "unsent by incident"    // name of the incident, Seq, id → Due, LeaseUntil
-	indexNoticesDue       = "notices by due"        // the first unsent of each incident, and those without: Due, id → LeaseUntil
+	indexUnsent           = "unsent by lane"        // name of the lane, Seq, id → Due, LeaseUntil
+	indexNoticesDue       = "notices by due"        // the first unsent of each lane, and those without: Due, id → LeaseUntil
 	indexSuppressionsLive = "suppressions by until" // not taken back: Until (forever where zero), id
 	indexSettled          = "settled"               // what Sweep may take: since when, name of the bucket, id
 )
@@ -112,16 +112,16 @@ func noticeKind() kind[remediation.Notice] {
 		version: func(n *remediation.Notice) *int { return &n.Version },
 		entries: func(n *remediation.Notice) []entry {
 			var list []entry
-			place := join(name(n.Incident), number(int64(n.Seq)), []byte(n.ID))
+			place := join(number(int64(n.Seq)), []byte(n.ID))
 			if n.Incident != "" {
-				list = append(list, entry{indexNotices, place, nil})
+				list = append(list, entry{indexNotices, join(name(n.Incident), place), nil})
 			}
 			since, sent := rows.NoticeSettled(n)
 			switch {
 			case sent:
 				list = append(list, settled(since, bucketNotices, n.ID))
 			case n.Incident != "":
-				list = append(list, entry{indexUnsent, place, join(timeKey(n.Due), timeKey(n.LeaseUntil))})
+				list = append(list, entry{indexUnsent, join(name(rows.Lane(n)), place), join(timeKey(n.Due), timeKey(n.LeaseUntil))})
 			default:
 				list = append(list, entry{indexNoticesDue, join(timeKey(n.Due), []byte(n.ID)), timeKey(n.LeaseUntil)})
 			}

@@ -48,7 +48,7 @@ func (s *Store) DueJobs(ctx context.Context, now time.Time, n int) ([]*remediati
 	return due[remediation.Job](ctx, s, indexJobsDue, bucketJobs, now, n)
 }
 
-// DueNotices lists the first unsent notice of each incident, and unsent notices
+// DueNotices lists the first unsent notice of each lane, and unsent notices
 // without one, that may be sent at now. It passes over those that are due and
 // leased, and reads no other.
 func (s *Store) DueNotices(ctx context.Context, now time.Time, n int) ([]*remediation.Notice, error) {

@@ -119,7 +119,7 @@ func (s *Store) DueJobs(ctx context.Context, now time.Time, n int) ([]*remediati
 	return firstCopies(due, n)
 }
 
-// DueNotices lists the first unsent notice of each incident, and unsent
+// DueNotices lists the first unsent notice of each lane, and unsent
 // notices without one, that may be sent at now.
 func (s *Store) DueNotices(ctx context.Context, now time.Time, n int) ([]*remediation.Notice, error) {
 	if err := s.begin(ctx); err != nil {
@@ -130,8 +130,9 @@ func (s *Store) DueNotices(ctx context.Context, now time.Time, n int) ([]*remedi
 	slices.SortFunc(unsent, bySeq)
 	started := map[string]bool{}
 	due := slices.DeleteFunc(unsent, func(n *remediation.Notice) bool {
-		behind := n.Incident != "" && started[n.Incident]
-		started[n.Incident] = true
+		lane := rows.Lane(n)
+		behind := lane != "" && started[lane]
+		started[lane] = true
 		return behind || !rows.Ready(n.Due, n.LeaseUntil, now)
 	})
 	slices.SortFunc(due, func(a, b *remediation.Notice) int {

@@ -67,7 +67,7 @@ func drawWrite(r *rapid.T, m *model) (w remediation.Write, versions []*int) {
 		w.Jobs, versions = append(w.Jobs, j), append(versions, &j.Version)
 	}
 	for _, id := range some(r, "notices") {
-		n := &remediation.Notice{ID: id, Version: version(r, m.notices[id].Version), Incident: oneOf(r, "of", "", "a", "b"),
+		n := &remediation.Notice{ID: id, Version: version(r, m.notices[id].Version), Incident: oneOf(r, "of", "", "a", "b"), To: oneOf(r, "to", "slack", "sns"),
 			Seq: rapid.IntRange(0, 2).Draw(r, "seq"), Due: minute(r, "due"), LeaseUntil: minute(r, "lease"),
 			Sent: rapid.Bool().Draw(r, "sent"), UpdatedAt: minute(r, "updated")}
 		w.Notices, versions = append(w.Notices, n), append(versions, &n.Version)

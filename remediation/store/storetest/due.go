@@ -146,6 +146,21 @@ func testNoticeOrder(t *testing.T, s remediation.Store) {
 	due("a2")
 }
 
+// testNoticeDestinations: what can't reach one destination holds nothing to
+// another back.
+func testNoticeDestinations(t *testing.T, s remediation.Store) {
+	topic, first, second := newNotice("a", "i", 1), newNotice("b", "i", 2), newNotice("c", "i", 3)
+	topic.To, topic.LeaseUntil = "another", at(11)
+	must(t, s, remediation.Write{Notices: []*remediation.Notice{topic, first, second}})
+	equal(t, "due", dueNotices(t, s, at(10), 9), []string{"b"})
+	first.Sent = true
+	must(t, s, remediation.Write{Notices: []*remediation.Notice{first}})
+	equal(t, "due", dueNotices(t, s, at(11), 9), []string{"a", "c"})
+	topic.To = second.To
+	must(t, s, remediation.Write{Notices: []*remediation.Notice{topic}})
+	equal(t, "one destination", dueNotices(t, s, at(11), 9), []string{"a"})
+}
+
 func testDueNoticesOrder(t *testing.T, s remediation.Store) {
 	for id, due := range map[string]int{"c": 3, "b": 2, "a": 2, "d": 1, "later": 9} {
 		first, second := newNotice(id, id, 1), newNotice(id+"2", id, 2)

@@ -122,7 +122,7 @@ func (m *model) dueNotices(now time.Time, n int) []remediation.Notice {
 	for _, x := range m.notices {
 		first := true
 		for _, y := range m.notices {
-			if x.Incident != "" && y.Incident == x.Incident && !y.Sent && before(y, x) < 0 {
+			if x.Incident != "" && y.Incident == x.Incident && y.To == x.To && !y.Sent && before(y, x) < 0 {
 				first = false
 			}
 		}

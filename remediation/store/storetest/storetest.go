@@ -44,6 +44,7 @@ func Run(t *testing.T, open func(t *testing.T) remediation.Store) {
 		{"due jobs: order and number", testDueJobsOrder},
 		{"due notices", testDueNotices},
 		{"due notices: one after the other", testNoticeOrder},
+		{"due notices: destinations", testNoticeDestinations},
 		{"due notices: order and number", testDueNoticesOrder},
 		{"notices of an incident", testNotices},
 		{"suppressions", testSuppressions},

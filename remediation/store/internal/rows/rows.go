@@ -150,6 +150,15 @@ func Live(s *remediation.Suppression, now time.Time) bool {
 // JobSettled says since when a job may be swept; false where it may not.
 func JobSettled(j *remediation.Job) (time.Time, bool) { return j.UpdatedAt, j.Done }
 
+// Lane names the queue in which a notice stands: its incident's, to its
+// destination. Empty for a notice without an incident, which waits for no other.
+func Lane(n *remediation.Notice) string {
+	if n.Incident == "" {
+		return ""
+	}
+	return n.Incident + "\x00" + n.To
+}
+
 // NoticeSettled says since when a notice may be swept; false where it may not.
 func NoticeSettled(n *remediation.Notice) (time.Time, bool) { return n.UpdatedAt, n.Sent }
 
