@@ -149,6 +149,9 @@ func (c demoCmd) Run(ctx context.Context, p *process) error {
 	}
 	if !c.Script {
 		d.explain(p.out)
+		if !c.NoOpen {
+			d.open()
+		}
 		<-ctx.Done()
 		return d.stop()
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/cli/browser"
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/slack-go/slack"
@@ -330,6 +331,7 @@ type demoApp struct {
 	app   *app
 	sb    *sandbox.Sandbox
 	world *demo.World
+	log   *slog.Logger
 	url   string
 	ended chan error
 	end   context.CancelFunc
@@ -348,12 +350,13 @@ func startDemo(ctx context.Context, addr string, log *slog.Logger) (*demoApp, er
 	}
 	s := &settings{SlackToken: sb.Slack.Token(), SigningSecret: sb.Slack.Secret(), SlackAPI: sb.Slack.APIURL(),
 		Store: "memory://", EventsToken: token}
-	d := &demoApp{sb: sb, url: "http://" + l.Addr().String(), ended: make(chan error, 1)}
+	d := &demoApp{sb: sb, log: log, url: "http://" + l.Addr().String(), ended: make(chan error, 1)}
 	if err := d.wire(ctx, s, log); err != nil {
 		return nil, errors.Join(err, l.Close(), sb.Close())
 	}
 	sb.SetTarget(d.url)
 	ctx, d.end = context.WithCancel(context.WithoutCancel(ctx))
+	d.app.handler = d.withPage(ctx)
 	go func() { d.ended <- d.app.serveOn(ctx, l) }()
 	return d, nil
 }
@@ -369,26 +372,41 @@ func (d *demoApp) wire(ctx context.Context, s *settings, log *slog.Logger) error
 	return err
 }
 
+// withPage serves the page in front of secbot's own routes.
+func (d *demoApp) withPage(ctx context.Context) http.Handler {
+	var commands []demo.Completion
+	for _, c := range bot.Commands() {
+		commands = append(commands, demo.Completion{Name: c.Name, Usage: c.Usage, Help: c.Help})
+	}
+	r := chi.NewRouter()
+	r.Group(demo.NewPage(ctx, d.world, commands).Routes)
+	r.NotFound(d.app.handler.ServeHTTP)
+	r.MethodNotAllowed(d.app.handler.ServeHTTP)
+	return r
+}
+
 // stop ends secbot, then the stand-ins.
 func (d *demoApp) stop() error {
 	d.end()
 	return errors.Join(<-d.ended, d.app.store.Close(), d.sb.Close())
 }
 
-// explain says how to reach everything.
+// explain says where the page is, first thing, and what to try.
 func (d *demoApp) explain(out io.Writer) {
-	fmt.Fprintf(out, `secbot runs at %s, on stand-ins for AWS (%s) and Slack (%s).
+	fmt.Fprintf(out, `%s
 
-Open SSH to the world as the engineer Dana, and see what Slack shows:
+Open this page: it shows a Slack channel and a small AWS account, both of this machine.
+Press "Open SSH to the world" and see what secbot says; then press "Undo Fix" in its message.
+"secbot demo --script" plays a tour without a browser. Stop with Ctrl-C.
 
-  export AWS_ENDPOINT_URL=%[2]s AWS_REGION=%[4]s AWS_ACCESS_KEY_ID=%[5]s AWS_SECRET_ACCESS_KEY=sandbox
-  aws ec2 authorize-security-group-ingress --group-id %[6]s --protocol tcp --port 22 --cidr 0.0.0.0/0
-  curl -s '%[3]s/sandbox/messages?channel=%[7]s'
+For other programs AWS is at %s (region %s, access key id %s for the engineer
+Dana, any secret), the Slack API at %s, and what people see and do at %[1]s/sandbox/.
+`, d.url, d.sb.AWSURL, d.sb.AWS.Region(), demo.EngineerKey, d.sb.Slack.APIURL())
+}
 
-Type a slash command as Alice, a responder:
-
-  curl -s -H 'Content-Type: application/json' -d '{"user":"%[8]s","channel":"%[7]s","text":"incidents"}' %[3]s/sandbox/command
-
-Stop with Ctrl-C. `+"`secbot demo --script`"+` plays a tour instead.
-`, d.url, d.sb.AWSURL, d.sb.SlackURL, d.sb.AWS.Region(), demo.EngineerKey, d.world.Group, fakeslack.ChannelSecurity, fakeslack.Alice)
+// open shows the page in the browser; that there is none is no failure.
+func (d *demoApp) open() {
+	if err := browser.OpenURL(d.url); err != nil {
+		d.log.Warn("no browser could be opened; open the page yourself", "page", d.url, "error", err)
+	}
 }

@@ -9,10 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
-	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
-
 	"secbot/internal/sandbox/fakeslack"
 	"secbot/remediation"
 )
@@ -24,7 +20,7 @@ const (
 )
 
 func (t *tour) sshOpened(ctx context.Context) error {
-	if err := t.Authorize(ctx, 22, "0.0.0.0/0", "just for a minute"); err != nil {
+	if err := t.Break(ctx, "ssh", t.Group); err != nil {
 		return err
 	}
 	if err := t.told(ctx, t.Group, remediation.StatusFixed, "Undo Fix"); err != nil {
@@ -68,7 +64,7 @@ func (t *tour) undone(ctx context.Context) error {
 }
 
 func (t *tour) partnerAsked(ctx context.Context) error {
-	if err := t.Authorize(ctx, 8443, "198.51.100.0/24", "our partner"); err != nil {
+	if err := t.Break(ctx, "partner", t.Group); err != nil {
 		return err
 	}
 	if err := t.told(ctx, t.Group, remediation.StatusOpen, "Revert Change", "Ignore…"); err != nil {
@@ -112,7 +108,7 @@ func (t *tour) partnerReverted(ctx context.Context) error {
 }
 
 func (t *tour) bucketWritable(ctx context.Context) error {
-	if err := t.canned(ctx, UploadBucket, s3types.BucketCannedACLPublicReadWrite); err != nil {
+	if err := t.Break(ctx, "acl-write", UploadBucket); err != nil {
 		return err
 	}
 	if err := t.told(ctx, UploadBucket, remediation.StatusFixed, "Undo Fix"); err != nil {
@@ -122,7 +118,7 @@ func (t *tour) bucketWritable(ctx context.Context) error {
 }
 
 func (t *tour) bucketIgnored(ctx context.Context) error {
-	if err := t.canned(ctx, SiteBucket, s3types.BucketCannedACLPublicRead); err != nil {
+	if err := t.Break(ctx, "acl-read", SiteBucket); err != nil {
 		return err
 	}
 	if err := t.told(ctx, SiteBucket, remediation.StatusOpen, "Revert Change", "Ignore…"); err != nil {
@@ -145,16 +141,8 @@ func (t *tour) bucketIgnored(ctx context.Context) error {
 	return t.grants(ctx, SiteBucket, "FULL_CONTROL owner", "READ AllUsers")
 }
 
-// tlsOnly and everybody are the statements of the demo's policy.
-const (
-	tlsOnly   = `{"Sid":"TLSOnly","Effect":"Deny","Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::acme-data/*","Condition":{"Bool":{"aws:SecureTransport":"false"}}}`
-	everybody = `{"Sid":"Everybody","Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::acme-data/*"}`
-)
-
 func (t *tour) bucketPolicy(ctx context.Context) error {
-	policy := `{"Version":"2012-10-17","Statement":[` + tlsOnly + `,` + everybody + `]}`
-	_, err := t.S3.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: aws.String(DataBucket), Policy: aws.String(policy)})
-	if err != nil {
+	if err := t.publish(ctx, DataBucket); err != nil {
 		return fmt.Errorf("put the policy: %w", err)
 	}
 	if err := t.told(ctx, DataBucket, remediation.StatusOpen, "Revert Change", "Ignore…"); err != nil {
@@ -170,7 +158,7 @@ func (t *tour) bucketPolicy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !strings.Contains(left, tlsOnly) || strings.Contains(left, "Everybody") {
+	if !strings.Contains(left, fmt.Sprintf(tlsOnly, DataBucket)) || strings.Contains(left, "Everybody") {
 		return fmt.Errorf("the policy is now %s", left)
 	}
 	t.ok("AWS", "the statement Everybody is gone, TLSOnly stands as it was")
@@ -228,14 +216,6 @@ func (t *tour) rules(ctx context.Context, want ...string) error {
 		return fmt.Errorf("the group has the rules %q, want %q", got, want)
 	}
 	t.ok("AWS", "%s has the rules %s", t.Group, strings.Join(got, "; "))
-	return nil
-}
-
-func (t *tour) canned(ctx context.Context, bucket string, acl s3types.BucketCannedACL) error {
-	_, err := t.S3.PutBucketAcl(ctx, &s3.PutBucketAclInput{Bucket: aws.String(bucket), ACL: acl})
-	if err != nil {
-		return fmt.Errorf("put the ACL of %s: %w", bucket, err)
-	}
 	return nil
 }
 

@@ -26,6 +26,7 @@ const (
 	SiteBucket   = "acme-site"
 	UploadBucket = "acme-uploads"
 	DataBucket   = "acme-data"
+	VaultBucket  = "acme-payroll" // as buckets are made today: blocked
 )
 
 // The access key ids of the demo's people and of secbot. They open nothing.
@@ -69,6 +70,9 @@ func NewWorld(ctx context.Context, sb *sandbox.Sandbox, store remediation.Store)
 			return nil, fmt.Errorf("make the bucket %s: %w", bucket, err)
 		}
 	}
+	if _, err := w.S3.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String(VaultBucket)}); err != nil {
+		return nil, fmt.Errorf("make the bucket %s: %w", VaultBucket, err)
+	}
 	sb.AWS.Flush()
 	return w, nil
 }
@@ -95,14 +99,7 @@ func (w *World) makeBucket(ctx context.Context, name string) error {
 
 // Authorize opens one port of the group to a range of addresses, as the engineer.
 func (w *World) Authorize(ctx context.Context, port int32, cidr, why string) error {
-	_, err := w.EC2.AuthorizeSecurityGroupIngress(ctx, &ec2.AuthorizeSecurityGroupIngressInput{
-		GroupId: aws.String(w.Group),
-		IpPermissions: []ec2types.IpPermission{{
-			IpProtocol: aws.String("tcp"), FromPort: aws.Int32(port), ToPort: aws.Int32(port),
-			IpRanges: []ec2types.IpRange{{CidrIp: aws.String(cidr), Description: aws.String(why)}},
-		}},
-	})
-	return err
+	return w.authorize(ctx, w.Group, tcp(port, cidr, why))
 }
 
 // Rules lists the group's ingress rules as "443 0.0.0.0/0 the shop".

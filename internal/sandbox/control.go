@@ -24,11 +24,11 @@ const maxControl = 64 << 10
 //	POST /sandbox/click    {"user","channel","ts","action"}
 //	POST /sandbox/command  {"user","channel","text"}      /secbot with this text
 //	POST /sandbox/submit   {"user","view","values":{…}}   a modal
+//	POST /sandbox/close    {"user","view"}                a modal, without submitting it
 //
 // Everything is JSON. It is for loopback: whoever reaches it may click as
 // anybody. Requests that a web page of another origin could make are refused.
-func (s *Sandbox) People() http.Handler {
-	r := chi.NewRouter()
+func (s *Sandbox) People(r chi.Router) {
 	r.Use(sameOrigin)
 	r.Get("/sandbox/messages", func(w http.ResponseWriter, r *http.Request) {
 		show(w, s.Slack.Messages(r.URL.Query().Get("channel")))
@@ -42,6 +42,13 @@ func (s *Sandbox) People() http.Handler {
 	r.Post("/sandbox/click", act(s.click))
 	r.Post("/sandbox/command", act(s.command))
 	r.Post("/sandbox/submit", act(s.submit))
+	r.Post("/sandbox/close", act(s.close))
+}
+
+// slackAndPeople serves the Slack API, and beside it the people.
+func (s *Sandbox) slackAndPeople() http.Handler {
+	r := chi.NewRouter()
+	r.Group(s.People)
 	r.NotFound(s.Slack.ServeHTTP)
 	r.MethodNotAllowed(s.Slack.ServeHTTP)
 	return r
@@ -77,11 +84,20 @@ func (s *Sandbox) submit(ctx context.Context, c submitRequest) (any, error) {
 		values.Set(k, v)
 	}
 	sub, err := s.Slack.SubmitView(ctx, c.User, c.View, values)
-	return answered(sub.Ack), err
+	answer := answered(sub.Ack)
+	answer["errors"] = sub.Errors
+	return answer, err
+}
+
+type closeRequest struct{ User, View string }
+
+func (s *Sandbox) close(ctx context.Context, c closeRequest) (any, error) {
+	ack, err := s.Slack.CloseView(ctx, c.User, c.View)
+	return answered(ack), err
 }
 
 // answered is what secbot answered to a person's request.
-func answered(a fakeslack.Ack) any {
+func answered(a fakeslack.Ack) map[string]any {
 	return map[string]any{"status": a.Status, "body": string(a.Body), "ms": a.Took.Milliseconds()}
 }
 

@@ -42,6 +42,7 @@ type Sandbox struct {
 	stop    context.CancelFunc
 
 	mu     sync.Mutex
+	seen   func() // see OnChange
 	target string
 	errs   []error
 	last   map[string][]byte // the latest event of each name
@@ -68,9 +69,10 @@ func Start(ctx context.Context, o Options) (*Sandbox, error) {
 	s.AWSURL, s.SlackURL = "http://"+awsListener.Addr().String(), "http://"+slackListener.Addr().String()
 	s.AWS = fakeaws.New(fakeaws.Options{Emit: s.emit, Log: o.Log})
 	s.Slack = fakeslack.New(fakeslack.Options{Target: o.Target, URL: s.SlackURL})
+	s.Slack.Subscribe(func(fakeslack.Change) { s.changed() })
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	s.serve(ctx, awsListener, s.AWS)
-	s.serve(ctx, slackListener, s.People())
+	s.serve(ctx, slackListener, s.slackAndPeople())
 	s.running.Go(func() { s.deliverAll(ctx) })
 	return s, nil
 }
@@ -111,6 +113,23 @@ func (s *Sandbox) Close() error {
 	return errors.Join(s.errs...)
 }
 
+// OnChange has f called after each change in AWS or in Slack, from the goroutine
+// that made it: f must not block. A later call replaces f.
+func (s *Sandbox) OnChange(f func()) {
+	s.mu.Lock()
+	s.seen = f
+	s.mu.Unlock()
+}
+
+func (s *Sandbox) changed() {
+	s.mu.Lock()
+	f := s.seen
+	s.mu.Unlock()
+	if f != nil {
+		f()
+	}
+}
+
 // LastEvent is the latest event of a name, as it was delivered; nil where there
 // was none.
 func (s *Sandbox) LastEvent(name string) []byte {
@@ -121,6 +140,7 @@ func (s *Sandbox) LastEvent(name string) []byte {
 
 // emit queues an event.
 func (s *Sandbox) emit(event []byte) {
+	s.changed()
 	var e struct {
 		Detail struct{ EventName string }
 	}

@@ -10,10 +10,10 @@ import (
 
 // Block is a Block Public Access configuration, of a bucket or an account.
 type Block struct {
-	BlockPublicAcls       bool
-	IgnorePublicAcls      bool
-	BlockPublicPolicy     bool
-	RestrictPublicBuckets bool
+	BlockPublicAcls       bool `json:"block_public_acls"`
+	IgnorePublicAcls      bool `json:"ignore_public_acls"`
+	BlockPublicPolicy     bool `json:"block_public_policy"`
+	RestrictPublicBuckets bool `json:"restrict_public_buckets"`
 }
 
 // bucket is a bucket's configuration.
@@ -117,18 +117,11 @@ func getLocation(_ *exchange, b *bucket) (*result, error) {
 	return &result{body: s3Named{"LocationConstraint", where}}, nil
 }
 
-type blockXML struct {
-	BlockPublicAcls       bool
-	IgnorePublicAcls      bool
-	BlockPublicPolicy     bool
-	RestrictPublicBuckets bool
-}
-
 func getBlock(_ *exchange, b *bucket) (*result, error) {
 	if b.block == nil {
 		return nil, noBlock()
 	}
-	return &result{body: s3Named{"PublicAccessBlockConfiguration", blockXML(*b.block)}}, nil
+	return &result{body: s3Named{"PublicAccessBlockConfiguration", *b.block}}, nil
 }
 
 func noBlock() *Error {
@@ -137,11 +130,10 @@ func noBlock() *Error {
 
 // putBlock replaces the whole configuration: a flag that is not given is off.
 func putBlock(x *exchange, b *bucket) (*result, error) {
-	var c blockXML
-	if err := decodeXML(x, &c); err != nil {
+	var block Block
+	if err := decodeXML(x, &block); err != nil {
 		return nil, err
 	}
-	block := Block(c)
 	b.block = &block
 	return &result{}, nil
 }
@@ -158,7 +150,7 @@ func blockParams(x *exchange) map[string]any {
 }
 
 func blockElements(x *exchange) map[string]any {
-	var c blockXML
+	var c Block
 	if decodeXML(x, &c) != nil {
 		return map[string]any{} // the call has failed; its event says so
 	}

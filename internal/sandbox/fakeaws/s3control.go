@@ -51,15 +51,14 @@ func (a *AWS) getAccountBlock(x *exchange) (*result, error) {
 	if b == nil {
 		return nil, noBlock()
 	}
-	return &result{body: s3Named{"PublicAccessBlockConfiguration", blockXML(*b)}}, nil
+	return &result{body: s3Named{"PublicAccessBlockConfiguration", *b}}, nil
 }
 
 func (a *AWS) putAccountBlock(x *exchange) (*result, error) {
-	var c blockXML
-	if err := decodeXML(x, &c); err != nil {
+	var block Block
+	if err := decodeXML(x, &block); err != nil {
 		return nil, err
 	}
-	block := Block(c)
 	a.blocks[accountOf(x)] = &block
 	return &result{}, nil
 }

@@ -1,0 +1,101 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
+)
+
+// Breakage is a way to open a hole, which a playbook knows how to close.
+type Breakage struct {
+	ID    string `json:"id"`
+	Kind  string `json:"kind"` // of its target: group or bucket
+	Label string `json:"label"`
+
+	do func(w *World, ctx context.Context, target string) error
+}
+
+// ErrNoBreakage says that there is no such way to break something.
+var ErrNoBreakage = errors.New("there is no such way to break it")
+
+// Breakages lists every way that the company's engineer can break something.
+func Breakages() []Breakage {
+	return []Breakage{
+		{"ssh", "group", "Open SSH to the world", func(w *World, ctx context.Context, group string) error {
+			return w.authorize(ctx, group, tcp(22, "0.0.0.0/0", "just for a minute"))
+		}},
+		{"all6", "group", "Open everything to the world, by IPv6", func(w *World, ctx context.Context, group string) error {
+			return w.authorize(ctx, group, ec2types.IpPermission{
+				IpProtocol: aws.String("-1"), Ipv6Ranges: []ec2types.Ipv6Range{{CidrIpv6: aws.String("::/0"), Description: aws.String("debugging")}},
+			})
+		}},
+		{"partner", "group", "Let a partner in on 8443", func(w *World, ctx context.Context, group string) error {
+			return w.authorize(ctx, group, tcp(8443, "198.51.100.0/24", "our partner"))
+		}},
+		{"out", "group", "Let the database port out to the world", (*World).letOut},
+		{"acl-read", "bucket", "Readable for everybody, by ACL", cannedACL(s3types.BucketCannedACLPublicRead)},
+		{"acl-write", "bucket", "Writable for everybody, by ACL", cannedACL(s3types.BucketCannedACLPublicReadWrite)},
+		{"policy", "bucket", "Public by a policy", (*World).publish},
+		{"unblock", "bucket", "Take Block Public Access away", func(w *World, ctx context.Context, bucket string) error {
+			_, err := w.S3.DeletePublicAccessBlock(ctx, &s3.DeletePublicAccessBlockInput{Bucket: &bucket})
+			return err
+		}},
+	}
+}
+
+// Break opens a hole as the company's engineer. It returns ErrNoBreakage for an
+// unknown id, else AWS's own refusal.
+func (w *World) Break(ctx context.Context, id, target string) error {
+	for _, b := range Breakages() {
+		if b.ID == id {
+			return b.do(w, ctx, target)
+		}
+	}
+	return fmt.Errorf("%w: %q", ErrNoBreakage, id)
+}
+
+func tcp(port int32, cidr, why string) ec2types.IpPermission {
+	return ec2types.IpPermission{
+		IpProtocol: aws.String("tcp"), FromPort: aws.Int32(port), ToPort: aws.Int32(port),
+		IpRanges: []ec2types.IpRange{{CidrIp: aws.String(cidr), Description: aws.String(why)}},
+	}
+}
+
+func (w *World) authorize(ctx context.Context, group string, p ec2types.IpPermission) error {
+	_, err := w.EC2.AuthorizeSecurityGroupIngress(ctx, &ec2.AuthorizeSecurityGroupIngressInput{GroupId: &group, IpPermissions: []ec2types.IpPermission{p}})
+	return err
+}
+
+func (w *World) letOut(ctx context.Context, group string) error {
+	_, err := w.EC2.AuthorizeSecurityGroupEgress(ctx, &ec2.AuthorizeSecurityGroupEgressInput{
+		GroupId: &group, IpPermissions: []ec2types.IpPermission{tcp(5432, "0.0.0.0/0", "their database")},
+	})
+	return err
+}
+
+func cannedACL(acl s3types.BucketCannedACL) func(*World, context.Context, string) error {
+	return func(w *World, ctx context.Context, bucket string) error {
+		_, err := w.S3.PutBucketAcl(ctx, &s3.PutBucketAclInput{Bucket: &bucket, ACL: acl})
+		return err
+	}
+}
+
+// publish puts a policy with a statement for everybody beside one that must
+// stay.
+func (w *World) publish(ctx context.Context, bucket string) error {
+	policy := fmt.Sprintf(`{"Version":"2012-10-17","Statement":[`+tlsOnly+`,`+everybody+`]}`, bucket)
+	_, err := w.S3.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: &bucket, Policy: &policy})
+	return err
+}
+
+// tlsOnly and everybody are the statements of the policy; %[1]s is the bucket.
+const (
+	tlsOnly   = `{"Sid":"TLSOnly","Effect":"Deny","Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::%[1]s/*","Condition":{"Bool":{"aws:SecureTransport":"false"}}}`
+	everybody = `{"Sid":"Everybody","Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::%[1]s/*"}`
+)
