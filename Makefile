@@ -5,14 +5,14 @@ MOTO_VERSION := 5.2.1
 
 BIN := $(CURDIR)/.bin
 
-.PHONY: test vet lint vuln test-moto demo bench
+.PHONY: test vet lint vuln test-moto test-browser demo bench
 
 test:
 	go test -race ./...
 
 vet:
 	go vet ./...
-	go vet -tags moto ./remediation/playbooks
+	go vet -tags moto,browser ./...
 
 $(BIN)/golangci-lint-$(GOLANGCI_VERSION):
 	GOBIN=$(BIN) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
@@ -37,6 +37,10 @@ $(BIN)/moto-$(MOTO_VERSION)/bin/moto_server:
 # The playbooks' contract suite against another implementation of AWS.
 test-moto: $(BIN)/moto-$(MOTO_VERSION)/bin/moto_server
 	SECBOT_MOTO=$< go test -race -tags moto -run Moto -count=1 ./remediation/playbooks
+
+# The demo's page in Chromium, which must be installed. Screenshots are kept.
+test-browser:
+	SECBOT_SCREENSHOTS=$(BIN)/screenshots go test -race -tags browser -run Page -count=1 .
 
 demo:
 	go run . demo --script

@@ -208,6 +208,8 @@ function hint() {
 
 $("me").addEventListener("change", show);
 $("text").addEventListener("input", hint);
+// Coming here with the Tab key would select everything, and typing replace it.
+$("text").addEventListener("focus", () => setTimeout(() => $("text").setSelectionRange($("text").value.length, $("text").value.length)));
 $("command").addEventListener("submit", (e) => {
   e.preventDefault();
   const text = $("text").value.trim();

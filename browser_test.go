@@ -1,0 +1,303 @@
+//go:build browser
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+
+	"secbot/internal/sandbox/fakeslack"
+)
+
+// tab is the demo's page in a browser.
+type tab struct {
+	t   *testing.T
+	ctx context.Context
+	d   *demoApp
+
+	mu    sync.Mutex
+	noise []string // what stood on the browser's console
+}
+
+// openTab starts the demo and opens its page in Chromium, which must be there.
+func openTab(t *testing.T) *tab {
+	t.Helper()
+	d, err := startDemo(t.Context(), "127.0.0.1:0", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.WindowSize(1360, 900),
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true))
+	alloc, endAlloc := chromedp.NewExecAllocator(context.Background(), options...)
+	t.Cleanup(endAlloc)
+	b := &tab{t: t, d: d}
+	ctx, end := chromedp.NewContext(alloc, chromedp.WithListener(b.listen))
+	t.Cleanup(end)
+	b.ctx = ctx
+	b.do(chromedp.Navigate("about:blank")) // starts the browser, which a deadline here would end
+	ctx, endTime := context.WithTimeout(ctx, 2*time.Minute)
+	t.Cleanup(endTime)
+	b.ctx = ctx
+	if _, err := chromedp.Call(ctx, log.Enable, cdp.Empty{}); err != nil {
+		t.Fatal(err)
+	}
+	b.do(chromedp.Navigate(d.url), chromedp.WaitVisible("#aws article"))
+	t.Cleanup(b.quiet)
+	return b
+}
+
+func (b *tab) listen(event any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch e := event.(type) {
+	case *runtime.EventConsoleAPICalled:
+		b.noise = append(b.noise, fmt.Sprintf("%s: %v", e.Type, e.Args))
+	case *runtime.EventExceptionThrown:
+		b.noise = append(b.noise, fmt.Sprintf("%+v", *e.ExceptionDetails))
+	case *log.EventEntryAdded:
+		b.noise = append(b.noise, e.Entry.Text+" "+e.Entry.URL)
+	}
+}
+
+// quiet fails where anything stood on the console.
+func (b *tab) quiet() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, n := range b.noise {
+		b.t.Errorf("on the browser's console: %s", n)
+	}
+}
+
+func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	if err := chromedp.Do(b.ctx, actions...); err != nil {
+		b.shoot("failed " + b.t.Name())
+		b.t.Fatal(err)
+	}
+}
+
+// is waits until an expression is true on the page.
+func (b *tab) is(what, expression string) {
+	b.t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		ok, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](expression))
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		if ok {
+			return
+		}
+		if time.Now().After(deadline) {
+			b.shoot("failed " + b.t.Name())
+			b.t.Fatalf("in vain: %s", what)
+		}
+		time.Sleep(30 * time.Millisecond)
+	}
+}
+
+// run evaluates a statement on the page.
+func (b *tab) run(statement string) {
+	b.t.Helper()
+	b.is(statement, "("+statement+", true)")
+}
+
+func quote(s string) string {
+	raw, _ := json.Marshal(s) // a string can always be written
+	return string(raw)
+}
+
+// newest is the newest thing in the channel, without its thread.
+const newest = `[...document.querySelectorAll("#channel > article")].at(-1)`
+
+// says waits until the newest message has all these words.
+func (b *tab) says(words ...string) {
+	b.t.Helper()
+	for _, w := range words {
+		b.is("the newest message says "+w, fmt.Sprintf(`!!%s?.innerText.includes(%s)`, newest, quote(w)))
+	}
+}
+
+// shows waits until a resource of the AWS console has these words, or, after
+// "!", has them no longer.
+func (b *tab) shows(resource string, words ...string) {
+	b.t.Helper()
+	for _, w := range words {
+		text, not := strings.CutPrefix(w, "!")
+		b.is(resource+" shows "+w, fmt.Sprintf(`document.querySelector('[data-resource=%s]').innerText.includes(%s) !== %v`, quote(resource), quote(text), not))
+	}
+}
+
+// wreck presses a button of the AWS console.
+func (b *tab) wreck(id, target string) {
+	b.t.Helper()
+	b.do(chromedp.Click(fmt.Sprintf(`[data-break=%s][data-target=%s]`, quote(id), quote(target))))
+}
+
+// press presses a button of the newest message that has it, and says yes to
+// what it asks.
+func (b *tab) press(action string, confirm bool) {
+	b.t.Helper()
+	find := fmt.Sprintf(`[...document.querySelectorAll('#channel [data-action=%s]')].at(-1)`, quote(action))
+	b.is("there is a button "+action, "!!"+find)
+	b.run(find + `.click()`)
+	if confirm {
+		b.do(chromedp.Click("#confirm-yes", chromedp.NodeVisible))
+	}
+}
+
+func (b *tab) become(user string) {
+	b.t.Helper()
+	b.do(chromedp.SetValue("#me", user))
+	b.run(`document.querySelector("#me").dispatchEvent(new Event("change"))`)
+}
+
+func (b *tab) command(text string) {
+	b.t.Helper()
+	b.do(chromedp.SetValue("#text", text), chromedp.Click("#command button"))
+}
+
+// shoot keeps a picture in SECBOT_SCREENSHOTS.
+func (b *tab) shoot(name string) {
+	dir := os.Getenv("SECBOT_SCREENSHOTS")
+	if dir == "" {
+		dir = b.t.TempDir()
+	}
+	png, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+	if err == nil {
+		err = os.MkdirAll(dir, 0o755)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644)
+	}
+	if err != nil {
+		b.t.Errorf("screenshot %s: %v", name, err)
+	}
+}
+
+// TestPage plays what a newcomer would do.
+func TestPage(t *testing.T) {
+	b := openTab(t)
+	group := b.d.world.Group
+
+	b.wreck("ssh", group)
+	b.says("Security group rule revoked: web", "Closed automatically", "tcp 22 from 0.0.0.0/0")
+	b.shows(group, "tcp 443", "!tcp 22")
+	b.shoot("ssh-closed")
+	b.press("undo", true)
+	b.says("Undone")
+	b.shows(group, "tcp 22", "just for a minute")
+
+	b.wreck("partner", group)
+	b.says("Rule added to a security group", "It waits for a decision")
+	b.shoot("partner-asked")
+	b.become(fakeslack.Mallory)
+	b.press("fix", true)
+	b.says("Only visible to you", "You are not one of the people who may decide")
+	b.shows(group, "198.51.100.0/24")
+	b.shoot("stranger-refused")
+	b.become(fakeslack.Bob)
+	b.press("fix", true)
+	b.shows(group, "!198.51.100.0/24")
+	b.says("Security group rule revoked: web", "Bob Brown")
+
+	b.wreck("policy", "acme-data")
+	b.shows("acme-data", "public by policy")
+	b.says("Bucket made public by its policy")
+	b.press("fix", true)
+	b.shows("acme-data", "!public by policy", "TLSOnly", "!Everybody")
+	b.says("Public bucket policy closed")
+
+	b.wreck("acl-read", "acme-site")
+	b.says("Bucket made public by its ACL")
+	b.press("ignore", false)
+	b.do(chromedp.WaitVisible("#modal-form textarea"))
+	b.shoot("ignore-modal")
+	b.do(chromedp.SendKeys("#modal-form textarea", "it is our web site"), chromedp.Click("#modal-submit"))
+	b.says("Ignored", "it is our web site")
+	b.shows("acme-site", "public by acl")
+
+	b.command("/secbot incidents")
+	b.says("Only visible to you", "undone", "ignored", group)
+	b.command("/secbot incidnets")
+	b.says("incidents", "/secbot")
+	b.shoot("wrong-command")
+	b.command("rm -rf")
+	b.is("the page says what it takes", `document.querySelector("#failure").innerText.includes("/secbot")`)
+}
+
+// TestPageDrawsEveryMessage draws every message and modal that the bot's golden
+// files have.
+func TestPageDrawsEveryMessage(t *testing.T) {
+	b := openTab(t)
+	files, err := filepath.Glob("bot/testdata/*.golden.json")
+	if err != nil || len(files) < 20 {
+		t.Fatalf("%d golden files, %v", len(files), err)
+	}
+	for _, path := range files {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		drawn, err := chromedp.Run(b.ctx, chromedp.Evaluate[int](fmt.Sprintf(
+			`import("/demo/blocks.js").then((m) => m.drawBlocks(%s.blocks, {names: {}, press() {}}).length)`, raw), chromedp.EvalAwaitPromise))
+		if err != nil || drawn == 0 {
+			t.Errorf("%s: %d blocks drawn, %v", path, drawn, err)
+		}
+	}
+	refused, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](
+		`import("/demo/blocks.js").then((m) => { try { m.drawBlocks([{type: "video"}], {}); return false } catch { return true } })`, chromedp.EvalAwaitPromise))
+	if err != nil || !refused {
+		t.Errorf("a block that can't be drawn is no error: %v", err)
+	}
+}
+
+// TestPageOnAPhone: nothing is wider than the screen, in the dark too.
+func TestPageOnAPhone(t *testing.T) {
+	b := openTab(t)
+	b.do(chromedp.EmulateViewport(390, 844, chromedp.EmulateScale(2), chromedp.EmulateMobile))
+	dark := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}}
+	if _, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, dark); err != nil {
+		t.Fatal(err)
+	}
+	b.wreck("ssh", b.d.world.Group)
+	b.says("Closed automatically")
+	b.is("nothing is cut off at the side", `document.documentElement.scrollWidth <= innerWidth`)
+	b.is("it is dark", `getComputedStyle(document.body).backgroundColor === "rgb(26, 29, 33)"`)
+	b.shoot("phone")
+}
+
+// TestPageByKeyboard reaches the command box and a button of a message without
+// a mouse.
+func TestPageByKeyboard(t *testing.T) {
+	b := openTab(t)
+	b.wreck("partner", b.d.world.Group)
+	b.says("It waits for a decision")
+	b.do(chromedp.Focus("#text"))
+	b.is("the caret is at the end", `document.querySelector("#text").selectionStart === "/secbot ".length`)
+	b.do(chromedp.KeyEvent("incidents\r"))
+	b.says("Only visible to you", "/secbot show ID")
+	b.is("every control has a name", `[...document.querySelectorAll("button, input, select, textarea")].filter((e) => e.checkVisibility()).every((e) => e.innerText || e.labels?.length)`)
+	b.do(chromedp.Focus(`#channel [data-action="ignore"]`), chromedp.KeyEvent("\r"), chromedp.WaitVisible("#modal-form textarea"))
+	b.do(chromedp.KeyEvent("\u001b"))
+	b.is("Escape closes the modal", `!document.querySelector("#modal").open`)
+}
