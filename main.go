@@ -38,6 +38,7 @@ type cli struct {
 	Config    configCmd    `cmd:"" help:"Look after secbot.yaml."`
 	Audit     auditCmd     `cmd:"" help:"Look after the audit log."`
 	Sandbox   sandboxCmd   `cmd:"" help:"Serve the AWS and Slack stand-ins by themselves."`
+	Lambda    lambdaCmd    `cmd:"" hidden:"" help:"Be the Lambda function that SECBOT_LAMBDA names."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
 
 	LogLevel *slog.Level `env:"SECBOT_LOG_LEVEL" help:"debug, info, warn or error (info; demo: warn)."`
@@ -79,7 +80,10 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 		fmt.Fprintln(errOut, "secbot:", err)
 		return 1
 	}
-	if len(args) == 0 {
+	switch {
+	case os.Getenv("AWS_LAMBDA_RUNTIME_API") != "":
+		args = []string{"lambda"}
+	case len(args) == 0:
 		args = []string{"--help"}
 	}
 	kctx, err := parser.Parse(args)
@@ -211,6 +215,17 @@ func (serveCmd) Run(ctx context.Context, p *process) error {
 		return err
 	}
 	return errors.Join(a.serve(ctx), a.store.Close())
+}
+
+type lambdaCmd struct{}
+
+// Run serves the invocations of Lambda's runtime.
+func (lambdaCmd) Run(ctx context.Context, p *process) error {
+	a, err := newApp(ctx, p.settings, p.log)
+	if err != nil {
+		return err
+	}
+	return errors.Join(a.lambda(ctx), a.store.Close())
 }
 
 type replayCmd struct {

@@ -17,9 +17,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-lambda-go/lambdaurl"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/cli/browser"
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus"
@@ -52,6 +55,8 @@ type settings struct {
 	Channel       string   // SECBOT_CHANNEL
 	Responders    string   // SECBOT_RESPONDERS
 	SNSTopics     []string // SECBOT_SNS_TOPICS
+	QueueURL      string   // SECBOT_QUEUE_URL
+	Lambda        string   // SECBOT_LAMBDA: events, http or tick
 }
 
 func settingsFrom(getenv func(string) string) *settings {
@@ -72,6 +77,8 @@ func settingsFrom(getenv func(string) string) *settings {
 		Channel:       getenv("SECBOT_CHANNEL"),
 		Responders:    getenv("SECBOT_RESPONDERS"),
 		SNSTopics:     list(getenv("SECBOT_SNS_TOPICS")),
+		QueueURL:      getenv("SECBOT_QUEUE_URL"),
+		Lambda:        getenv("SECBOT_LAMBDA"),
 	}
 }
 
@@ -129,7 +136,9 @@ type app struct {
 	log      *slog.Logger
 	store    remediation.Store
 	engine   *remediation.Engine
+	events   *events.Handler
 	handler  http.Handler
+	queue    *sqs.Client // nil without SECBOT_QUEUE_URL
 }
 
 // newApp wires everything from the settings and the AWS SDK's environment. It
@@ -166,10 +175,16 @@ func wire(s *settings, cfg aws.Config, policy *remediation.Config, st remediatio
 	engine := remediation.New(remediation.Options{
 		Store: st, Provider: env, Config: policy, Notifiers: notifiers,
 		Directory: bot.NewDirectory(api, time.Now), Enrich: env.Enrich, Self: env.Identity,
-		Log: log, Metrics: metrics, Exclusive: true,
+		Log: log, Metrics: metrics, Exclusive: !strings.HasPrefix(s.Store, "dynamodb://"),
 	})
-	h, err := server.Handler(server.Options{
-		Mount:   []func(chi.Router){s.eventRoutes(engine, log), s.slackRoutes(api, engine, st, log)},
+	a := &app{settings: s, log: log, store: st, engine: engine}
+	if s.QueueURL != "" {
+		a.queue = sqs.NewFromConfig(cfg)
+	}
+	a.events = &events.Handler{Accept: a.accept, Token: s.EventsToken, Topics: s.SNSTopics, Log: log}
+	var err error
+	a.handler, err = server.Handler(server.Options{
+		Mount:   []func(chi.Router){a.events.Routes, a.slackRoutes(api)},
 		Checks:  s.checks(env, slackNotifier, st),
 		Metrics: []prometheus.Collector{metrics},
 		Log:     log,
@@ -177,7 +192,7 @@ func wire(s *settings, cfg aws.Config, policy *remediation.Config, st remediatio
 	if err != nil {
 		return nil, err
 	}
-	return &app{settings: s, log: log, store: st, engine: engine, handler: h}, nil
+	return a, nil
 }
 
 // snsNotifier publishes in the topic's own region.
@@ -190,14 +205,73 @@ func snsNotifier(cfg aws.Config, topic string, st remediation.Store) *notify.SNS
 	return &notify.SNS{Topic: topic, Client: client, Store: st}
 }
 
-func (s *settings) eventRoutes(engine *remediation.Engine, log *slog.Logger) func(chi.Router) {
-	h := &events.Handler{Accept: engine.Accept, Token: s.EventsToken, Topics: s.SNSTopics, Log: log}
+func (a *app) slackRoutes(api *slack.Client) func(chi.Router) {
+	h := &bot.Handler{SigningSecret: a.settings.SigningSecret, Client: api, APIURL: a.settings.SlackAPI, Engine: bell{a.engine, a}, Store: a.store, Metas: playbooks.Metas(), Log: a.log}
 	return h.Routes
 }
 
-func (s *settings) slackRoutes(api *slack.Client, engine *remediation.Engine, st remediation.Store, log *slog.Logger) func(chi.Router) {
-	h := &bot.Handler{SigningSecret: s.SigningSecret, Client: api, APIURL: s.SlackAPI, Engine: engine, Store: st, Metas: playbooks.Metas(), Log: log}
-	return h.Routes
+// accept stores signals that came over HTTP.
+func (a *app) accept(ctx context.Context, sigs []remediation.Signal) error {
+	if err := a.engine.Accept(ctx, sigs); err != nil {
+		return err
+	}
+	a.ring(ctx)
+	return nil
+}
+
+// bell is the engine of requests. What is stored by them has somebody told.
+type bell struct {
+	*remediation.Engine
+	app *app
+}
+
+// Submit stores a command; see remediation.Engine.
+func (b bell) Submit(ctx context.Context, cmd remediation.Command) error {
+	if err := b.Engine.Submit(ctx, cmd); err != nil {
+		return err
+	}
+	b.app.ring(ctx)
+	return nil
+}
+
+// ring tells the function that works, by way of the queue, that work is due: in
+// a function that answers requests nothing runs after the answer. That it fails
+// is only logged, since the work is stored and the next tick finds it.
+func (a *app) ring(ctx context.Context) {
+	if a.settings.Lambda != lambdaHTTP {
+		return
+	}
+	_, err := a.queue.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &a.settings.QueueURL, MessageBody: aws.String(events.Wake)})
+	if err != nil {
+		a.log.Error("the queue could not be told that work is due (sqs:SendMessage); the next tick does it", "error", err)
+	}
+}
+
+// What the program is in Lambda, by SECBOT_LAMBDA.
+const (
+	lambdaEvents = "events" // takes events from SQS, SNS or EventBridge, and works
+	lambdaHTTP   = "http"   // serves the routes through a function URL
+	lambdaTick   = "tick"   // works off what is due, once a minute
+)
+
+// lambda serves invocations until the runtime ends the process.
+func (a *app) lambda(ctx context.Context) error {
+	with := lambda.WithContext(ctx)
+	switch a.settings.Lambda {
+	case lambdaEvents:
+		l := &events.Lambda{Handler: a.events, Work: a.engine.Drain}
+		lambda.StartWithOptions(l.Invoke, with)
+	case lambdaHTTP:
+		if a.queue == nil {
+			return errors.New("SECBOT_QUEUE_URL is not set: the function that answers Slack hands its work to that queue")
+		}
+		lambdaurl.Start(a.handler, with)
+	case lambdaTick:
+		lambda.StartWithOptions(a.engine.Drain, with)
+	default:
+		return fmt.Errorf("SECBOT_LAMBDA is %q: it must be %s, %s or %s", a.settings.Lambda, lambdaEvents, lambdaHTTP, lambdaTick)
+	}
+	return nil
 }
 
 // checks are what /readyz asks.
@@ -259,6 +333,9 @@ func (a *app) serveOn(ctx context.Context, l net.Listener) error {
 	parts := []func(context.Context) error{
 		func(ctx context.Context) error { return server.Serve(ctx, l, a.handler, a.log) },
 		a.engine.Run,
+	}
+	if a.queue != nil {
+		parts = append(parts, (&events.Queue{Handler: a.events, Client: a.queue, URL: a.settings.QueueURL}).Run)
 	}
 	if path, ok := store.Path(a.settings.Store); ok {
 		shell, err := operator.Listen(ctx, path+".sock")

@@ -20,6 +20,8 @@ const (
 	jobTimeout = 10 * time.Minute
 	// stopGrace is how long Run waits for work under way once it shall end.
 	stopGrace = 20 * time.Second
+	// drainReserve is how much of its time Drain leaves for what it has begun.
+	drainReserve = 15 * time.Second
 	// maxJobAttempts is when a job that always fails is given up.
 	maxJobAttempts = 50
 )
@@ -38,6 +40,43 @@ func (e *Engine) Run(ctx context.Context) error {
 	loops.Go(func() { e.noticeLoop(ctx, work) })
 	loops.Wait()
 	return ctx.Err()
+}
+
+// Drain works off what is due now, and what comes of it, and returns once
+// nothing is due any more. It is Run for processes that live for one
+// invocation. It starts nothing more once ctx has ended or its deadline is
+// nearer than a fresh piece of work may take; what is left stays in the store
+// for whoever comes next. The error says that the store could not be read.
+func (e *Engine) Drain(ctx context.Context) error {
+	for {
+		if deadline, ok := ctx.Deadline(); ok && deadline.Sub(e.now()) < drainReserve {
+			return nil
+		}
+		n, err := e.round(ctx)
+		if err != nil || n == 0 || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// round works off one lot of due jobs and, beside it, of due notices.
+func (e *Engine) round(ctx context.Context) (int, error) {
+	now := e.now()
+	jobs, err := e.o.Store.DueJobs(ctx, now, e.o.Workers)
+	if err != nil {
+		return 0, fmt.Errorf("read due jobs: %w", err)
+	}
+	notices, err := e.o.Store.DueNotices(ctx, now, e.o.Workers)
+	if err != nil {
+		return 0, fmt.Errorf("read due notices: %w", err)
+	}
+	ended := make(chan struct{}, len(jobs)+len(notices))
+	started := e.startJobs(ctx, jobs, now, func() { ended <- struct{}{} })
+	started += e.startNotices(ctx, notices, now, func() { ended <- struct{}{} })
+	for range started {
+		<-ended
+	}
+	return started, nil
 }
 
 // loop calls take with the number of free places until ctx ends; take starts

@@ -1,35 +1,15 @@
 package fakeaws
 
 import (
-	"encoding/json"
 	"maps"
-	"net/http"
 	"slices"
-	"strings"
 )
 
 // configService covers AWS Config's rules, by which compliance events are
 // understood.
 func (a *AWS) configService() *service {
 	ops := map[string]*operation{"DescribeConfigRules": {run: a.describeConfigRules}}
-	return &service{
-		name: "config", source: "config.amazonaws.com", newID: a.ids.uuid,
-		operation: func(x *exchange) (string, *operation) {
-			_, name, _ := strings.Cut(x.req.Header.Get("X-Amz-Target"), ".")
-			return name, ops[name]
-		},
-		write: func(x *exchange, body any) { writeJSON(x, http.StatusOK, body) },
-		fail: func(x *exchange, err *Error) {
-			writeJSON(x, err.Status, map[string]string{"__type": err.Code, "message": err.Message})
-		},
-	}
-}
-
-func writeJSON(x *exchange, status int, v any) {
-	x.w.Header().Set("Content-Type", "application/x-amz-json-1.1")
-	x.w.Header().Set("x-amzn-RequestId", x.RequestID)
-	x.w.WriteHeader(status)
-	_ = json.NewEncoder(x.w).Encode(v) // the client has gone: nobody to tell
+	return a.jsonService("config", "application/x-amz-json-1.1", ops)
 }
 
 // AddConfigRule says that there is a Config rule of this name for a managed
@@ -41,9 +21,9 @@ func (a *AWS) AddConfigRule(name, identifier string) {
 }
 
 func (a *AWS) describeConfigRules(x *exchange) (*result, error) {
-	var in struct{ ConfigRuleNames []string }
-	if err := json.Unmarshal(x.body, &in); err != nil {
-		return nil, bad("SerializationException", "The request is no JSON object")
+	in, err := decodeJSON[struct{ ConfigRuleNames []string }](x)
+	if err != nil {
+		return nil, err
 	}
 	names := in.ConfigRuleNames
 	if len(names) == 0 {

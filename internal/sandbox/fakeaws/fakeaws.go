@@ -65,6 +65,7 @@ type AWS struct {
 	buckets   map[string]*bucket
 	blocks    map[string]*Block // account-wide Block Public Access, by account
 	topics    map[string]*topic // by ARN
+	queues    map[string]*queue // by the path of their URL
 	published []Publication
 	rules     map[string]string // AWS Config rule name to managed identifier
 }
@@ -97,6 +98,7 @@ func New(o Options) *AWS {
 		buckets: map[string]*bucket{},
 		blocks:  map[string]*Block{},
 		topics:  map[string]*topic{},
+		queues:  map[string]*queue{},
 		rules:   map[string]string{},
 	}
 	a.services = a.newServices()

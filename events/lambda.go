@@ -1,0 +1,90 @@
+package events
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	lambdaevents "github.com/aws/aws-lambda-go/events"
+)
+
+// Lambda takes what invokes a Lambda function: a batch of SQS, messages of SNS,
+// or one event of EventBridge. Its signals are stored; then Work, where it is
+// set, works them off within the invocation, since nothing runs after it.
+//
+// For SQS the answer names the messages that could not be stored or that hold
+// no event (lambdaevents.SQSEventResponse, for an event source mapping with
+// ReportBatchItemFailures): SQS delivers those again and in the end moves them
+// to its dead-letter queue. For the others such a thing is an error, which
+// Lambda answers with a retry. That Work fails is only logged: the signals are
+// stored, and whoever comes next takes them up.
+type Lambda struct {
+	*Handler
+	Work func(ctx context.Context) error
+}
+
+// Invoke implements the handler of lambda.Start.
+func (l *Lambda) Invoke(ctx context.Context, raw json.RawMessage) (any, error) {
+	answer, err := l.takeAll(ctx, raw)
+	if err != nil {
+		return nil, err
+	}
+	if l.Work == nil {
+		return answer, nil
+	}
+	if err := l.Work(ctx); err != nil {
+		l.log().Error("due work could not be done in this invocation; the next takes it up", "error", err)
+	}
+	return answer, nil
+}
+
+func (l *Lambda) takeAll(ctx context.Context, raw json.RawMessage) (any, error) {
+	batch, ok := queueBatch(raw)
+	if !ok {
+		_, err := l.takeMessage(ctx, raw)
+		return nil, err
+	}
+	answer := lambdaevents.SQSEventResponse{BatchItemFailures: []lambdaevents.SQSBatchItemFailure{}}
+	for _, m := range batch {
+		if _, err := l.takeMessage(ctx, []byte(m.Body)); err != nil {
+			l.log().Error("a message of the queue was not taken; it will be delivered again", "message", m.MessageId, "error", err)
+			answer.BatchItemFailures = append(answer.BatchItemFailures, lambdaevents.SQSBatchItemFailure{ItemIdentifier: m.MessageId})
+		}
+	}
+	return answer, nil
+}
+
+// queueBatch reads a batch of SQS; false for everything else.
+func queueBatch(raw json.RawMessage) ([]lambdaevents.SQSMessage, bool) {
+	var batch lambdaevents.SQSEvent
+	if err := json.Unmarshal(raw, &batch); err != nil || len(batch.Records) == 0 {
+		return nil, false
+	}
+	for _, m := range batch.Records {
+		if m.EventSource != "aws:sqs" || m.MessageId == "" {
+			return nil, false
+		}
+	}
+	return batch.Records, true
+}
+
+// Wake is the body of a message that says only that work is due.
+const Wake = `{"detail-type":"secbot work is due","source":"secbot","detail":{}}`
+
+// takeMessage stores what one message holds.
+func (h *Handler) takeMessage(ctx context.Context, raw []byte) (reply, error) {
+	if string(raw) == Wake {
+		return reply{}, nil
+	}
+	results, err := Decode(raw)
+	if err != nil {
+		return reply{}, err
+	}
+	answer, err := h.take(ctx, results)
+	var refused *httpError
+	if errors.As(err, &refused) {
+		return reply{}, fmt.Errorf("the signals were not stored: %s", refused.text)
+	}
+	return answer, err
+}
