@@ -133,6 +133,10 @@ type operation struct {
 	params func(x *exchange) map[string]any // CloudTrail's requestParameters
 	run    func(x *exchange) (*result, error)
 	anyone bool // may be called without credentials
+	// wait says for how long the call may wait until ready is true; nil: it
+	// never waits. ready is called with the lock held.
+	wait  func(x *exchange) time.Duration
+	ready func(x *exchange) bool
 }
 
 // result is what an operation answers.
@@ -190,6 +194,7 @@ func (a *AWS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.drop(x)
 		return
 	}
+	a.await(x, op)
 	res, apiErr := a.perform(x, op, f)
 	if f.after(r.Context()) {
 		a.drop(x)
@@ -204,6 +209,22 @@ func (a *AWS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x.svc.write(x, res.body)
+}
+
+// await waits for a call that polls. The call's time is when it ends.
+func (a *AWS) await(x *exchange, op *operation) {
+	if op == nil || op.wait == nil {
+		return
+	}
+	for end := time.Now().Add(op.wait(x)); time.Now().Before(end) && x.req.Context().Err() == nil; time.Sleep(20 * time.Millisecond) {
+		x.now = a.o.Now().UTC()
+		a.mu.Lock()
+		ready := op.ready(x)
+		a.mu.Unlock()
+		if ready {
+			return
+		}
+	}
 }
 
 // drop closes the connection without an answer.

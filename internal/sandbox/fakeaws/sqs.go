@@ -33,22 +33,51 @@ type sqsRequest struct {
 	ReceiptHandle       string
 	VisibilityTimeout   *int
 	MaxNumberOfMessages int
+	WaitTimeSeconds     int
 }
 
 // defaultVisible is how long a received message is hidden where nobody says.
 const defaultVisible = 30
 
-// sqsService covers what a queue of events needs. A ReceiveMessage answers at
-// once: it does not wait for messages.
+// sqsService covers what a queue of events needs.
 func (a *AWS) sqsService() *service {
 	ops := map[string]*operation{
 		"CreateQueue":             {run: a.createQueue},
 		"SendMessage":             {run: a.onQueue(a.sendMessage)},
-		"ReceiveMessage":          {run: a.onQueue(a.receiveMessages)},
+		"ReceiveMessage":          {run: a.onQueue(a.receiveMessages), wait: longPoll, ready: a.hasMessages},
 		"DeleteMessage":           {run: a.onQueue(deleteMessage)},
 		"ChangeMessageVisibility": {run: a.onQueue(changeVisibility)},
 	}
 	return a.jsonService("sqs", "application/x-amz-json-1.0", ops)
+}
+
+func longPoll(x *exchange) time.Duration {
+	in, err := decodeJSON[sqsRequest](x)
+	if err != nil {
+		return 0 // the call itself refuses it
+	}
+	return time.Duration(min(in.WaitTimeSeconds, 20)) * time.Second
+}
+
+// hasMessages reports whether a ReceiveMessage has something to give.
+func (a *AWS) hasMessages(x *exchange) bool {
+	in, err := decodeJSON[sqsRequest](x)
+	q := a.queueOf(in)
+	if err != nil || q == nil {
+		return true // the call itself refuses it
+	}
+	for _, m := range q.messages {
+		if !m.visible.After(x.now) {
+			return true
+		}
+	}
+	return false
+}
+
+// queueOf finds a queue by its URL; nil where there is none.
+func (a *AWS) queueOf(in sqsRequest) *queue {
+	_, path, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(in.QueueURL, "http://"), "https://"), "/")
+	return a.queues["/"+path]
 }
 
 func (a *AWS) createQueue(x *exchange) (*result, error) {
@@ -81,8 +110,7 @@ func (a *AWS) onQueue(run func(*exchange, *queue, sqsRequest) (*result, error)) 
 		if err != nil {
 			return nil, err
 		}
-		_, path, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(in.QueueURL, "http://"), "https://"), "/")
-		q := a.queues["/"+path]
+		q := a.queueOf(in)
 		if q == nil {
 			return nil, bad("com.amazonaws.sqs#QueueDoesNotExist", "The specified queue does not exist.")
 		}

@@ -1,0 +1,299 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"secbot/events"
+	"secbot/internal/demo"
+	"secbot/internal/sandbox"
+	"secbot/internal/sandbox/fakeslack"
+)
+
+// runtime is Lambda's runtime API, as the bootstrap sees it.
+type runtime struct {
+	t       *testing.T
+	url     string
+	pending chan []byte
+	answers chan answer
+	count   int
+}
+
+// answer is what the function answered an invocation with.
+type answer struct {
+	body   []byte
+	failed bool
+}
+
+func newRuntime(t *testing.T) *runtime {
+	r := &runtime{t: t, pending: make(chan []byte), answers: make(chan answer, 1)}
+	srv := httptest.NewServer(r)
+	t.Cleanup(srv.Close)
+	r.url = strings.TrimPrefix(srv.URL, "http://")
+	return r
+}
+
+// ServeHTTP serves /runtime/invocation/next, …/response and …/error.
+func (r *runtime) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	path := strings.TrimPrefix(req.URL.Path, "/2018-06-01/runtime/invocation/")
+	if path == "next" {
+		select {
+		case event := <-r.pending:
+			r.count++
+			w.Header().Set("Lambda-Runtime-Aws-Request-Id", strconv.Itoa(r.count))
+			w.Header().Set("Lambda-Runtime-Deadline-Ms", strconv.FormatInt(time.Now().Add(time.Minute).UnixMilli(), 10))
+			w.Header().Set("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:111122223333:function:secbot")
+			_, _ = w.Write(event) // the function has ended: the test waits in vain and says so
+		case <-req.Context().Done():
+		}
+		return
+	}
+	body, err := io.ReadAll(req.Body)
+	if err != nil {
+		r.t.Errorf("the function's answer: %v", err)
+	}
+	r.answers <- answer{body, strings.HasSuffix(path, "/error")}
+	w.WriteHeader(http.StatusAccepted)
+}
+
+// invoke hands the function an event and waits for its answer.
+func (r *runtime) invoke(event any) answer {
+	r.t.Helper()
+	raw, err := json.Marshal(event)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	late := time.After(30 * time.Second)
+	select {
+	case r.pending <- raw:
+	case <-late:
+		r.t.Fatal("the function does not ask for an invocation")
+	}
+	select {
+	case a := <-r.answers:
+		return a
+	case <-late:
+		r.t.Fatal("the function does not answer")
+	}
+	return answer{}
+}
+
+// bootstrap builds the program as Lambda runs it.
+func bootstrap(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "bootstrap")
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-tags", "lambda.norpc", "-o", path, ".").CombinedOutput()
+	if err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	return path
+}
+
+// start runs the bootstrap with the process's environment and more.
+func (r *runtime) start(program, kind string, env ...string) {
+	r.t.Helper()
+	ctx, end := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, program)
+	var log bytes.Buffer
+	cmd.Stderr, cmd.Dir = &log, r.t.TempDir()
+	cmd.Env = append(os.Environ(), append(env, "AWS_LAMBDA_RUNTIME_API="+r.url, "SECBOT_LAMBDA="+kind)...)
+	if err := cmd.Start(); err != nil {
+		end()
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() {
+		end()
+		_ = cmd.Wait() // it was killed
+		if r.t.Failed() {
+			r.t.Logf("the log of %s:\n%s", kind, log.String())
+		}
+	})
+}
+
+// onLambda is the environment of functions on the stand-ins, with a queue.
+func onLambda(t *testing.T, sb *sandbox.Sandbox) (client *sqs.Client, queue string) {
+	t.Helper()
+	program := bootstrap(t) // before the working directory changes
+	onEmulators(t, sb)
+	client = sqs.NewFromConfig(demo.AWSConfig(sb))
+	out, err := client.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("secbot")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("SECBOT_QUEUE_URL", *out.QueueUrl)
+	t.Setenv("SECBOT_STORE", "memory://")
+	t.Setenv("BOOTSTRAP", program)
+	return client, *out.QueueUrl
+}
+
+func sqsRecord(id, body string) map[string]any {
+	return map[string]any{"messageId": id, "receiptHandle": "r", "body": body, "eventSource": "aws:sqs", "awsRegion": "us-east-1"}
+}
+
+func TestLambdaEvents(t *testing.T) {
+	sb, w := startSandbox(t)
+	onLambda(t, sb)
+	r := newRuntime(t)
+	r.start(os.Getenv("BOOTSTRAP"), "events")
+	if err := w.Break(t.Context(), "ssh", w.Group); err != nil {
+		t.Fatal(err)
+	}
+	sb.AWS.Flush()
+	event := sb.LastEvent("AuthorizeSecurityGroupIngress")
+
+	a := r.invoke(map[string]any{"Records": []any{
+		sqsRecord("good", string(event)), sqsRecord("torn", string(event[:100])), sqsRecord("wake", events.Wake), sqsRecord("other", `{"detail-type":"x","detail":{}}`),
+	}})
+	var batch struct {
+		BatchItemFailures []struct{ ItemIdentifier string }
+	}
+	if err := json.Unmarshal(a.body, &batch); err != nil || a.failed {
+		t.Fatalf("answer: %s %v", a.body, err)
+	}
+	if f := batch.BatchItemFailures; len(f) != 1 || f[0].ItemIdentifier != "torn" {
+		t.Errorf("failures: %+v, want the torn message alone", f)
+	}
+	if err := rulesAre(t, w, "443 0.0.0.0/0 the shop"); err != nil {
+		t.Errorf("when the invocation has ended: %v", err)
+	}
+	if m := top(sb); len(m) != 1 || m[0].Buttons()[0].Text != "Undo Fix" {
+		t.Errorf("when the invocation has ended: messages %+v", m)
+	}
+
+	if err := w.Break(t.Context(), "partner", w.Group); err != nil {
+		t.Fatal(err)
+	}
+	sb.AWS.Flush()
+	var direct any
+	if err := json.Unmarshal(sb.LastEvent("AuthorizeSecurityGroupIngress"), &direct); err != nil {
+		t.Fatal(err)
+	}
+	if a := r.invoke(direct); a.failed || string(a.body) != "null" {
+		t.Errorf("EventBridge directly: %s", a.body)
+	}
+	if n := len(top(sb)); n != 2 {
+		t.Errorf("%d messages, want two", n)
+	}
+	if a := r.invoke(map[string]any{"Records": []any{map[string]any{"Sns": map[string]any{"Message": string(event)}}}}); a.failed {
+		t.Errorf("SNS: %s", a.body)
+	}
+	if n := len(top(sb)); n != 2 {
+		t.Errorf("%d messages after the first event again, by SNS; want two", n)
+	}
+	if a := r.invoke([]int{1}); !a.failed {
+		t.Errorf("no event: %s, want an error", a.body)
+	}
+}
+
+// signed is a slash command as Slack sends it, as a function URL hands it on.
+func signed(t *testing.T, sb *sandbox.Sandbox, text string) map[string]any {
+	t.Helper()
+	body := "command=%2Fsecbot&team_id=T0SANDBOX&channel_id=" + fakeslack.ChannelSecurity + "&user_id=" + fakeslack.Alice +
+		"&trigger_id=1&response_url=" + sb.SlackURL + "/response/1&text=" + strings.ReplaceAll(text, " ", "+")
+	at := strconv.FormatInt(time.Now().Unix(), 10)
+	mac := hmac.New(sha256.New, []byte(sb.Slack.Secret()))
+	fmt.Fprintf(mac, "v0:%s:%s", at, body)
+	return urlRequest("POST", "/slack/commands", body, map[string]string{
+		"content-type": "application/x-www-form-urlencoded", "x-slack-request-timestamp": at,
+		"x-slack-signature": "v0=" + hex.EncodeToString(mac.Sum(nil)),
+	})
+}
+
+func urlRequest(method, path, body string, header map[string]string) map[string]any {
+	return map[string]any{
+		"version": "2.0", "rawPath": path, "rawQueryString": "", "headers": header, "body": body, "isBase64Encoded": false,
+		"requestContext": map[string]any{"domainName": "x.lambda-url.us-east-1.on.aws", "http": map[string]any{"method": method, "path": path, "sourceIp": "192.0.2.1", "protocol": "HTTP/1.1"}},
+	}
+}
+
+// streamed splits a streamed answer: what it says about itself, eight zero
+// bytes, and the body.
+func streamed(t *testing.T, a answer) (status int, body string) {
+	t.Helper()
+	head, rest, ok := bytes.Cut(a.body, make([]byte, 8))
+	var prelude struct{ StatusCode int }
+	if err := json.Unmarshal(head, &prelude); err != nil || !ok || a.failed {
+		t.Fatalf("answer: %q %v", a.body, err)
+	}
+	return prelude.StatusCode, string(rest)
+}
+
+func TestLambdaHTTP(t *testing.T) {
+	sb, _ := startSandbox(t)
+	onLambda(t, sb)
+	r := newRuntime(t)
+	r.start(os.Getenv("BOOTSTRAP"), "http")
+	if status, body := streamed(t, r.invoke(urlRequest("GET", "/healthz", "", nil))); status != 200 {
+		t.Errorf("healthz: %d %s", status, body)
+	}
+	if status, body := streamed(t, r.invoke(signed(t, sb, "help"))); status != 200 || !strings.Contains(body, "incidents") {
+		t.Errorf("/secbot help: %d %s", status, body)
+	}
+	if n := len(sb.AWS.Queued("secbot")); n != 0 {
+		t.Errorf("help put %d messages into the queue", n)
+	}
+	if status, body := streamed(t, r.invoke(signed(t, sb, "scan sg"))); status != 200 || !strings.Contains(body, "On it") {
+		t.Errorf("/secbot scan: %d %s", status, body)
+	}
+	if q := sb.AWS.Queued("secbot"); len(q) != 1 || q[0] != events.Wake {
+		t.Errorf("the queue holds %q, want that work is due", q)
+	}
+	forged := urlRequest("POST", "/slack/commands", "command=/secbot&text=scan", map[string]string{"x-slack-request-timestamp": "1", "x-slack-signature": "v0=00"})
+	if status, body := streamed(t, r.invoke(forged)); status != 401 {
+		t.Errorf("a forged command: %d %s", status, body)
+	}
+}
+
+// TestLambdaTick: an invocation finds work that another process has stored.
+func TestLambdaTick(t *testing.T) {
+	sb, _ := startSandbox(t)
+	onLambda(t, sb)
+	r := newRuntime(t)
+	r.start(os.Getenv("BOOTSTRAP"), "tick")
+	for range 2 {
+		if a := r.invoke(map[string]any{"source": "aws.scheduler"}); a.failed {
+			t.Errorf("tick: %s", a.body)
+		}
+	}
+}
+
+// TestServeTakesFromTheQueue: the server polls the queue that the functions use.
+func TestServeTakesFromTheQueue(t *testing.T) {
+	sb, w := startSandbox(t)
+	client, url := onLambda(t, sb)
+	if err := w.Break(t.Context(), "ssh", w.Group); err != nil {
+		t.Fatal(err)
+	}
+	sb.AWS.Flush()
+	for _, body := range []string{string(sb.LastEvent("AuthorizeSecurityGroupIngress")), "torn {"} {
+		if _, err := client.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &url, MessageBody: &body}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := startServer(t)
+	s.eventually(func() error { return rulesAre(t, w, "443 0.0.0.0/0 the shop") })
+	s.eventually(func() error {
+		if q := sb.AWS.Queued("secbot"); len(q) != 1 || q[0] != "torn {" {
+			return fmt.Errorf("the queue holds %q, want only what is no event", q)
+		}
+		return nil
+	})
+}
