@@ -28,8 +28,8 @@ import (
 	"secbot/internal/sandbox/fakeslack"
 )
 
-// runtime is Lambda's runtime API, as the bootstrap sees it.
-type runtime struct {
+// lambdaRuntime is Lambda's runtime API, as the bootstrap sees it.
+type lambdaRuntime struct {
 	t       *testing.T
 	url     string
 	pending chan []byte
@@ -43,8 +43,8 @@ type answer struct {
 	failed bool
 }
 
-func newRuntime(t *testing.T) *runtime {
-	r := &runtime{t: t, pending: make(chan []byte), answers: make(chan answer, 1)}
+func newRuntime(t *testing.T) *lambdaRuntime {
+	r := &lambdaRuntime{t: t, pending: make(chan []byte), answers: make(chan answer, 1)}
 	srv := httptest.NewServer(r)
 	t.Cleanup(srv.Close)
 	r.url = strings.TrimPrefix(srv.URL, "http://")
@@ -52,7 +52,7 @@ func newRuntime(t *testing.T) *runtime {
 }
 
 // ServeHTTP serves /runtime/invocation/next, …/response and …/error.
-func (r *runtime) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+func (r *lambdaRuntime) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	path := strings.TrimPrefix(req.URL.Path, "/2018-06-01/runtime/invocation/")
 	if path == "next" {
 		select {
@@ -75,7 +75,7 @@ func (r *runtime) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 }
 
 // invoke hands the function an event and waits for its answer.
-func (r *runtime) invoke(event any) answer {
+func (r *lambdaRuntime) invoke(event any) answer {
 	r.t.Helper()
 	raw, err := json.Marshal(event)
 	if err != nil {
@@ -108,7 +108,7 @@ func bootstrap(t *testing.T) string {
 }
 
 // start runs the bootstrap with the process's environment and more.
-func (r *runtime) start(program, kind string, env ...string) {
+func (r *lambdaRuntime) start(program, kind string, env ...string) {
 	r.t.Helper()
 	ctx, end := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, program)
