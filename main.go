@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	"text/tabwriter"
 
 	"github.com/alecthomas/kong"
 	"github.com/lmittmann/tint"
@@ -354,7 +355,24 @@ func (c configCheckCmd) Run(p *process) error {
 	for i, r := range rules {
 		fmt.Fprintf(p.out, "%3d. %s → %s\n", i+1, r.Name, r.Then)
 	}
-	return nil
+	return showEffect(p.out, cfg)
+}
+
+// showEffect tells what the policy makes of the sample findings.
+func showEffect(out io.Writer, cfg *remediation.Config) error {
+	fmt.Fprintln(out, "\nWhat it makes of sample findings of account 111122223333 in us-east-1, without tags:")
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, s := range remediation.Samples() {
+		for _, part := range cfg.Decide(s.Finding) {
+			d := part.Decision
+			why := d.Rule
+			if d.Why != "" {
+				why += " (" + d.Why + ")"
+			}
+			fmt.Fprintf(table, "  %s\t%s\t%s\n", s.Name, d.Action, why)
+		}
+	}
+	return table.Flush()
 }
 
 type versionCmd struct{}

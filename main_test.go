@@ -63,7 +63,7 @@ func TestShellCommands(t *testing.T) {
 		"unknown":         {args: []string{"sreve"}, status: 2, errOut: []string{"sreve"}},
 		"unknown flag":    {args: []string{"demo", "--skript"}, status: 2, errOut: []string{"--script"}},
 		"iam-policy":      {args: []string{"iam-policy"}, out: []string{`"2012-10-17"`, "ec2:RevokeSecurityGroupIngress", "s3:PutBucketAcl"}},
-		"default policy":  {args: []string{"config", "check"}, out: []string{"Mode: auto", "built-in", "admin ports open to the world"}},
+		"default policy":  {args: []string{"config", "check"}, out: []string{"Mode: auto", "built-in", "SSH open to the world           auto", "HTTPS open to the world         ask"}},
 		"wrong policy":    {args: []string{"config", "check", wrong}, status: 1, errOut: []string{"wrong.yaml:4", "when", "match"}},
 		"no policy there": {args: []string{"config", "check", "nobody.yaml"}, status: 1, errOut: []string{"nobody.yaml", "SECBOT_CONFIG"}},
 		"no store":        {args: []string{"incidents"}, status: 1, errOut: []string{"SECBOT_STORE"}},

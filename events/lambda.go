@@ -3,7 +3,6 @@ package events
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	lambdaevents "github.com/aws/aws-lambda-go/events"
@@ -42,12 +41,11 @@ func (l *Lambda) Invoke(ctx context.Context, raw json.RawMessage) (any, error) {
 func (l *Lambda) takeAll(ctx context.Context, raw json.RawMessage) (any, error) {
 	batch, ok := queueBatch(raw)
 	if !ok {
-		_, err := l.takeMessage(ctx, raw)
-		return nil, err
+		return nil, l.takeMessage(ctx, raw)
 	}
 	answer := lambdaevents.SQSEventResponse{BatchItemFailures: []lambdaevents.SQSBatchItemFailure{}}
 	for _, m := range batch {
-		if _, err := l.takeMessage(ctx, []byte(m.Body)); err != nil {
+		if err := l.takeMessage(ctx, []byte(m.Body)); err != nil {
 			l.log().Error("a message of the queue was not taken; it will be delivered again", "message", m.MessageId, "error", err)
 			answer.BatchItemFailures = append(answer.BatchItemFailures, lambdaevents.SQSBatchItemFailure{ItemIdentifier: m.MessageId})
 		}
@@ -73,18 +71,16 @@ func queueBatch(raw json.RawMessage) ([]lambdaevents.SQSMessage, bool) {
 const Wake = `{"detail-type":"secbot work is due","source":"secbot","detail":{}}`
 
 // takeMessage stores what one message holds.
-func (h *Handler) takeMessage(ctx context.Context, raw []byte) (reply, error) {
+func (h *Handler) takeMessage(ctx context.Context, raw []byte) error {
 	if string(raw) == Wake {
-		return reply{}, nil
+		return nil
 	}
 	results, err := Decode(raw)
 	if err != nil {
-		return reply{}, err
+		return err
 	}
-	answer, err := h.take(ctx, results)
-	var refused *httpError
-	if errors.As(err, &refused) {
-		return reply{}, fmt.Errorf("the signals were not stored: %s", refused.text)
+	if _, err := h.take(ctx, results); err != nil {
+		return fmt.Errorf("the signals were not stored: %w", err)
 	}
-	return answer, err
+	return nil
 }

@@ -95,7 +95,7 @@ func (q *Queue) poll(ctx context.Context) error {
 // process shall end: the store bounds how long it takes.
 func (q *Queue) work(ctx context.Context, m types.Message) {
 	stop := q.keepHidden(ctx, m)
-	_, err := q.takeMessage(ctx, []byte(aws.ToString(m.Body)))
+	err := q.takeMessage(ctx, []byte(aws.ToString(m.Body)))
 	stop()
 	if err != nil {
 		q.log().Error("a message of the queue was not taken; it will be delivered again", "message", aws.ToString(m.MessageId), "error", err)

@@ -68,6 +68,7 @@ type Match struct {
 	Directions []Direction         // of the security-group rule, else of the finding
 	Ports      []PortRange         // of the security-group rule; nothing else has ports
 	Openness   []Openness          // of the security-group rule, else of any part of the finding
+	Expr       *Expression         // looked at once all others fit; nil for none
 }
 
 // PortRange is a range of ports, both ends included. All stands for rules that

@@ -151,6 +151,7 @@ func (d *configDecoder) matchFields(m *Match, num int) []configField {
 		{"actor", setMany(d, &m.Actors, textNode(parseGlob))},
 		{"direction", setMany(d, &m.Directions, textNode(parseOneOf("direction", []Direction{Ingress, Egress})))},
 		{"port", setMany(d, &m.Ports, portNode)},
+		{"expr", setOne(d, &m.Expr, textNode(parseExpression))},
 		{"openness", setMany(d, &m.Openness, textNode(parseOneOf("openness", Opennesses())))},
 	}
 }

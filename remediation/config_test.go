@@ -294,7 +294,7 @@ func TestConfigurationGuide(t *testing.T) {
 		t.Errorf("the guide's built-in rules (-real +guide):\n%s", diff)
 	}
 	keys := "mode channel responders regions notify sns_topic_arn rules name match then approvers " +
-		"playbook account region resource tags severity actor direction port openness"
+		"playbook account region resource tags severity actor direction port openness expr"
 	for key := range strings.FieldsSeq(keys) {
 		if !regexp.MustCompile(`(?m)^[ -]*` + key + ":").MatchString(examples[0][1]) {
 			t.Errorf("the complete example lacks %q", key)

@@ -76,8 +76,9 @@ func (c *Config) Decide(f Finding) []Part {
 	var parts []Part
 	for _, r := range f.Rules {
 		d := c.decide(f, &r)
-		// Which rule decided implies all the rest of the decision.
-		i := slices.IndexFunc(parts, func(p Part) bool { return p.Decision.Rule == d.Rule })
+		// Which rule decided, and whether its expression could be evaluated,
+		// implies all the rest of the decision.
+		i := slices.IndexFunc(parts, func(p Part) bool { return p.Decision.Rule == d.Rule && p.Decision.Why == d.Why })
 		if i < 0 {
 			i = len(parts)
 			parts = append(parts, Part{Finding: f, Decision: d})
@@ -120,6 +121,14 @@ func (c *Config) firstMatch(f Finding, r *Rule) Decision {
 	}
 	for i, rule := range rules {
 		if !rule.Match.fits(f, r) {
+			continue
+		}
+		fits, err := rule.Match.Expr.fits(f, r)
+		if err != nil {
+			// Nobody knows whether the rule was meant for this.
+			return c.complete(Decision{Action: ActionAsk, Rule: rule.title(i+1, builtin), Channel: rule.Channel, Approvers: rule.Approvers, Why: err.Error()})
+		}
+		if !fits {
 			continue
 		}
 		d := Decision{Action: rule.Then, Rule: rule.title(i+1, builtin), Channel: rule.Channel, Approvers: rule.Approvers}
@@ -209,8 +218,8 @@ func (a Action) apart() string {
 	return "asked apart"
 }
 
-// fits says whether m is for the security-group rule r of f, or for f as a
-// whole where r is nil.
+// fits says whether m, but for its expression, is for the security-group rule r
+// of f, or for f as a whole where r is nil.
 func (m Match) fits(f Finding, r *Rule) bool {
 	return anyOf(m.Playbooks, f.Playbook) &&
 		anyOf(m.Accounts, f.Resource.Account) &&
