@@ -3,13 +3,9 @@
 package playbooks_test
 
 import (
-	"context"
-	"net"
-	"net/http"
-	"os"
-	"os/exec"
 	"testing"
-	"time"
+
+	"secbot/internal/mototest"
 )
 
 // motoAccount is the account that moto stands for.
@@ -19,73 +15,7 @@ const motoAccount = "123456789012"
 // written by others. moto never calls a policy public and enforces neither
 // Block Public Access nor object ownership.
 func TestContractMoto(t *testing.T) {
-	b := backend{url: startMoto(t), account: motoAccount}
+	b := backend{url: mototest.Start(t), account: motoAccount}
 	t.Run("readers", func(t *testing.T) { runReaders(t, b) })
 	runContract(t, b)
-}
-
-// startMoto serves moto on a free loopback port for the time of the test. The
-// program is $SECBOT_MOTO, else moto_server from PATH.
-func startMoto(t *testing.T) string {
-	t.Helper()
-	program := os.Getenv("SECBOT_MOTO")
-	if program == "" {
-		program = "moto_server"
-	}
-	path, err := exec.LookPath(program)
-	if err != nil {
-		t.Fatalf("moto is missing: %v. Install it with: pip install 'moto[server]', or name the program in SECBOT_MOTO", err)
-	}
-	host, port := freePort(t)
-	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, path, "-H", host, "-p", port)
-	cmd.WaitDelay = 5 * time.Second
-	if err := cmd.Start(); err != nil {
-		cancel()
-		t.Fatalf("start moto: %v", err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	t.Cleanup(func() {
-		cancel()
-		<-ended
-	})
-	url := "http://" + net.JoinHostPort(host, port)
-	awaitMoto(t, url, ended)
-	return url
-}
-
-func freePort(t *testing.T) (host, port string) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	host, port, err = net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return host, port
-}
-
-func awaitMoto(t *testing.T, url string, ended <-chan error) {
-	t.Helper()
-	deadline := time.After(time.Minute)
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		resp, err := http.Get(url + "/moto-api/")
-		if err == nil {
-			resp.Body.Close()
-			return
-		}
-		select {
-		case err := <-ended:
-			t.Fatalf("moto ended: %v", err)
-		case <-deadline:
-			t.Fatalf("moto does not answer: %v", err)
-		case <-tick.C:
-		}
-	}
 }

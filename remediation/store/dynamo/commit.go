@@ -1,0 +1,210 @@
+package dynamo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"secbot/remediation"
+	"secbot/remediation/store/internal/rows"
+)
+
+const (
+	// maxItems is what one transaction may hold.
+	maxItems = 100
+	// maxCollisions is how often a transaction that collided with another is
+	// tried.
+	maxCollisions = 10
+)
+
+// write is a Write on its way: its items, and what counts the versions up.
+type write struct {
+	items   []types.TransactWriteItem
+	counted []func()
+}
+
+// Commit stores everything in w or nothing, in one transaction
+// (dynamodb:PutItem, DeleteItem, ConditionCheckItem); remediation.ErrConflict.
+// A Write of more than a hundred items is refused.
+func (s *Store) Commit(ctx context.Context, w remediation.Write) error {
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	if err := rows.Check(w); err != nil {
+		return err
+	}
+	tx, err := s.prepare(ctx, w)
+	if err != nil || len(tx.items) == 0 {
+		return err
+	}
+	if len(tx.items) > maxItems {
+		return fmt.Errorf("%w: one write has %d items, DynamoDB takes %d at once", rows.ErrInvalid, len(tx.items), maxItems)
+	}
+	if err := s.transact(ctx, tx.items); err != nil {
+		return err
+	}
+	for _, count := range tx.counted {
+		count()
+	}
+	return nil
+}
+
+func (s *Store) prepare(ctx context.Context, w remediation.Write) (*write, error) {
+	tx := &write{}
+	if i := w.Incident; i != nil {
+		it, err := s.incidentItem(ctx, *i)
+		if err := s.put(tx, it, &i.Version, err); err != nil {
+			return nil, err
+		}
+		if err := s.claim(ctx, tx, i); err != nil {
+			return nil, err
+		}
+	}
+	for _, j := range w.Jobs {
+		it, err := s.jobItem(ctx, *j)
+		if err := s.put(tx, it, &j.Version, err); err != nil {
+			return nil, err
+		}
+	}
+	for _, n := range w.Notices {
+		it, err := s.noticeItem(ctx, *n)
+		if err := s.put(tx, it, &n.Version, err); err != nil {
+			return nil, err
+		}
+	}
+	if m := w.Message; m != nil {
+		it, err := s.messageItem(ctx, *m)
+		if err := s.put(tx, it, &m.Version, err); err != nil {
+			return nil, err
+		}
+	}
+	for _, x := range w.Suppressions {
+		it, err := s.suppressionItem(ctx, *x)
+		if err := s.put(tx, it, &x.Version, err); err != nil {
+			return nil, err
+		}
+	}
+	for _, e := range w.Audit {
+		none := 0
+		it, err := s.auditItem(ctx, e)
+		if err := s.put(tx, it, &none, err); err != nil {
+			return nil, err
+		}
+	}
+	return tx, nil
+}
+
+// put adds a row on condition of its version.
+func (s *Store) put(tx *write, it item, version *int, err error) error {
+	if err != nil {
+		return err
+	}
+	p := &types.Put{TableName: &s.o.Table, Item: it, ConditionExpression: aws.String("attribute_not_exists(" + attrPK + ")")}
+	if *version != 0 {
+		p.ConditionExpression = aws.String(attrVersion + " = :v")
+		p.ExpressionAttributeValues = item{":v": number(int64(*version))}
+	}
+	tx.items = append(tx.items, types.TransactWriteItem{Put: p})
+	tx.counted = append(tx.counted, func() { *version++ })
+	return nil
+}
+
+// claim moves the claim of an incident's key. What it held before is known from
+// the row, which the condition on its version keeps as it was read.
+func (s *Store) claim(ctx context.Context, tx *write, i *remediation.Incident) error {
+	held := ""
+	if i.Version > 0 {
+		old, err := s.Incident(ctx, i.ID)
+		if errors.Is(err, remediation.ErrNotFound) || err == nil && old.Version != i.Version {
+			return remediation.ErrConflict
+		}
+		if err != nil {
+			return err
+		}
+		if old.Status.Active() {
+			held = old.Key
+		}
+	}
+	if i.Status.Active() {
+		tx.items = append(tx.items, types.TransactWriteItem{Put: &types.Put{
+			TableName: &s.o.Table, Item: item{attrPK: text("K#" + i.Key), attrSK: text("-"), attrHolder: text(i.ID)},
+			ConditionExpression:       aws.String("attribute_not_exists(" + attrPK + ") OR " + attrHolder + " = :id"),
+			ExpressionAttributeValues: item{":id": text(i.ID)},
+		}})
+	}
+	if held != "" && (held != i.Key || !i.Status.Active()) {
+		tx.items = append(tx.items, types.TransactWriteItem{Delete: &types.Delete{
+			TableName: &s.o.Table, Key: item{attrPK: text("K#" + held), attrSK: text("-")},
+			ConditionExpression:       aws.String(attrHolder + " = :id"),
+			ExpressionAttributeValues: item{":id": text(i.ID)},
+		}})
+	}
+	return nil
+}
+
+// transact writes all items or none. A transaction that met another on the same
+// items is tried again, since neither need have succeeded.
+func (s *Store) transact(ctx context.Context, items []types.TransactWriteItem) error {
+	for try := 1; ; try++ {
+		_, err := s.db.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: items})
+		var canceled *types.TransactionCanceledException
+		if err == nil || !errors.As(err, &canceled) {
+			return s.explain(err)
+		}
+		switch {
+		case hasReason(canceled, "ConditionalCheckFailed"):
+			return remediation.ErrConflict
+		case !hasReason(canceled, "TransactionConflict"):
+			return s.explain(err)
+		case try == maxCollisions:
+			return remediation.ErrConflict
+		}
+		if err := s.o.Sleep(ctx, time.Duration(try)*time.Duration(5+rand.IntN(20))*time.Millisecond); err != nil { //nolint:gosec // only spreads attempts
+			return err
+		}
+	}
+}
+
+func (s *Store) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("write to the table %s: %w", s.o.Table, err)
+}
+
+func hasReason(e *types.TransactionCanceledException, code string) bool {
+	return slices.ContainsFunc(e.CancellationReasons, func(r types.CancellationReason) bool { return aws.ToString(r.Code) == code })
+}
+
+// Sweep deletes what has been settled since before the given time.
+func (s *Store) Sweep(ctx context.Context, before time.Time) (int, error) {
+	if err := s.begin(ctx); err != nil {
+		return 0, err
+	}
+	swept := 0
+	for it, err := range s.query(ctx, query{index: "i1", partition: "SETTLED", below: stamp(before)}) {
+		if err != nil {
+			return swept, err
+		}
+		_, err := s.db.DeleteItem(ctx, &dynamodb.DeleteItemInput{
+			TableName: &s.o.Table, Key: item{attrPK: it[attrPK], attrSK: it[attrSK]},
+			ConditionExpression: aws.String(attrVersion + " = :v"), ExpressionAttributeValues: item{":v": it[attrVersion]},
+		})
+		var changed *types.ConditionalCheckFailedException
+		switch {
+		case errors.As(err, &changed): // somebody needs it again
+		case err != nil:
+			return swept, s.explain(err)
+		default:
+			swept++
+		}
+	}
+	return swept, nil
+}

@@ -1,0 +1,174 @@
+// Package dynamo is a remediation.Store in one DynamoDB table, for several
+// processes that share it.
+//
+// Every row is one item under a key of its own, with its version, and changes
+// by conditional writes in one TransactWriteItems. There are no streams. The
+// access patterns:
+//
+//	item                  pk            sk     read by
+//	incident              I#id          -      GetItem
+//	claim of a key        K#key         -      GetItem: which incident is active
+//	job                   J#id          -      GetItem
+//	notice                N#id          -      through an index alone
+//	message reference     M#incident    -      GetItem
+//	suppression           S             id     Query: all that may be in force
+//	audit entry           A#incident    seq    Query
+//
+//	index  pk             sk            what stands in it
+//	i1     INC            created, id   incidents
+//	i1     JOB#shard      due, id       unfinished jobs
+//	i1     UNSENT#shard   due, id       unsent notices
+//	i1     SETTLED        since, id     what Sweep may take
+//	i2     RES#resource   created, id   incidents
+//	i2     NOTICES#inc.   seq, id       notices
+//	i3     KEY#key        created, id   incidents
+//
+// Reads of the table are strongly consistent, so what must not be missed is
+// read there: the active incident of a key, suppressions, the audit log. The
+// indexes follow within a moment. What they give may be old, which harms
+// nothing: whoever takes up a job or notice leases it by a conditional write on
+// the table, and a row that is not seen yet is seen at the next look.
+//
+// A row over 350 KB, compressed, goes to an S3 bucket under the hash of its
+// content, before the item that names it.
+package dynamo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+)
+
+// ErrClosed says that the store was closed before the call.
+var ErrClosed = errors.New("dynamo store is closed")
+
+// Options are what a Store needs.
+type Options struct {
+	Table string // its name
+	// Bucket keeps rows that are too large for DynamoDB. Empty: those are
+	// refused.
+	Bucket string
+	// Sleep waits between attempts of a transaction that collided with another;
+	// a timer where nil.
+	Sleep func(ctx context.Context, d time.Duration) error
+}
+
+// Store keeps rows in a table. Use New to make one.
+type Store struct {
+	o      Options
+	db     *dynamodb.Client
+	s3     *s3.Client
+	closed atomic.Bool
+}
+
+// New makes a store on a table that exists, as CreateTable makes it. It calls
+// nobody.
+func New(cfg aws.Config, o Options) *Store {
+	if o.Sleep == nil {
+		o.Sleep = sleep
+	}
+	return &Store{
+		o: o, db: dynamodb.NewFromConfig(cfg),
+		s3: s3.NewFromConfig(cfg, func(s *s3.Options) { s.UsePathStyle = s.UsePathStyle || s.BaseEndpoint != nil }),
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// begin refuses calls on a closed store and with an ended context.
+func (s *Store) begin(ctx context.Context) error {
+	if s.closed.Load() {
+		return ErrClosed
+	}
+	return ctx.Err()
+}
+
+// Ping says whether the table can be reached (dynamodb:DescribeTable).
+func (s *Store) Ping(ctx context.Context) error {
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	if _, err := s.db.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &s.o.Table}); err != nil {
+		return fmt.Errorf("the table %s can't be reached (SECBOT_STORE, dynamodb:DescribeTable): %w", s.o.Table, err)
+	}
+	return nil
+}
+
+// Close makes every other method return ErrClosed.
+func (s *Store) Close() error {
+	s.closed.Store(true)
+	return nil
+}
+
+// The names of attributes.
+const (
+	attrPK      = "pk"
+	attrSK      = "sk"
+	attrVersion = "v"
+	attrData    = "d"   // the row's JSON, compressed
+	attrObject  = "o"   // else the name of the object in S3 that holds it
+	attrHolder  = "id"  // of a claim: the incident
+	attrTTL     = "ttl" // when DynamoDB may delete the item, seconds since 1970
+)
+
+// indexes are the names of the indexes; each has a partition key p1 and a sort
+// key s1, and so on.
+func indexes() []string { return []string{"i1", "i2", "i3"} }
+
+func partitionOf(index string) string { return "p" + index[1:] }
+
+func sortOf(index string) string { return "s" + index[1:] }
+
+// CreateTable makes the table, billed by request, with its indexes, and has
+// DynamoDB delete what has expired. It waits until the table can be used.
+func (s *Store) CreateTable(ctx context.Context) error {
+	in := &dynamodb.CreateTableInput{TableName: &s.o.Table, BillingMode: types.BillingModePayPerRequest, KeySchema: schemaOf(attrPK, attrSK)}
+	attributes := []string{attrPK, attrSK}
+	for _, index := range indexes() {
+		p, k := partitionOf(index), sortOf(index)
+		attributes = append(attributes, p, k)
+		in.GlobalSecondaryIndexes = append(in.GlobalSecondaryIndexes, types.GlobalSecondaryIndex{
+			IndexName: &index, KeySchema: schemaOf(p, k), Projection: &types.Projection{ProjectionType: types.ProjectionTypeAll},
+		})
+	}
+	for _, a := range attributes {
+		in.AttributeDefinitions = append(in.AttributeDefinitions, types.AttributeDefinition{AttributeName: &a, AttributeType: types.ScalarAttributeTypeS})
+	}
+	if _, err := s.db.CreateTable(ctx, in); err != nil {
+		return fmt.Errorf("create the table %s: %w", s.o.Table, err)
+	}
+	wait := dynamodb.NewTableExistsWaiter(s.db)
+	if err := wait.Wait(ctx, &dynamodb.DescribeTableInput{TableName: &s.o.Table}, 5*time.Minute); err != nil {
+		return fmt.Errorf("wait for the table %s: %w", s.o.Table, err)
+	}
+	_, err := s.db.UpdateTimeToLive(ctx, &dynamodb.UpdateTimeToLiveInput{
+		TableName: &s.o.Table, TimeToLiveSpecification: &types.TimeToLiveSpecification{AttributeName: aws.String(attrTTL), Enabled: aws.Bool(true)},
+	})
+	if err != nil {
+		return fmt.Errorf("let rows of the table %s expire: %w", s.o.Table, err)
+	}
+	return nil
+}
+
+func schemaOf(partition, sort string) []types.KeySchemaElement {
+	return []types.KeySchemaElement{
+		{AttributeName: &partition, KeyType: types.KeyTypeHash},
+		{AttributeName: &sort, KeyType: types.KeyTypeRange},
+	}
+}

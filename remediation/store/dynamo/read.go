@@ -1,0 +1,288 @@
+package dynamo
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"secbot/remediation"
+	"secbot/remediation/store/internal/rows"
+)
+
+// get reads one item; remediation.ErrNotFound.
+func (s *Store) get(ctx context.Context, pk, what string) (item, error) {
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
+	out, err := s.db.GetItem(ctx, &dynamodb.GetItemInput{
+		TableName: &s.o.Table, Key: item{attrPK: text(pk), attrSK: text("-")}, ConsistentRead: aws.Bool(true),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read %s from the table %s: %w", what, s.o.Table, err)
+	}
+	if out.Item == nil {
+		return nil, fmt.Errorf("%s: %w", what, remediation.ErrNotFound)
+	}
+	return out.Item, nil
+}
+
+func read[T any](ctx context.Context, s *Store, pk, what string) (*T, error) {
+	it, err := s.get(ctx, pk, what)
+	if err != nil {
+		return nil, err
+	}
+	return decode[T](ctx, s, it)
+}
+
+// Incident reads one incident by id; remediation.ErrNotFound.
+func (s *Store) Incident(ctx context.Context, id string) (*remediation.Incident, error) {
+	return read[remediation.Incident](ctx, s, "I#"+id, fmt.Sprintf("incident %q", id))
+}
+
+// Active reads the active incident of a finding key; remediation.ErrNotFound.
+func (s *Store) Active(ctx context.Context, key string) (*remediation.Incident, error) {
+	it, err := s.get(ctx, "K#"+key, fmt.Sprintf("active incident of key %q", key))
+	if err != nil {
+		return nil, err
+	}
+	holder, ok := it[attrHolder].(*types.AttributeValueMemberS)
+	if !ok {
+		return nil, fmt.Errorf("the claim of key %q is damaged", key)
+	}
+	return s.Incident(ctx, holder.Value)
+}
+
+// Job reads one job by id; remediation.ErrNotFound.
+func (s *Store) Job(ctx context.Context, id string) (*remediation.Job, error) {
+	return read[remediation.Job](ctx, s, "J#"+id, fmt.Sprintf("job %q", id))
+}
+
+// Message reads the reference to an incident's Slack message;
+// remediation.ErrNotFound.
+func (s *Store) Message(ctx context.Context, incident string) (*remediation.MessageRef, error) {
+	return read[remediation.MessageRef](ctx, s, "M#"+incident, fmt.Sprintf("message of incident %q", incident))
+}
+
+// query asks for the items of one partition in the order of their sort keys.
+type query struct {
+	index      string // empty: the table, strongly consistent
+	partition  string
+	from       string // sort keys at or after; empty: all
+	below      string // sort keys before; empty: all
+	descending bool
+	limit      int // of a page; 0: as many as fit
+}
+
+// input is q for the SDK.
+func (q query) input(table string) *dynamodb.QueryInput {
+	p, k := attrPK, attrSK
+	in := &dynamodb.QueryInput{TableName: &table, ScanIndexForward: aws.Bool(!q.descending)}
+	if q.index == "" {
+		in.ConsistentRead = aws.Bool(true)
+	} else {
+		in.IndexName, p, k = &q.index, partitionOf(q.index), sortOf(q.index)
+	}
+	condition := "#p = :p"
+	in.ExpressionAttributeNames = map[string]string{"#p": p}
+	in.ExpressionAttributeValues = item{":p": text(q.partition)}
+	for _, bound := range []struct{ value, name, condition string }{{q.from, ":from", "#k >= :from"}, {q.below, ":below", "#k < :below"}} {
+		if bound.value != "" {
+			condition += " AND " + bound.condition
+			in.ExpressionAttributeNames["#k"] = k
+			in.ExpressionAttributeValues[bound.name] = text(bound.value)
+		}
+	}
+	in.KeyConditionExpression = &condition
+	if q.limit > 0 {
+		in.Limit = aws.Int32(int32(min(q.limit, 1000))) //nolint:gosec // bounded
+	}
+	return in
+}
+
+// query yields the items of a partition, page by page.
+func (s *Store) query(ctx context.Context, q query) iter.Seq2[item, error] {
+	return func(yield func(item, error) bool) {
+		pages := dynamodb.NewQueryPaginator(s.db, q.input(s.o.Table))
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				yield(nil, fmt.Errorf("query the table %s: %w", s.o.Table, err))
+				return
+			}
+			for _, it := range page.Items {
+				if !yield(it, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// list decodes what a query gives until keep says that it has enough.
+func list[T any](ctx context.Context, s *Store, q query, keep func(*T) (keep, enough bool)) ([]*T, error) {
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
+	found := []*T{}
+	for it, err := range s.query(ctx, q) {
+		if err != nil {
+			return nil, err
+		}
+		v, err := decode[T](ctx, s, it)
+		if err != nil {
+			return nil, err
+		}
+		kept, enough := keep(v)
+		if kept {
+			found = append(found, v)
+		}
+		if enough {
+			break
+		}
+	}
+	return found, nil
+}
+
+// Incidents lists incidents, the newest first. A query by key or resource reads
+// those alone, any other one all until it has enough.
+func (s *Store) Incidents(ctx context.Context, q remediation.IncidentQuery) ([]*remediation.Incident, error) {
+	where := query{index: "i1", partition: "INC", descending: true, limit: rows.Limit(q)}
+	switch {
+	case q.Key != "":
+		where.index, where.partition = "i3", "KEY#"+q.Key
+	case q.Resource != "":
+		where.index, where.partition = "i2", "RES#"+q.Resource
+	}
+	if !q.Since.IsZero() {
+		where.from = stamp(q.Since)
+	}
+	n := 0
+	return list(ctx, s, where, func(i *remediation.Incident) (bool, bool) {
+		if !rows.Match(q, i) {
+			return false, false
+		}
+		n++
+		return true, n == rows.Limit(q)
+	})
+}
+
+// dueBy is the sort key that stands after everything due by now.
+func dueBy(now time.Time) string { return stamp(now) + "$" } // $ comes after #
+
+// DueJobs lists unfinished jobs that may be taken up at now.
+func (s *Store) DueJobs(ctx context.Context, now time.Time, n int) ([]*remediation.Job, error) {
+	due, err := sharded(ctx, s, "JOB#", now, n, func(j *remediation.Job) (bool, error) {
+		return !j.Done && rows.Ready(j.Due, j.LeaseUntil, now), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(due, func(a, b *remediation.Job) int { return cmp.Or(a.Due.Compare(b.Due), cmp.Compare(a.ID, b.ID)) })
+	return due[:min(len(due), max(n, 0))], nil
+}
+
+// sharded reads the first n of every shard that are ready.
+func sharded[T any](ctx context.Context, s *Store, partition string, now time.Time, n int, ready func(*T) (bool, error)) ([]*T, error) {
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
+	all := []*T{}
+	if n <= 0 {
+		return all, nil
+	}
+	for i := range shards {
+		count := 0
+		var failed error
+		q := query{index: "i1", partition: partition + strconv.Itoa(i), below: dueBy(now)}
+		found, err := list(ctx, s, q, func(v *T) (bool, bool) {
+			ok, err := ready(v)
+			if ok {
+				count++
+			}
+			failed = err
+			return ok, count == n || err != nil
+		})
+		if err := cmp.Or(err, failed); err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+	}
+	return all, nil
+}
+
+// DueNotices lists the first unsent notice of each lane, and unsent notices
+// without one, that may be sent at now.
+func (s *Store) DueNotices(ctx context.Context, now time.Time, n int) ([]*remediation.Notice, error) {
+	heads := map[string]string{} // the id of the first unsent notice of a lane
+	due, err := sharded(ctx, s, "UNSENT#", now, n, func(x *remediation.Notice) (bool, error) {
+		if x.Sent || !rows.Ready(x.Due, x.LeaseUntil, now) {
+			return false, nil
+		}
+		return s.isHead(ctx, heads, x)
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(due, func(a, b *remediation.Notice) int {
+		return cmp.Or(a.Due.Compare(b.Due), cmp.Compare(a.ID, b.ID))
+	})
+	return due[:min(len(due), max(n, 0))], nil
+}
+
+// isHead reports whether a notice is the first unsent of its lane. The lanes of
+// an incident are read once for a call of DueNotices.
+func (s *Store) isHead(ctx context.Context, heads map[string]string, n *remediation.Notice) (bool, error) {
+	lane := rows.Lane(n)
+	if lane == "" {
+		return true, nil
+	}
+	if _, known := heads[lane]; !known {
+		all, err := s.Notices(ctx, n.Incident)
+		if err != nil {
+			return false, err
+		}
+		for _, x := range slices.Backward(all) {
+			if !x.Sent {
+				heads[rows.Lane(x)] = x.ID
+			}
+		}
+	}
+	return heads[lane] == n.ID, nil
+}
+
+// Notices lists an incident's notices by Seq.
+func (s *Store) Notices(ctx context.Context, incident string) ([]*remediation.Notice, error) {
+	if incident == "" {
+		return nil, s.begin(ctx)
+	}
+	found, err := list(ctx, s, query{index: "i2", partition: "NOTICES#" + incident}, func(*remediation.Notice) (bool, bool) { return true, false })
+	slices.SortFunc(found, func(a, b *remediation.Notice) int { return cmp.Or(cmp.Compare(a.Seq, b.Seq), cmp.Compare(a.ID, b.ID)) })
+	return found, err
+}
+
+// Suppressions lists those in force at now.
+func (s *Store) Suppressions(ctx context.Context, now time.Time) ([]*remediation.Suppression, error) {
+	live, err := list(ctx, s, query{partition: "S"}, func(x *remediation.Suppression) (bool, bool) { return rows.Live(x, now), false })
+	slices.SortFunc(live, func(a, b *remediation.Suppression) int {
+		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
+	})
+	return live, err
+}
+
+// Audit lists an incident's audit entries by Seq.
+func (s *Store) Audit(ctx context.Context, incident string) ([]remediation.AuditEntry, error) {
+	found, err := list(ctx, s, query{partition: "A#" + incident}, func(*remediation.AuditEntry) (bool, bool) { return true, false })
+	entries := make([]remediation.AuditEntry, 0, len(found))
+	for _, e := range found {
+		entries = append(entries, *e)
+	}
+	return entries, err
+}
