@@ -34,9 +34,11 @@ $(BIN)/moto-$(MOTO_VERSION)/bin/moto_server:
 	python3 -m venv $(BIN)/moto-$(MOTO_VERSION)
 	$(BIN)/moto-$(MOTO_VERSION)/bin/pip install --quiet 'moto[server]==$(MOTO_VERSION)'
 
-# The playbooks' contract suite against another implementation of AWS.
+# The contract suites of the playbooks and of the DynamoDB store, and the whole
+# line with two workers, against another implementation of AWS.
 test-moto: $(BIN)/moto-$(MOTO_VERSION)/bin/moto_server
-	SECBOT_MOTO=$< go test -race -tags moto -run Moto -count=1 ./remediation/playbooks
+	SECBOT_MOTO=$< go test -race -tags moto -run Moto -count=1 ./remediation/playbooks .
+	SECBOT_MOTO=$< go test -race -tags moto -run Moto -count=1 ./remediation/store/dynamo -rapid.checks=20
 
 # The demo's page in Chromium, which must be installed. Screenshots are kept.
 test-browser:

@@ -152,7 +152,7 @@ func newApp(ctx context.Context, s *settings, log *slog.Logger) (*app, error) {
 	if err != nil {
 		return nil, err
 	}
-	st, err := store.Open(s.Store)
+	st, err := store.Open(s.Store, func() (aws.Config, error) { return cfg, nil })
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +175,7 @@ func wire(s *settings, cfg aws.Config, policy *remediation.Config, st remediatio
 	engine := remediation.New(remediation.Options{
 		Store: st, Provider: env, Config: policy, Notifiers: notifiers,
 		Directory: bot.NewDirectory(api, time.Now), Enrich: env.Enrich, Self: env.Identity,
-		Log: log, Metrics: metrics, Exclusive: !strings.HasPrefix(s.Store, "dynamodb://"),
+		Log: log, Metrics: metrics, Exclusive: !store.Shared(s.Store),
 	})
 	a := &app{settings: s, log: log, store: st, engine: engine}
 	if s.QueueURL != "" {
@@ -377,7 +377,7 @@ func (p *process) ask(ctx context.Context, req operator.Request) error {
 			return fmt.Errorf("there is no store at %s: set SECBOT_STORE, or run secbot where the server runs", path)
 		}
 	}
-	st, err := store.Open(p.settings.Store)
+	st, err := store.Open(p.settings.Store, func() (aws.Config, error) { return awsenv.LoadConfig(ctx) })
 	if err != nil {
 		return err
 	}

@@ -7,11 +7,39 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
 	"secbot/remediation"
 	"secbot/remediation/store"
 	"secbot/remediation/store/bolt"
+	"secbot/remediation/store/dynamo"
 	"secbot/remediation/store/memory"
 )
+
+// noAWS fails where a store that needs no AWS asks for it.
+func noAWS() (aws.Config, error) { return aws.Config{}, errors.New("AWS was asked for") }
+
+func TestOpenDynamo(t *testing.T) {
+	config := func() (aws.Config, error) { return aws.Config{Region: "us-east-1"}, nil }
+	for url, ok := range map[string]bool{
+		"dynamodb://secbot": true, "dynamodb://Secbot_1.a-b": true, "dynamodb://secbot?bucket=large-rows": true,
+		"dynamodb://": false, "dynamodb://secbot/x": false, "dynamodb://secbot?buckett=x": false, "dynamodb://u:p@secbot": false,
+	} {
+		s, err := store.Open(url, config)
+		if _, isDynamo := s.(*dynamo.Store); isDynamo != ok || (err == nil) != ok {
+			t.Errorf("%s gave a %T and %v", url, s, err)
+		}
+		if ok && !store.Shared(url) {
+			t.Errorf("%s is not shared", url)
+		}
+	}
+	if _, err := store.Open("dynamodb://secbot", noAWS); err == nil {
+		t.Error("without AWS a table was opened")
+	}
+	if store.Shared("bolt://secbot.db") || store.Shared("memory://") {
+		t.Error("a store of one process is called shared")
+	}
+}
 
 func TestOpen(t *testing.T) {
 	dir := t.TempDir()
@@ -22,7 +50,7 @@ func TestOpen(t *testing.T) {
 		"bolt://" + dir + "/abs.db":  "abs.db",
 		"bolt://100%25 of it?x=1.db": "100%25 of it?x=1.db",
 	} {
-		s, err := store.Open(url)
+		s, err := store.Open(url, noAWS)
 		if err != nil {
 			t.Errorf("%s: %v", url, err)
 			continue
@@ -38,7 +66,7 @@ func TestOpen(t *testing.T) {
 			t.Errorf("%s: commit: %v", url, err)
 		}
 	}
-	s, err := store.Open("memory://")
+	s, err := store.Open("memory://", noAWS)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +79,7 @@ func TestOpen(t *testing.T) {
 func TestOpenRefuses(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, url := range []string{"", "secbot.db", "bolt", "bolt:", "bolt:/secbot.db", "bolt://", "memory", "memory://x", "redis://localhost", "BOLT://secbot.db"} {
-		s, err := store.Open(url)
+		s, err := store.Open(url, noAWS)
 		if !errors.Is(err, store.ErrURL) || s != nil {
 			t.Errorf("%q: got %v, %v, want ErrURL", url, s, err)
 			continue
@@ -62,7 +90,7 @@ func TestOpenRefuses(t *testing.T) {
 			}
 		}
 	}
-	if s, err := store.Open("bolt://."); err == nil || s != nil {
+	if s, err := store.Open("bolt://.", noAWS); err == nil || s != nil {
 		t.Errorf("a directory: got %v, %v, want nil and an error", s, err)
 	}
 }
