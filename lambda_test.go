@@ -16,6 +16,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -30,10 +32,12 @@ import (
 
 // lambdaRuntime is Lambda's runtime API, as the bootstrap sees it.
 type lambdaRuntime struct {
-	t       *testing.T
+	t       testing.TB
 	url     string
 	pending chan []byte
 	answers chan answer
+	ready   chan struct{} // closed once the function asks for its first invocation
+	asked   sync.Once
 	count   int
 }
 
@@ -43,8 +47,8 @@ type answer struct {
 	failed bool
 }
 
-func newRuntime(t *testing.T) *lambdaRuntime {
-	r := &lambdaRuntime{t: t, pending: make(chan []byte), answers: make(chan answer, 1)}
+func newRuntime(t testing.TB) *lambdaRuntime {
+	r := &lambdaRuntime{t: t, pending: make(chan []byte), answers: make(chan answer, 1), ready: make(chan struct{})}
 	srv := httptest.NewServer(r)
 	t.Cleanup(srv.Close)
 	r.url = strings.TrimPrefix(srv.URL, "http://")
@@ -55,6 +59,7 @@ func newRuntime(t *testing.T) *lambdaRuntime {
 func (r *lambdaRuntime) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	path := strings.TrimPrefix(req.URL.Path, "/2018-06-01/runtime/invocation/")
 	if path == "next" {
+		r.asked.Do(func() { close(r.ready) })
 		select {
 		case event := <-r.pending:
 			r.count++
@@ -72,6 +77,16 @@ func (r *lambdaRuntime) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	r.answers <- answer{body, strings.HasSuffix(path, "/error")}
 	w.WriteHeader(http.StatusAccepted)
+}
+
+// awaitReady waits until the function has started.
+func (r *lambdaRuntime) awaitReady() {
+	r.t.Helper()
+	select {
+	case <-r.ready:
+	case <-time.After(30 * time.Second):
+		r.t.Fatal("the function does not start")
+	}
 }
 
 // invoke hands the function an event and waits for its answer.
@@ -97,7 +112,7 @@ func (r *lambdaRuntime) invoke(event any) answer {
 }
 
 // bootstrap builds the program as Lambda runs it.
-func bootstrap(t *testing.T) string {
+func bootstrap(t testing.TB) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "bootstrap")
 	out, err := exec.CommandContext(t.Context(), "go", "build", "-tags", "lambda.norpc", "-o", path, ".").CombinedOutput()
@@ -153,6 +168,15 @@ func TestLambdaEvents(t *testing.T) {
 	onLambda(t, sb)
 	r := newRuntime(t)
 	r.start(os.Getenv("BOOTSTRAP"), "events")
+	r.awaitReady()
+	for _, c := range sb.AWS.Calls() {
+		if strings.Contains(c.Caller, "secbot") && c.Service != "sqs" {
+			t.Errorf("the start calls %s of %s", c.Action, c.Service)
+		}
+	}
+	if n := len(sb.Slack.Calls()); n != 0 {
+		t.Errorf("the start calls Slack %d times", n)
+	}
 	if err := w.Break(t.Context(), "ssh", w.Group); err != nil {
 		t.Fatal(err)
 	}
@@ -296,4 +320,40 @@ func TestServeTakesFromTheQueue(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// BenchmarkColdStart is from the start of the process to its first answer, in
+// each function, with the most memory that it has had.
+func BenchmarkColdStart(b *testing.B) {
+	program := bootstrap(b)
+	for kind, event := range map[string]any{
+		"events": map[string]any{"Records": []any{sqsRecord("wake", events.Wake)}},
+		"http":   urlRequest("GET", "/healthz", "", nil),
+		"tick":   map[string]any{},
+	} {
+		b.Run(kind, func(b *testing.B) {
+			var peak int64
+			for b.Loop() {
+				r := newRuntime(b)
+				cmd := exec.CommandContext(b.Context(), program)
+				cmd.Dir = b.TempDir()
+				cmd.Env = append(os.Environ(), "AWS_LAMBDA_RUNTIME_API="+r.url, "SECBOT_LAMBDA="+kind, "SECBOT_STORE=memory://",
+					"SECBOT_QUEUE_URL=http://127.0.0.1:1/q", "AWS_REGION=us-east-1", "AWS_ACCESS_KEY_ID=x", "AWS_SECRET_ACCESS_KEY=x")
+				if err := cmd.Start(); err != nil {
+					b.Fatal(err)
+				}
+				if a := r.invoke(event); a.failed {
+					b.Fatalf("%s", a.body)
+				}
+				if err := cmd.Process.Kill(); err != nil {
+					b.Fatal(err)
+				}
+				_ = cmd.Wait() // it was killed
+				if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+					peak = max(peak, usage.Maxrss)
+				}
+			}
+			b.ReportMetric(float64(peak)/1024, "MB-peak")
+		})
+	}
 }

@@ -9,11 +9,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"syscall"
 	"text/tabwriter"
+	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/lmittmann/tint"
@@ -39,6 +42,7 @@ type cli struct {
 	Config    configCmd    `cmd:"" help:"Look after secbot.yaml."`
 	Audit     auditCmd     `cmd:"" help:"Look after the audit log."`
 	Sandbox   sandboxCmd   `cmd:"" help:"Serve the AWS and Slack stand-ins by themselves."`
+	Health    healthCmd    `cmd:"" hidden:"" help:"Ask the server of this machine whether it is well; for containers."`
 	Lambda    lambdaCmd    `cmd:"" hidden:"" help:"Be the Lambda function that SECBOT_LAMBDA names."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
 
@@ -216,6 +220,31 @@ func (serveCmd) Run(ctx context.Context, p *process) error {
 		return err
 	}
 	return errors.Join(a.serve(ctx), a.store.Close())
+}
+
+type healthCmd struct{}
+
+// Run asks /healthz at SECBOT_ADDR.
+func (healthCmd) Run(ctx context.Context, p *process) error {
+	_, port, err := net.SplitHostPort(p.settings.Addr)
+	if err != nil {
+		return fmt.Errorf("SECBOT_ADDR: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort("127.0.0.1", port)+"/healthz", http.NoBody)
+	if err != nil {
+		return fmt.Errorf("make the request: %w", err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("the server does not answer: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("the server is not well: %s", resp.Status)
+	}
+	return nil
 }
 
 type lambdaCmd struct{}

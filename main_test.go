@@ -47,6 +47,7 @@ func TestShellCommands(t *testing.T) {
 	t.Setenv("SECBOT_STORE", "bolt://"+filepath.Join(dir, "none.db"))
 	t.Chdir(dir)
 	t.Setenv("SECBOT_CONFIG", "")
+	t.Setenv("SECBOT_ADDR", "127.0.0.1:1")
 	wrong := filepath.Join(dir, "wrong.yaml")
 	write(t, wrong, "mode: auto\nrules:\n  - name: a\n    when: {ports: [22]}\n    then: ask\n")
 	torn := filepath.Join(dir, "torn.json")
@@ -66,6 +67,7 @@ func TestShellCommands(t *testing.T) {
 		"default policy":  {args: []string{"config", "check"}, out: []string{"Mode: auto", "built-in", "SSH open to the world           auto", "HTTPS open to the world         ask"}},
 		"wrong policy":    {args: []string{"config", "check", wrong}, status: 1, errOut: []string{"wrong.yaml:4", "when", "match"}},
 		"no policy there": {args: []string{"config", "check", "nobody.yaml"}, status: 1, errOut: []string{"nobody.yaml", "SECBOT_CONFIG"}},
+		"no server":       {args: []string{"health"}, status: 1, errOut: []string{"does not answer"}},
 		"no store":        {args: []string{"incidents"}, status: 1, errOut: []string{"SECBOT_STORE"}},
 		"replay":          {args: []string{"replay", "--json", "-"}, stdin: `{"detail-type":"x","source":"y","detail":{}}`, out: []string{`"skipped":`}},
 		"replay of a torn file": {
@@ -323,6 +325,9 @@ func TestServeOnEmulators(t *testing.T) {
 		}
 		return nil
 	})
+	if status, _, errOut := shell(t, "", "health"); status != 0 {
+		t.Errorf("the health check of containers: %d %s", status, errOut)
+	}
 	if err := w.Authorize(t.Context(), 22, "0.0.0.0/0", "for a minute"); err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,7 @@ func BenchmarkCommands(b *testing.B) {
 const inFlight = 200
 
 func benchmarkCommand(b *testing.B, text string) {
-	st, err := store.Open("bolt://" + filepath.Join(b.TempDir(), "bench.db"), nil)
+	st, err := store.Open("bolt://"+filepath.Join(b.TempDir(), "bench.db"), nil)
 	if err != nil {
 		b.Fatal(err)
 	}

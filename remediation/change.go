@@ -86,7 +86,7 @@ func (c *change) start(to Status, by, reason string, r run) (*held, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode the %s: %w", kind, err)
 	}
-	j := &Job{ID: fmt.Sprintf("%s/%s/%d", kind, c.inc.ID, c.inc.State()), Kind: kind, Payload: payload,
+	j := &Job{ID: fmt.Sprintf("%s/%s/%d", kind, c.inc.ID, c.inc.State()), Kind: kind, Place: c.inc.Finding.Resource.place(), Payload: payload,
 		Due: c.now, LeaseUntil: c.now.Add(leaseFor), Attempts: 1, CreatedAt: c.now, UpdatedAt: c.now}
 	c.w.Jobs = append(c.w.Jobs, j)
 	return &held{e: c.e, job: j}, nil

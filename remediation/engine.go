@@ -55,6 +55,7 @@ type Engine struct {
 	o           Options
 	wakeJobs    chan struct{}
 	wakeNotices chan struct{}
+	places      places
 }
 
 // New makes an engine. Nothing runs until Run is called.
@@ -77,7 +78,7 @@ func New(o Options) *Engine {
 	if o.Workers == 0 {
 		o.Workers = 16
 	}
-	return &Engine{o: o, wakeJobs: make(chan struct{}, 1), wakeNotices: make(chan struct{}, 1)}
+	return &Engine{o: o, wakeJobs: make(chan struct{}, 1), wakeNotices: make(chan struct{}, 1), places: places{busy: map[string]int{}}}
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -105,7 +106,7 @@ const (
 // the event may be acknowledged; whether they were new makes no difference.
 func (e *Engine) Accept(ctx context.Context, sigs []Signal) error {
 	for _, sig := range sigs {
-		if err := e.enqueue(ctx, jobSignal, sig.EventID, sig); err != nil {
+		if err := e.enqueue(ctx, jobSignal, sig.EventID, sig.Resource.place(), sig); err != nil {
 			return fmt.Errorf("store event %s: %w", sig.EventID, err)
 		}
 		e.o.Metrics.signals.WithLabelValues(sig.Kind).Inc()
@@ -117,7 +118,7 @@ func (e *Engine) Accept(ctx context.Context, sigs []Signal) error {
 // answer will come by way of cmd.ReplyTo. A command with the ID of an earlier
 // one is the same and is stored once.
 func (e *Engine) Submit(ctx context.Context, cmd Command) error {
-	if err := e.enqueue(ctx, jobCommand, cmd.ID, cmd); err != nil {
+	if err := e.enqueue(ctx, jobCommand, cmd.ID, "", cmd); err != nil {
 		return fmt.Errorf("store command: %w", err)
 	}
 	return nil
@@ -127,7 +128,7 @@ func (e *Engine) Submit(ctx context.Context, cmd Command) error {
 const maxEventID = 200
 
 // enqueue stores a job unless one of the same kind and id is there.
-func (e *Engine) enqueue(ctx context.Context, kind, id string, payload any) error {
+func (e *Engine) enqueue(ctx context.Context, kind, id, place string, payload any) error {
 	raw, err := json.Marshal(payload)
 	if err != nil {
 		return fmt.Errorf("encode the %s: %w", kind, err)
@@ -139,7 +140,7 @@ func (e *Engine) enqueue(ctx context.Context, kind, id string, payload any) erro
 		id = digest([]byte(id))
 	}
 	now := e.now()
-	job := &Job{ID: kind + "/" + id, Kind: kind, Payload: raw, Due: now, CreatedAt: now, UpdatedAt: now}
+	job := &Job{ID: kind + "/" + id, Kind: kind, Place: place, Payload: raw, Due: now, CreatedAt: now, UpdatedAt: now}
 	err = e.o.Store.Commit(ctx, Write{Jobs: []*Job{job}})
 	if err != nil && !errors.Is(err, ErrConflict) {
 		return err

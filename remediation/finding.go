@@ -37,6 +37,14 @@ func (r Ref) String() string {
 	return fmt.Sprintf("%s %s/%s/%s", r.Kind, r.Account, r.Region, r.ID)
 }
 
+// place names the account and region; empty where the account is not known.
+func (r Ref) place() string {
+	if r.Account == "" {
+		return ""
+	}
+	return r.Account + "/" + r.Region
+}
+
 // Severity says how much a finding matters, from SeverityLow to
 // SeverityCritical. The zero value is no severity.
 type Severity string

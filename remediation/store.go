@@ -110,6 +110,7 @@ type Job struct {
 	ID         string          `json:"id"`
 	Version    int             `json:"version"`
 	Kind       string          `json:"kind"`
+	Place      string          `json:"place,omitempty"` // account and region of what it is about; empty where that is not known
 	Payload    json.RawMessage `json:"payload,omitempty"`
 	Due        time.Time       `json:"due"`
 	LeaseUntil time.Time       `json:"lease_until"`

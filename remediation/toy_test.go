@@ -25,6 +25,7 @@ type door struct {
 	blind   bool // read-backs don't see changes
 	reads   int
 	onApply func()
+	onRead  func(remediation.Ref) // before a read; set before the engine runs
 }
 
 const toyAccount = "111122223333"
@@ -64,6 +65,9 @@ func (d *door) List(context.Context) iter.Seq2[remediation.Ref, error] {
 }
 
 func (d *door) Read(_ context.Context, r remediation.Ref) (remediation.State, error) {
+	if d.onRead != nil {
+		d.onRead(r)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.reads++

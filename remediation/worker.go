@@ -20,6 +20,13 @@ const (
 	jobTimeout = 10 * time.Minute
 	// stopGrace is how long Run waits for work under way once it shall end.
 	stopGrace = 20 * time.Second
+	// jobsPerPlace bounds the jobs of one account and region that one process
+	// works at at the same time, so that a flood from there neither holds up the
+	// others nor runs into AWS's rate limits.
+	jobsPerPlace = 4
+	// lookAhead is how many times the free places are looked at in due jobs, to
+	// find some of other places behind a flood.
+	lookAhead = 8
 	// drainReserve is how much of its time Drain leaves for what it has begun.
 	drainReserve = 15 * time.Second
 	// maxJobAttempts is when a job that always fails is given up.
@@ -62,7 +69,7 @@ func (e *Engine) Drain(ctx context.Context) error {
 // round works off one lot of due jobs and, beside it, of due notices.
 func (e *Engine) round(ctx context.Context) (int, error) {
 	now := e.now()
-	jobs, err := e.o.Store.DueJobs(ctx, now, e.o.Workers)
+	jobs, err := e.o.Store.DueJobs(ctx, now, e.o.Workers*lookAhead)
 	if err != nil {
 		return 0, fmt.Errorf("read due jobs: %w", err)
 	}
@@ -71,7 +78,7 @@ func (e *Engine) round(ctx context.Context) (int, error) {
 		return 0, fmt.Errorf("read due notices: %w", err)
 	}
 	ended := make(chan struct{}, len(jobs)+len(notices))
-	started := e.startJobs(ctx, jobs, now, func() { ended <- struct{}{} })
+	started := e.startJobs(ctx, jobs, e.o.Workers, now, func() { ended <- struct{}{} })
 	started += e.startNotices(ctx, notices, now, func() { ended <- struct{}{} })
 	for range started {
 		<-ended
@@ -115,13 +122,13 @@ func (e *Engine) jobLoop(ctx, work context.Context) {
 	horizon := e.firstLook()
 	e.loop(ctx, e.wakeJobs, func(free int, ended func()) int {
 		now := e.now()
-		jobs, err := e.o.Store.DueJobs(ctx, now.Add(horizon), free)
+		jobs, err := e.o.Store.DueJobs(ctx, now.Add(horizon), free*lookAhead)
 		if err != nil {
 			e.logUnlessOver(ctx, "jobs could not be read from the store", err)
 			return 0
 		}
 		horizon = 0
-		return e.startJobs(work, jobs, now, ended)
+		return e.startJobs(work, jobs, free, now, ended)
 	})
 }
 
@@ -134,14 +141,20 @@ func (e *Engine) firstLook() time.Duration {
 	return 0
 }
 
-func (e *Engine) startJobs(work context.Context, jobs []*Job, now time.Time, ended func()) int {
+// startJobs starts at most free of the jobs, and of one place at most
+// jobsPerPlace.
+func (e *Engine) startJobs(work context.Context, jobs []*Job, free int, now time.Time, ended func()) int {
 	started := 0
 	for _, job := range jobs {
-		if job.Due.After(now) {
+		if started == free {
+			break
+		}
+		if job.Due.After(now) || !e.places.enter(job.Place) {
 			continue
 		}
 		h, err := e.hold(work, job)
 		if err != nil {
+			e.places.leave(job.Place)
 			if !errors.Is(err, ErrConflict) {
 				e.o.Log.Error("a job could not be leased", "job", job.ID, "error", err)
 			}
@@ -150,10 +163,37 @@ func (e *Engine) startJobs(work context.Context, jobs []*Job, now time.Time, end
 		started++
 		go func() {
 			defer ended()
+			defer e.places.leave(job.Place)
 			e.work(work, h)
 		}()
 	}
 	return started
+}
+
+// places counts the jobs under way by account and region.
+type places struct {
+	mu   sync.Mutex
+	busy map[string]int
+}
+
+// enter takes a place in an account and region; false where all are taken.
+// Where the place is not known there is always room.
+func (p *places) enter(place string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if place != "" && p.busy[place] >= jobsPerPlace {
+		return false
+	}
+	p.busy[place]++
+	return true
+}
+
+func (p *places) leave(place string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.busy[place]--; p.busy[place] <= 0 {
+		delete(p.busy, place)
+	}
 }
 
 // held is a job that this process has leased. All writes of the job's row go
