@@ -4,6 +4,7 @@ package mototest
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"os"
@@ -26,7 +27,7 @@ func Start(t *testing.T) string {
 	}
 	host, port := freePort(t)
 	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, path, "-H", host, "-p", port)
+	cmd := exec.CommandContext(ctx, path, "-H", host, "-p", port) //nolint:gosec // whoever runs the tests names it
 	cmd.WaitDelay = 5 * time.Second
 	if err := cmd.Start(); err != nil {
 		cancel()
@@ -36,7 +37,7 @@ func Start(t *testing.T) string {
 	go func() { ended <- cmd.Wait() }()
 	t.Cleanup(func() {
 		cancel()
-		<-ended
+		_ = <-ended // it was killed
 	})
 	url := "http://" + net.JoinHostPort(host, port)
 	awaitMoto(t, url, ended)
@@ -45,13 +46,12 @@ func Start(t *testing.T) string {
 
 func freePort(t *testing.T) (host, port string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
 	host, port, err = net.SplitHostPort(l.Addr().String())
-	if err != nil {
+	if err := errors.Join(err, l.Close()); err != nil {
 		t.Fatal(err)
 	}
 	return host, port
@@ -63,9 +63,8 @@ func awaitMoto(t *testing.T, url string, ended <-chan error) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		resp, err := http.Get(url + "/moto-api/")
+		err := answers(t.Context(), url)
 		if err == nil {
-			resp.Body.Close()
 			return
 		}
 		select {
@@ -76,4 +75,16 @@ func awaitMoto(t *testing.T, url string, ended <-chan error) {
 		case <-tick.C:
 		}
 	}
+}
+
+func answers(ctx context.Context, url string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/moto-api/", http.NoBody)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
 }
