@@ -33,11 +33,14 @@ func Start(t *testing.T) string {
 		cancel()
 		t.Fatalf("start moto: %v", err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait() // it is killed at the end; before that, awaitMoto says so
+	}()
 	t.Cleanup(func() {
 		cancel()
-		_ = <-ended // it was killed
+		<-ended
 	})
 	url := "http://" + net.JoinHostPort(host, port)
 	awaitMoto(t, url, ended)
@@ -57,7 +60,7 @@ func freePort(t *testing.T) (host, port string) {
 	return host, port
 }
 
-func awaitMoto(t *testing.T, url string, ended <-chan error) {
+func awaitMoto(t *testing.T, url string, ended <-chan struct{}) {
 	t.Helper()
 	deadline := time.After(time.Minute)
 	tick := time.NewTicker(50 * time.Millisecond)
@@ -68,8 +71,8 @@ func awaitMoto(t *testing.T, url string, ended <-chan error) {
 			return
 		}
 		select {
-		case err := <-ended:
-			t.Fatalf("moto ended: %v", err)
+		case <-ended:
+			t.Fatal("moto has ended: start it by hand to see why")
 		case <-deadline:
 			t.Fatalf("moto does not answer: %v", err)
 		case <-tick.C:
