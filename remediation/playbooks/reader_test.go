@@ -150,6 +150,7 @@ func TestReadFailures(t *testing.T) {
 		if !slices.Contains(publicACL{}.Meta().Permissions, action) {
 			t.Errorf("%s is needed, but not declared", action)
 		}
+		by = plainBucket() // the first server may still be reading its own
 		by[part] = absent("NoSuchBucket")
 		if _, err := readFrom(t, &answers{by: by}); !errors.Is(err, remediation.ErrGone) {
 			t.Errorf("%s of no bucket: %v", part, err)
