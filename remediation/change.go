@@ -81,15 +81,24 @@ func (c *change) start(to Status, by, reason string, r run) (*held, error) {
 	if to == StatusUndoing {
 		kind = jobUndo
 	}
+	j, err := c.job(kind, r)
+	if err != nil {
+		return nil, err
+	}
+	j.LeaseUntil, j.Attempts = c.now.Add(leaseFor), 1
+	c.w.Jobs = append(c.w.Jobs, j)
+	return &held{e: c.e, job: j}, nil
+}
+
+// job makes a job about the incident as it stands, due now.
+func (c *change) job(kind string, r run) (*Job, error) {
 	r.Incident = c.inc.ID
 	payload, err := json.Marshal(r)
 	if err != nil {
 		return nil, fmt.Errorf("encode the %s: %w", kind, err)
 	}
-	j := &Job{ID: fmt.Sprintf("%s/%s/%d", kind, c.inc.ID, c.inc.State()), Kind: kind, Place: c.inc.Finding.Resource.place(), Payload: payload,
-		Due: c.now, LeaseUntil: c.now.Add(leaseFor), Attempts: 1, CreatedAt: c.now, UpdatedAt: c.now}
-	c.w.Jobs = append(c.w.Jobs, j)
-	return &held{e: c.e, job: j}, nil
+	return &Job{ID: fmt.Sprintf("%s/%s/%d", kind, c.inc.ID, c.inc.State()), Kind: kind, Place: c.inc.Finding.Resource.place(), Payload: payload,
+		Due: c.now, CreatedAt: c.now, UpdatedAt: c.now}, nil
 }
 
 // notice makes an outbox row that is due now.

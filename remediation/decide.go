@@ -103,6 +103,11 @@ func (c *change) decideIgnore(cmd Command) error {
 		return err
 	}
 	c.suppress(cmd.By, cmd.Reason, until)
+	if !until.IsZero() {
+		if err := c.expireAt(until); err != nil {
+			return err
+		}
+	}
 	c.show()
 	c.answer(&cmd, "Ignored "+text+".", false)
 	return nil

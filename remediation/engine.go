@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -56,6 +57,7 @@ type Engine struct {
 	wakeJobs    chan struct{}
 	wakeNotices chan struct{}
 	places      places
+	swept       atomic.Int64 // the day of the last sweep that was stored, seconds since 1970
 }
 
 // New makes an engine. Nothing runs until Run is called.
@@ -100,6 +102,8 @@ const (
 	jobCommand = "command"
 	jobFix     = "fix"
 	jobUndo    = "undo"
+	jobExpire  = "expire" // an ignore has run out
+	jobSweep   = "sweep"  // once a day
 )
 
 // Accept stores signals to be judged. When it returns nil they are safe, and

@@ -19,6 +19,10 @@ const (
 	maxReadBacks = 8
 )
 
+// errNotStored says that what was done could not be written down. It never ends
+// a fix: the job comes again, and a step that is already done is found done.
+var errNotStored = errors.New("not stored")
+
 // run is the payload of a fix or an undo.
 type run struct {
 	Incident string   `json:"incident"`
@@ -47,7 +51,7 @@ func (e *Engine) fix(ctx context.Context, h *held, r run) error {
 	}
 	for replans := 0; ; replans++ {
 		if fx.inc.Plan == nil {
-			if planned, err := fx.plan(ctx); !planned {
+			if planned, err := fx.plan(ctx); err != nil || !planned {
 				return err
 			}
 		}
@@ -63,6 +67,9 @@ func (e *Engine) fix(ctx context.Context, h *held, r run) error {
 		}
 		if ctx.Err() != nil {
 			return ctx.Err() // to be resumed
+		}
+		if errors.Is(err, errNotStored) {
+			return err // AWS did its part; to be resumed when the store is back
 		}
 		if err != nil {
 			return fx.fail(ctx, err)
@@ -249,8 +256,9 @@ func (fx *fixing) end(ctx context.Context, f func(*change) error) error {
 
 func (fx *fixing) change(ctx context.Context, done bool, f func(*change) error) error {
 	inc, err := fx.e.update(ctx, fx.h, fx.inc.ID, done, f)
-	if err == nil {
-		fx.inc = inc
+	if err != nil {
+		return fmt.Errorf("%w: %w", errNotStored, err)
 	}
-	return err
+	fx.inc = inc
+	return nil
 }

@@ -262,8 +262,12 @@ func (e *Engine) seenAgain(ctx context.Context, h *held, active *Incident, f Fin
 	}
 	_, err := e.update(ctx, h, active.ID, false, func(c *change) error {
 		c.inc.Repeats++
+		if c.inc.Status == StatusIgnored {
+			// No suppression covers it any more, or it would not have come here.
+			return c.reopen()
+		}
 		// Powers of two: a flood must not flood the thread.
-		if c.inc.Status != StatusIgnored && bits.OnesCount(uint(c.inc.Repeats)) == 1 {
+		if bits.OnesCount(uint(c.inc.Repeats)) == 1 {
 			c.thread(fmt.Sprintf("Seen again (%d times since %s), last by %s.", c.inc.Repeats,
 				c.inc.CreatedAt.Format("15:04 UTC"), f.Actor))
 		}

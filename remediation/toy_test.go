@@ -348,11 +348,11 @@ func (l *lab) incidents() []*remediation.Incident {
 	return list
 }
 
-// settled waits until no job and no notice is due or leased.
+// settled waits until no job and no notice is due soon or leased.
 func (l *lab) settled() {
 	l.t.Helper()
 	l.until("no work is left", func() bool {
-		far := l.clock().Add(time.Hour)
+		far := l.clock().Add(30 * time.Minute) // longer than any retry, shorter than an ignore
 		jobs, err := l.store.DueJobs(l.t.Context(), far, 10)
 		if err != nil {
 			l.t.Fatal(err)

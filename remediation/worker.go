@@ -68,6 +68,7 @@ func (e *Engine) Drain(ctx context.Context) error {
 
 // round works off one lot of due jobs and, beside it, of due notices.
 func (e *Engine) round(ctx context.Context) (int, error) {
+	e.sweepDaily(ctx)
 	now := e.now()
 	jobs, err := e.o.Store.DueJobs(ctx, now, e.o.Workers*lookAhead)
 	if err != nil {
@@ -122,6 +123,7 @@ func (e *Engine) jobLoop(ctx, work context.Context) {
 	horizon := e.firstLook()
 	e.loop(ctx, e.wakeJobs, func(free int, ended func()) int {
 		now := e.now()
+		e.sweepDaily(ctx)
 		jobs, err := e.o.Store.DueJobs(ctx, now.Add(horizon), free*lookAhead)
 		if err != nil {
 			e.logUnlessOver(ctx, "jobs could not be read from the store", err)
@@ -308,6 +310,10 @@ func (e *Engine) perform(ctx context.Context, h *held) (err error) {
 		return decoded(h.job, func(cmd Command) error { return e.execute(ctx, h, cmd) })
 	case jobFix:
 		return decoded(h.job, func(r run) error { return e.fix(ctx, h, r) })
+	case jobExpire:
+		return decoded(h.job, func(r run) error { return e.expire(ctx, h, r) })
+	case jobSweep:
+		return e.sweep(ctx)
 	case jobUndo:
 		return decoded(h.job, func(r run) error { return e.undo(ctx, h, r) })
 	}

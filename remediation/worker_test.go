@@ -2,6 +2,7 @@ package remediation_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -79,5 +80,76 @@ func TestDrain(t *testing.T) {
 	l.one(remediation.StatusFixed)
 	if got := l.slack.ops(); len(got) == 0 || got[0] != remediation.OpMessage {
 		t.Errorf("when Drain returns Slack was told %v", got)
+	}
+}
+
+// TestIgnoreRunsOut: once its time is over an ignored incident asks again by
+// itself, and one that was ignored anew in between does not.
+func TestIgnoreRunsOut(t *testing.T) {
+	l := newLab(t)
+	l.doors.set("h", "side")
+	l.start()
+	l.accept(signal("e1", "h", "side"))
+	inc := l.one(remediation.StatusOpen)
+	state := inc.State()
+	l.submit(remediation.Command{ID: "c1", Verb: remediation.VerbIgnore, Incident: inc.ID, State: &state, By: "U1", Reason: "for now", For: time.Hour})
+	l.one(remediation.StatusIgnored)
+	l.advance(20 * time.Minute)
+	l.accept(signal("e2", "h", "side"))
+	l.settled()
+	l.one(remediation.StatusIgnored)
+	l.advance(41 * time.Minute)
+	inc = l.one(remediation.StatusOpen)
+	if last := inc.Last(); last.By != remediation.ByItself || last.Reason != "the ignore has run out" {
+		t.Errorf("reopened by %q because %q", last.By, last.Reason)
+	}
+}
+
+// TestWhatComesAgainAfterAnIgnoreIsAsked even where the timer has not fired.
+func TestWhatComesAgainAfterAnIgnoreIsAsked(t *testing.T) {
+	l := newLab(t)
+	l.doors.set("h", "side")
+	l.accept(signal("e1", "h", "side"))
+	drain := func() {
+		t.Helper()
+		if err := l.engine.Drain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	drain()
+	inc := l.one(remediation.StatusOpen)
+	l.submit(remediation.Command{ID: "c1", Verb: remediation.VerbIgnore, Incident: inc.ID, By: "U1", Reason: "for now", For: time.Hour})
+	drain()
+	l.one(remediation.StatusIgnored)
+	timers, err := l.store.DueJobs(t.Context(), l.clock().Add(2*time.Hour), 10)
+	if err != nil || len(timers) != 1 {
+		t.Fatalf("timers: %v %v", timers, err)
+	}
+	timers[0].Done = true // lost
+	if err := l.store.Commit(t.Context(), remediation.Write{Jobs: timers}); err != nil {
+		t.Fatal(err)
+	}
+	l.advance(61 * time.Minute)
+	l.accept(signal("e2", "h", "side"))
+	drain()
+	l.one(remediation.StatusOpen)
+}
+
+// TestSweepDaily: what is long settled goes by itself.
+func TestSweepDaily(t *testing.T) {
+	l := newLab(t)
+	l.doors.set("h", "front")
+	l.accept(signal("e1", "h", "front"))
+	for range 2 {
+		if err := l.engine.Drain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		l.advance(32 * 24 * time.Hour)
+	}
+	if _, err := l.store.Job(t.Context(), "signal/e1"); !errors.Is(err, remediation.ErrNotFound) {
+		t.Errorf("the job of 32 days ago: %v", err)
+	}
+	if _, err := l.store.Incident(t.Context(), l.incidents()[0].ID); err != nil {
+		t.Errorf("the incident: %v", err)
 	}
 }
