@@ -131,7 +131,7 @@ func renderScan(r remediation.ScanReport, metas []remediation.Meta) Message {
 			section(scanSaid(r)),
 			section(scanFindings(r, metas, d)),
 			section(bullets("*This is not everything.* What could not be read:", r.Failures, min(d.lines, 5), d.line)),
-			slack.NewContextBlock("", mrkdwn(fmt.Sprintf("Asked for by %s · took %s · finished %s", mention(r.By),
+			slack.NewContextBlock("", mrkdwn(fmt.Sprintf("%s · took %s · finished %s", scanCause(r.By),
 				r.Finished.Sub(r.Started).Round(100*time.Millisecond), date(r.Finished)))),
 		})}
 		if m.size() < safeSize {
@@ -139,6 +139,13 @@ func renderScan(r remediation.ScanReport, metas []remediation.Meta) Message {
 		}
 	}
 	return m
+}
+
+func scanCause(by string) string {
+	if by == remediation.ByItself {
+		return "A scheduled scan, for what no event has told"
+	}
+	return "Asked for by " + mention(by)
 }
 
 func scanSaid(r remediation.ScanReport) string {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 )
 
 // maxConfigSize bounds secbot.yaml, in bytes.
@@ -34,6 +35,9 @@ type Config struct {
 	Responders []string // Slack user (U…, W…) and user group (S…) ids
 	Regions    []string // which regions a scan covers; empty: the configured one
 	Notify     Notify   //
+	// Reconcile is how often everything is scanned for what no event has told,
+	// in whole hours; 0 for never.
+	Reconcile time.Duration
 	// Rules are tried in order. nil means BuiltinRules; a list without rules
 	// means that everything asks.
 	Rules []PolicyRule
@@ -78,9 +82,9 @@ type PortRange struct {
 	All      bool
 }
 
-// DefaultConfig is what holds without a file: mode auto, the built-in rules,
-// and nobody and no channel named.
-func DefaultConfig() *Config { return &Config{Mode: ModeAuto} }
+// DefaultConfig is what holds without a file: mode auto, the built-in rules, a
+// reconciling scan every six hours, and nobody and no channel named.
+func DefaultConfig() *Config { return &Config{Mode: ModeAuto, Reconcile: 6 * time.Hour} }
 
 // LoadConfig reads the file at path and parses it. The error satisfies
 // errors.Is(err, fs.ErrNotExist) where there is no such file; whether that means

@@ -115,6 +115,7 @@ func (d *configDecoder) topFields(c *Config) []configField {
 		{"channel", setOne(d, &c.Channel, textNode(parseChannel))},
 		{"responders", setList(d, &c.Responders, textNode(parseResponder))},
 		{"regions", setList(d, &c.Regions, textNode(parseRegion))},
+		{"reconcile", setOne(d, &c.Reconcile, textNode(parseInterval))},
 		{"notify", func(n *yaml.Node, _ configPlace) { d.object(n, notifyScope(), d.notifyFields(&c.Notify)) }},
 		{"rules", func(n *yaml.Node, at configPlace) { c.Rules = d.rules(n, at) }},
 	}

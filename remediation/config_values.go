@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -21,6 +22,9 @@ var (
 	topicARN    = regexp.MustCompile(`^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?$`)
 	portText    = regexp.MustCompile(`^(0|[1-9][0-9]{0,5})(-(0|[1-9][0-9]{0,5}))?$`)
 )
+
+// maxIntervalHours bounds intervals: thirty days.
+const maxIntervalHours = 720
 
 // maxText bounds names and globs, in bytes; no ARN is longer.
 const maxText = 2048
@@ -74,6 +78,19 @@ func parseTopic(s string) (string, *fault) {
 		return "", &fault{quote(s) + " is a FIFO topic, which takes no plain messages", "name a standard topic"}
 	}
 	return s, nil
+}
+
+// parseInterval takes whole hours, as 6h, or never, which is 0.
+func parseInterval(s string) (time.Duration, *fault) {
+	if s == "never" {
+		return 0, nil
+	}
+	hours, isHours := strings.CutSuffix(s, "h")
+	n, err := strconv.ParseUint(hours, 10, 16)
+	if !isHours || err != nil || n < 1 || n > maxIntervalHours || hours[0] == '0' {
+		return 0, &fault{quote(s) + " is no interval", fmt.Sprintf("write whole hours from 1h to %dh, or never", maxIntervalHours)}
+	}
+	return time.Duration(n) * time.Hour, nil
 }
 
 func parsePlaybook(s string) (string, *fault) {

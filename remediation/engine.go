@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -57,7 +56,7 @@ type Engine struct {
 	wakeJobs    chan struct{}
 	wakeNotices chan struct{}
 	places      places
-	swept       atomic.Int64 // the day of the last sweep that was stored, seconds since 1970
+	schedules   []*schedule
 }
 
 // New makes an engine. Nothing runs until Run is called.
@@ -80,7 +79,8 @@ func New(o Options) *Engine {
 	if o.Workers == 0 {
 		o.Workers = 16
 	}
-	return &Engine{o: o, wakeJobs: make(chan struct{}, 1), wakeNotices: make(chan struct{}, 1), places: places{busy: map[string]int{}}}
+	return &Engine{o: o, wakeJobs: make(chan struct{}, 1), wakeNotices: make(chan struct{}, 1),
+		places: places{busy: map[string]int{}}, schedules: schedules(o.Config)}
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -104,6 +104,8 @@ const (
 	jobUndo    = "undo"
 	jobExpire  = "expire" // an ignore has run out
 	jobSweep   = "sweep"  // once a day
+	// jobReconcile scans for what no event has told.
+	jobReconcile = "reconcile"
 )
 
 // Accept stores signals to be judged. When it returns nil they are safe, and
@@ -133,6 +135,11 @@ const maxEventID = 200
 
 // enqueue stores a job unless one of the same kind and id is there.
 func (e *Engine) enqueue(ctx context.Context, kind, id, place string, payload any) error {
+	return e.enqueueAt(ctx, e.now(), kind, id, place, payload)
+}
+
+// enqueueAt is enqueue for a job that shall begin at a time.
+func (e *Engine) enqueueAt(ctx context.Context, due time.Time, kind, id, place string, payload any) error {
 	raw, err := json.Marshal(payload)
 	if err != nil {
 		return fmt.Errorf("encode the %s: %w", kind, err)
@@ -144,7 +151,7 @@ func (e *Engine) enqueue(ctx context.Context, kind, id, place string, payload an
 		id = digest([]byte(id))
 	}
 	now := e.now()
-	job := &Job{ID: kind + "/" + id, Kind: kind, Place: place, Payload: raw, Due: now, CreatedAt: now, UpdatedAt: now}
+	job := &Job{ID: kind + "/" + id, Kind: kind, Place: place, Payload: raw, Due: due, CreatedAt: now, UpdatedAt: now}
 	err = e.o.Store.Commit(ctx, Write{Jobs: []*Job{job}})
 	if err != nil && !errors.Is(err, ErrConflict) {
 		return err

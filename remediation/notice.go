@@ -92,6 +92,7 @@ type ScanReport struct {
 	Read     int           `json:"read"`             // resources that were read
 	Findings []ScanFinding `json:"findings"`         // the worst first
 	Failures []string      `json:"failures"`         // what could not be read, and why
+	New      int           `json:"new,omitempty"`    // how many had no active incident before
 	Posted   int           `json:"posted,omitempty"` // how many got a message of their own
 }
 

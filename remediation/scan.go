@@ -83,7 +83,12 @@ func (s *scanning) list(ctx context.Context, kind Kind, region string) {
 		s.fail(fmt.Errorf("region %s: %w", region, err))
 		return
 	}
-	for ref, err := range env.Readers[kind].List(ctx) {
+	reader := env.Readers[kind]
+	if reader == nil {
+		s.fail(fmt.Errorf("nothing here reads a %s", kind))
+		return
+	}
+	for ref, err := range reader.List(ctx) {
 		if err != nil {
 			s.fail(fmt.Errorf("list %s in %s: %w", kind, env.Region, err))
 			return
@@ -128,11 +133,7 @@ func (s *scanning) fail(err error) {
 // scanCommand scans for a person: it opens incidents, none of which is fixed
 // without a click, and posts a summary.
 func (e *Engine) scanCommand(ctx context.Context, h *held, cmd Command) error {
-	report := ScanReport{ID: cmd.ID, By: cmd.By, Scope: cmd.Scope, Started: e.now(), Findings: []ScanFinding{}, Failures: []string{}}
-	var findings []Finding
-	read, err := e.Scan(ctx, cmd.Scope,
-		func(f Finding) { findings = append(findings, f) },
-		func(err error) { report.Failures = append(report.Failures, explain(err)) })
+	report, err := e.scanAndOpen(ctx, h, cmd.ID, cmd.By, cmd.Scope)
 	var scope *ScopeError
 	if errors.As(err, &scope) {
 		return e.refuse(ctx, h, cmd, err)
@@ -140,16 +141,49 @@ func (e *Engine) scanCommand(ctx context.Context, h *held, cmd Command) error {
 	if err != nil {
 		return err
 	}
-	report.Read = read
+	return e.tellScan(ctx, h, cmd, report)
+}
+
+// reconcile scans for what no event has told, since delivery by EventBridge is
+// best effort (docs.aws.amazon.com/eventbridge, "Event delivery level"). What
+// it finds waits for a person, as in every scan; only where there is something
+// new is there a summary.
+func (e *Engine) reconcile(ctx context.Context, h *held) error {
+	report, err := e.scanAndOpen(ctx, h, h.job.ID, ByItself, "all")
+	if err != nil {
+		return err
+	}
+	e.o.Log.Info("reconciled", "read", report.Read, "open", len(report.Findings), "new", report.New, "failures", report.Failures)
+	if report.New == 0 {
+		return nil
+	}
+	summary, err := e.notice("scan/"+report.ID, NotifySlack, OpScan, *report)
+	if err != nil {
+		return err
+	}
+	return h.commit(ctx, Write{Notices: []*Notice{summary}}, true)
+}
+
+// scanAndOpen scans and opens an incident for everything that is not known yet.
+func (e *Engine) scanAndOpen(ctx context.Context, h *held, id, by, scope string) (*ScanReport, error) {
+	report := &ScanReport{ID: id, By: by, Scope: scope, Started: e.now(), Findings: []ScanFinding{}, Failures: []string{}}
+	var findings []Finding
+	var err error
+	report.Read, err = e.Scan(ctx, scope,
+		func(f Finding) { findings = append(findings, f) },
+		func(err error) { report.Failures = append(report.Failures, explain(err)) })
+	if err != nil {
+		return nil, err
+	}
 	slices.SortStableFunc(findings, worstFirst)
 	for _, f := range findings {
-		f.At, f.EventID = report.Started, "scan/"+cmd.ID
-		if err := e.openScanned(ctx, h, f, &report); err != nil {
-			return err
+		f.At, f.EventID = report.Started, "scan/"+id
+		if err := e.openScanned(ctx, h, f, report); err != nil {
+			return nil, err
 		}
 	}
 	report.Finished = e.now()
-	return e.tellScan(ctx, h, cmd, report)
+	return report, nil
 }
 
 func worstFirst(a, b Finding) int { return b.Severity.Rank() - a.Severity.Rank() }
@@ -169,8 +203,9 @@ func (e *Engine) openScanned(ctx context.Context, h *held, f Finding, report *Sc
 		if err != nil {
 			return err
 		}
-		if isNew && report.Posted < maxScanMessages {
-			report.Posted++
+		if isNew {
+			report.New++
+			report.Posted = min(report.New, maxScanMessages)
 		}
 		report.Findings = append(report.Findings, ScanFinding{Finding: part.Finding, Incident: id})
 	}
@@ -178,11 +213,12 @@ func (e *Engine) openScanned(ctx context.Context, h *held, f Finding, report *Sc
 }
 
 // openAsked opens an incident that asks; the id is that of the active one
-// where there is one already.
+// where there is one already. It is new where this scan has opened it, before a
+// crash perhaps.
 func (e *Engine) openAsked(ctx context.Context, h *held, part Part, message bool) (string, bool, error) {
 	active, err := e.o.Store.Active(ctx, part.Finding.Key())
 	if err == nil {
-		return active.ID, false, nil
+		return active.ID, active.Finding.EventID == part.Finding.EventID, nil
 	}
 	if !errors.Is(err, ErrNotFound) {
 		return "", false, fmt.Errorf("read the active incident: %w", err)
@@ -205,13 +241,13 @@ func (e *Engine) openAsked(ctx context.Context, h *held, part Part, message bool
 }
 
 // tellScan posts the summary and answers who asked.
-func (e *Engine) tellScan(ctx context.Context, h *held, cmd Command, report ScanReport) error {
+func (e *Engine) tellScan(ctx context.Context, h *held, cmd Command, report *ScanReport) error {
 	text := fmt.Sprintf("The scan has read %d resources in %s and found %d that are open", report.Read,
 		report.Finished.Sub(report.Started).Round(100*time.Millisecond), len(report.Findings))
 	if n := len(report.Failures); n > 0 {
 		text += fmt.Sprintf("; %d could not be read, so this is not everything", n)
 	}
-	summary, err := e.notice("scan/"+cmd.ID, NotifySlack, OpScan, report)
+	summary, err := e.notice("scan/"+cmd.ID, NotifySlack, OpScan, *report)
 	if err != nil {
 		return err
 	}

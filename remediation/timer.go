@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -56,16 +57,35 @@ func (c *change) reopen() error {
 	return nil
 }
 
-// sweepDaily adds the job that sweeps the store, once a day whatever the number
-// of processes: its id is the day's, and one that is there is not added again.
-func (e *Engine) sweepDaily(ctx context.Context) {
-	day := e.now().Truncate(sweepEvery)
-	if e.swept.Swap(day.Unix()) == day.Unix() {
-		return
+// schedule is work that comes again and again by itself.
+type schedule struct {
+	kind  string
+	every time.Duration
+	last  atomic.Int64 // the last period whose job is stored, in seconds since 1970
+}
+
+func schedules(c *Config) []*schedule {
+	all := []*schedule{{kind: jobSweep, every: sweepEvery}}
+	if c.Reconcile > 0 {
+		all = append(all, &schedule{kind: jobReconcile, every: c.Reconcile})
 	}
-	if err := e.enqueue(ctx, jobSweep, day.Format(time.DateOnly), "", struct{}{}); err != nil {
-		e.swept.Store(0)
-		e.logUnlessOver(ctx, "the daily sweep could not be stored", err)
+	return all
+}
+
+// schedule adds the job at the end of each current period, once whatever the
+// number of processes: its id is the period's, and one that is there is not
+// added again.
+func (e *Engine) schedule(ctx context.Context) {
+	for _, s := range e.schedules {
+		period := e.now().Truncate(s.every)
+		if s.last.Swap(period.Unix()) == period.Unix() {
+			continue
+		}
+		due := period.Add(s.every)
+		if err := e.enqueueAt(ctx, due, s.kind, due.Format(time.RFC3339), "", struct{}{}); err != nil {
+			s.last.Store(0)
+			e.logUnlessOver(ctx, "a scheduled job could not be stored", err)
+		}
 	}
 }
 

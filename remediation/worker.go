@@ -68,7 +68,7 @@ func (e *Engine) Drain(ctx context.Context) error {
 
 // round works off one lot of due jobs and, beside it, of due notices.
 func (e *Engine) round(ctx context.Context) (int, error) {
-	e.sweepDaily(ctx)
+	e.schedule(ctx)
 	now := e.now()
 	jobs, err := e.o.Store.DueJobs(ctx, now, e.o.Workers*lookAhead)
 	if err != nil {
@@ -123,7 +123,7 @@ func (e *Engine) jobLoop(ctx, work context.Context) {
 	horizon := e.firstLook()
 	e.loop(ctx, e.wakeJobs, func(free int, ended func()) int {
 		now := e.now()
-		e.sweepDaily(ctx)
+		e.schedule(ctx)
 		jobs, err := e.o.Store.DueJobs(ctx, now.Add(horizon), free*lookAhead)
 		if err != nil {
 			e.logUnlessOver(ctx, "jobs could not be read from the store", err)
@@ -314,6 +314,8 @@ func (e *Engine) perform(ctx context.Context, h *held) (err error) {
 		return decoded(h.job, func(r run) error { return e.expire(ctx, h, r) })
 	case jobSweep:
 		return e.sweep(ctx)
+	case jobReconcile:
+		return e.reconcile(ctx, h)
 	case jobUndo:
 		return decoded(h.job, func(r run) error { return e.undo(ctx, h, r) })
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -151,5 +152,53 @@ func TestSweepDaily(t *testing.T) {
 	}
 	if _, err := l.store.Incident(t.Context(), l.incidents()[0].ID); err != nil {
 		t.Errorf("the incident: %v", err)
+	}
+}
+
+// TestReconcile: what no event has told is found by itself, once a period
+// whatever the number of processes, and told only while it is new.
+func TestReconcile(t *testing.T) {
+	l := newLab(t, func(o *remediation.Options) { o.Config.Reconcile = 6 * time.Hour })
+	twin := remediation.New(remediation.Options{Store: l.store, Provider: l.doors, Config: l.config, Now: l.clock,
+		Notifiers: map[string]remediation.Notifier{remediation.NotifySlack: l.slack}})
+	drain := func() {
+		t.Helper()
+		for _, e := range []*remediation.Engine{twin, l.engine} {
+			if err := e.Drain(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	drain()
+	l.doors.set("h", "front")
+	drain()
+	if n := len(l.incidents()); n != 0 {
+		t.Fatalf("%d incidents before the period is over", n)
+	}
+	summaries := func() (n int) {
+		for _, op := range l.slack.ops() {
+			if op == remediation.OpScan {
+				n++
+			}
+		}
+		return n
+	}
+	for range 3 {
+		l.advance(6 * time.Hour)
+		drain()
+		all := l.incidents()
+		if len(all) != 1 || all[0].Status != remediation.StatusOpen {
+			t.Fatalf("incidents: %v", all)
+		}
+		inc := all[0]
+		if !strings.HasPrefix(inc.Finding.EventID, "scan/reconcile/") || inc.Decision.Action != remediation.ActionAsk {
+			t.Errorf("event %s, decision %+v", inc.Finding.EventID, inc.Decision)
+		}
+	}
+	if n := summaries(); n != 1 {
+		t.Errorf("%d summaries, want the first one's alone", n)
+	}
+	if n := len(l.doors.changes()); n != 0 {
+		t.Errorf("%d changes without a click", n)
 	}
 }
