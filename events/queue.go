@@ -1,6 +1,7 @@
 package events
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,9 +21,6 @@ type SQSAPI interface {
 }
 
 const (
-	// visible is for how long a message that is being worked on stays hidden
-	// from others; it is extended at a third of that.
-	visible = 30 * time.Second
 	// longPoll is how long one request waits for messages, the most that SQS
 	// allows.
 	longPoll = 20 * time.Second
@@ -41,6 +39,10 @@ type Queue struct {
 	*Handler
 	Client SQSAPI
 	URL    string
+	// Visible is for how long a message that is being worked on stays hidden
+	// from others, in whole seconds; it is extended at a third of that. 30 s
+	// where 0.
+	Visible time.Duration
 	// Sleep waits between failed requests; a timer where nil.
 	Sleep func(ctx context.Context, d time.Duration)
 }
@@ -75,10 +77,13 @@ func (q *Queue) sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
+// visible gives Visible in seconds.
+func (q *Queue) visible() int32 { return int32(cmp.Or(q.Visible, 30*time.Second).Seconds()) }
+
 // poll receives once and works on what came, all messages at the same time.
 func (q *Queue) poll(ctx context.Context) error {
 	out, err := q.Client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
-		QueueUrl: &q.URL, MaxNumberOfMessages: queueBatchSize, WaitTimeSeconds: int32(longPoll.Seconds()), VisibilityTimeout: int32(visible.Seconds()),
+		QueueUrl: &q.URL, MaxNumberOfMessages: queueBatchSize, WaitTimeSeconds: int32(longPoll.Seconds()), VisibilityTimeout: q.visible(),
 	})
 	if err != nil {
 		return fmt.Errorf("receive from the queue (sqs:ReceiveMessage): %w", err)
@@ -113,7 +118,7 @@ func (q *Queue) keepHidden(ctx context.Context, m types.Message) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var extending sync.WaitGroup
 	extending.Go(func() {
-		t := time.NewTicker(visible / 3)
+		t := time.NewTicker(time.Duration(q.visible()) * time.Second / 3)
 		defer t.Stop()
 		for {
 			select {
@@ -132,7 +137,7 @@ func (q *Queue) keepHidden(ctx context.Context, m types.Message) (stop func()) {
 
 func (q *Queue) extend(ctx context.Context, m types.Message) {
 	_, err := q.Client.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{
-		QueueUrl: &q.URL, ReceiptHandle: m.ReceiptHandle, VisibilityTimeout: int32(visible.Seconds()),
+		QueueUrl: &q.URL, ReceiptHandle: m.ReceiptHandle, VisibilityTimeout: q.visible(),
 	})
 	if err != nil && !errors.Is(err, context.Canceled) {
 		q.log().Warn("a message's visibility could not be extended (sqs:ChangeMessageVisibility); it may be delivered twice", "message", aws.ToString(m.MessageId), "error", err)
