@@ -5,7 +5,7 @@ MOTO_VERSION := 5.2.1
 
 BIN := $(CURDIR)/.bin
 
-.PHONY: test vet lint vuln test-moto test-browser demo bench
+.PHONY: test vet lint vuln test-moto test-browser demo bench lambda
 
 test:
 	go test -race ./...
@@ -43,6 +43,13 @@ test-moto: $(BIN)/moto-$(MOTO_VERSION)/bin/moto_server
 # The demo's page in Chromium, which must be installed. Screenshots are kept.
 test-browser:
 	SECBOT_SCREENSHOTS=$(BIN)/screenshots go test -race -tags browser -run Page -count=1 .
+
+# The Lambda bootstraps, the same each time from the same sources.
+lambda:
+	for arch in arm64 amd64; do \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -buildvcs=false -tags lambda.norpc -ldflags "-s -w -buildid=" \
+			-o $(BIN)/lambda/$$arch/bootstrap . || exit 1; \
+	done
 
 demo:
 	go run . demo --script

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"secbot/internal/nearest"
 	"secbot/remediation"
 )
 
@@ -90,7 +91,7 @@ func unknownCommand(word string) error {
 		names = append(names, c.Name)
 	}
 	problem := fmt.Sprintf("There is no command %q.", cut(word, 40))
-	near := nearest(strings.ToLower(word), names)
+	near := nearest.Word(strings.ToLower(word), names)
 	for _, c := range Commands() {
 		if c.Name == near {
 			return &UsageError{Problem: problem + fmt.Sprintf(" Did you mean %q?", near), Example: c.example()}
@@ -132,7 +133,7 @@ func parseIncidents(args []string) (Parsed, error) {
 		}
 		if !slices.Contains(known, word) {
 			problem := fmt.Sprintf("There is no status %q; there are %s.", cut(word, 40), strings.Join(known, ", "))
-			if near := nearest(word, known); near != "" {
+			if near := nearest.Word(word, known); near != "" {
 				problem += fmt.Sprintf(" Did you mean %q?", near)
 			}
 			return Parsed{}, &UsageError{Problem: problem, Example: "incidents open"}

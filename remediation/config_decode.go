@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"secbot/internal/nearest"
 )
 
 // maxConfigFaults bounds how many faults of one file are told.
@@ -218,7 +220,7 @@ func (d *configDecoder) unknownKey(k *yaml.Node, s configScope, known []string) 
 		hint = "merge keys are not taken here; write the values out"
 	} else if home := d.homeOf(k.Value); home != "" {
 		hint = "it belongs " + home + ". Known keys here: " + strings.Join(known, ", ")
-	} else if near := nearest(k.Value, known); near != "" {
+	} else if near := nearest.Word(k.Value, known); near != "" {
 		hint = fmt.Sprintf("did you mean %q? Known keys: %s", near, strings.Join(known, ", "))
 	}
 	d.fault(k.Line, s.path+shorten(k.Value), fmt.Sprintf("unknown key %s%s", quote(k.Value), s.inWords()), hint)

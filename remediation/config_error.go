@@ -3,6 +3,8 @@ package remediation
 import (
 	"fmt"
 	"strings"
+
+	"secbot/internal/nearest"
 )
 
 // ConfigError is one fault of a configuration file. ParseConfig joins all that
@@ -48,45 +50,8 @@ func choose[T ~string](got string, from []T) string {
 		all[i] = string(v)
 	}
 	hint := "one of " + strings.Join(all, ", ")
-	if near := nearest(got, all); near != "" {
+	if near := nearest.Word(got, all); near != "" {
 		return fmt.Sprintf("did you mean %q? It is %s", near, hint)
 	}
 	return "it is " + hint
-}
-
-// nearest gives the word that got was most likely meant to be; empty where
-// none is near.
-func nearest(got string, words []string) string {
-	best, bound := "", min(3, len(got)/2+1)
-	if len(got) > 64 {
-		return ""
-	}
-	for _, w := range words {
-		if d := editDistance(strings.ToLower(got), w); d < bound {
-			best, bound = w, d
-		}
-	}
-	return best
-}
-
-// editDistance counts the insertions, deletions and replacements of bytes
-// that make b of a.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		corner := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := corner
-			if a[i] != b[j] {
-				change++
-			}
-			corner = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -1,0 +1,401 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"secbot/events"
+	"secbot/internal/demo"
+	"secbot/internal/nearest"
+	"secbot/internal/operator"
+	"secbot/internal/sandbox"
+	"secbot/internal/sandbox/fakeslack"
+	"secbot/remediation"
+	"secbot/remediation/playbooks"
+)
+
+// commandLine is secbot with all its commands.
+func commandLine(p *process) *cobra.Command {
+	root := group("secbot", "secbot closes holes in AWS accounts, or asks in Slack whether to.",
+		demoCommand(p), serveCommand(p), scanCommand(p), replayCommand(p), incidentsCommand(p), playbooksCommand(p),
+		iamPolicyCommand(p), configCommand(p), auditCommand(p), sandboxCommand(p), versionCommand(p),
+		healthCommand(p), lambdaCommand(p))
+	root.SetFlagErrorFunc(unknownFlag)
+	root.PersistentFlags().String("log-level", "", "debug, info, warn or error (SECBOT_LOG_LEVEL; else info, and warn in the demo)")
+	return root
+}
+
+// command is one that does something; use begins with its name.
+func command(use, short string, args cobra.PositionalArgs, run func(ctx context.Context, args []string) error) *cobra.Command {
+	return &cobra.Command{Use: use, Short: short, Args: args, SilenceUsage: true, SilenceErrors: true, DisableFlagsInUseLine: true,
+		RunE: func(c *cobra.Command, args []string) error { return run(c.Context(), args) }}
+}
+
+// group holds commands and shows them where none is named.
+func group(name, short string, commands ...*cobra.Command) *cobra.Command {
+	g := &cobra.Command{Use: name, Short: short, SilenceUsage: true, SilenceErrors: true,
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			var known []string
+			for _, sub := range c.Commands() {
+				known = append(known, sub.Name())
+			}
+			return fmt.Errorf("there is no command %q.%s `%s --help` lists them", args[0], didYouMean(args[0], known), c.CommandPath())
+		},
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	g.AddCommand(commands...)
+	return g
+}
+
+// unknownFlag adds to the error of a wrong flag which one may have been meant.
+func unknownFlag(c *cobra.Command, err error) error {
+	var notFound *pflag.NotExistError
+	if !errors.As(err, &notFound) {
+		return err
+	}
+	var known []string
+	c.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
+	return fmt.Errorf("%w.%s `%s --help` lists them", err, didYouMean(notFound.GetSpecifiedName(), known), c.CommandPath())
+}
+
+func didYouMean(typed string, known []string) string {
+	if near := nearest.Word(typed, known); near != "" {
+		return fmt.Sprintf(" Did you mean %q?", near)
+	}
+	return ""
+}
+
+type demoOptions struct {
+	addr           string
+	noOpen, script bool
+}
+
+func demoCommand(p *process) *cobra.Command {
+	var o demoOptions
+	c := command("demo", "Show everything on this machine: no account, no network.", cobra.NoArgs, func(ctx context.Context, _ []string) error {
+		return p.demo(ctx, o)
+	})
+	c.Flags().StringVar(&o.addr, "addr", "", "where secbot listens, as `HOST:PORT` (127.0.0.1:8080; with --script any free port)")
+	c.Flags().BoolVar(&o.noOpen, "no-open", false, "open no browser")
+	c.Flags().BoolVar(&o.script, "script", false, "walk through the tour, print each step with what was checked, and end")
+	return c
+}
+
+// demo starts the stand-ins and secbot on them. With script it plays the tour
+// and exits with 1 where a step fails.
+func (p *process) demo(ctx context.Context, o demoOptions) error {
+	d, err := startDemo(ctx, o.address(), p.log)
+	if err != nil {
+		return err
+	}
+	if !o.script {
+		d.explain(p.out)
+		if !o.noOpen {
+			d.open()
+		}
+		<-ctx.Done()
+		return d.stop()
+	}
+	err = demo.Tour(ctx, d.world, p.out)
+	if stopErr := d.stop(); stopErr != nil {
+		return errors.Join(err, stopErr)
+	}
+	if err != nil {
+		return &exitError{status: 1, text: "secbot: " + err.Error()}
+	}
+	return nil
+}
+
+func (o demoOptions) address() string {
+	switch {
+	case o.addr != "":
+		return o.addr
+	case o.script:
+		return "127.0.0.1:0"
+	}
+	return "127.0.0.1:8080"
+}
+
+func sandboxCommand(p *process) *cobra.Command {
+	var o sandbox.Options
+	c := command("sandbox", "Serve the AWS and Slack stand-ins by themselves.", cobra.NoArgs, func(ctx context.Context, _ []string) error {
+		return p.sandbox(ctx, o)
+	})
+	c.Flags().StringVar(&o.AWSAddr, "aws-addr", "127.0.0.1:4566", "where the stand-in for AWS listens, as `HOST:PORT`")
+	c.Flags().StringVar(&o.SlackAddr, "slack-addr", "127.0.0.1:4567", "where the stand-in for Slack listens, as `HOST:PORT`")
+	c.Flags().StringVar(&o.Target, "target", "http://127.0.0.1:8080", "the `URL` of secbot: events, clicks and commands go there")
+	c.Flags().StringVar(&o.EventsToken, "events-token", "", "the bearer `token` of its POST /events (SECBOT_EVENTS_TOKEN, else sandbox)")
+	return c
+}
+
+// sandbox serves both stand-ins until a signal comes.
+func (p *process) sandbox(ctx context.Context, o sandbox.Options) error {
+	o.EventsToken, o.Log = cmp.Or(o.EventsToken, p.settings.EventsToken, "sandbox"), p.log
+	sb, err := sandbox.Start(ctx, o)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(p.out, `AWS is at %s, Slack at %s. Run secbot on them with
+
+  export AWS_ENDPOINT_URL=%[1]s AWS_REGION=%[3]s AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox
+  export SLACK_API_URL=%[2]s/api/ SLACK_BOT_TOKEN=%[4]s SLACK_SIGNING_SECRET=%[5]s
+  export SECBOT_EVENTS_TOKEN=%[6]s SECBOT_CHANNEL=%[7]s SECBOT_RESPONDERS=%[8]s
+  secbot serve
+
+What people see and do is under %[2]s/sandbox/. Stop with Ctrl-C.
+`, sb.AWSURL, sb.SlackURL, sb.AWS.Region(), sb.Slack.Token(), sb.Slack.Secret(), o.EventsToken,
+		fakeslack.ChannelSecurity, fakeslack.GroupResponders)
+	<-ctx.Done()
+	return sb.Close()
+}
+
+func serveCommand(p *process) *cobra.Command {
+	return command("serve", "Run the server: take events, act, and talk to Slack.", cobra.NoArgs, func(ctx context.Context, _ []string) error {
+		return p.serve(ctx)
+	})
+}
+
+// serve serves until a signal comes.
+func (p *process) serve(ctx context.Context) error {
+	a, err := newApp(ctx, p.settings, p.log)
+	if err != nil {
+		return err
+	}
+	return errors.Join(a.serve(ctx), a.store.Close())
+}
+
+func healthCommand(p *process) *cobra.Command {
+	c := command("health", "Ask the server of this machine whether it is well; for containers.", cobra.NoArgs, func(ctx context.Context, _ []string) error {
+		return p.health(ctx)
+	})
+	c.Hidden = true
+	return c
+}
+
+// health asks /healthz at SECBOT_ADDR.
+func (p *process) health(ctx context.Context) error {
+	_, port, err := net.SplitHostPort(p.settings.Addr)
+	if err != nil {
+		return fmt.Errorf("SECBOT_ADDR: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort("127.0.0.1", port)+"/healthz", http.NoBody)
+	if err != nil {
+		return fmt.Errorf("make the request: %w", err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("the server does not answer: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("the server is not well: %s", resp.Status)
+	}
+	return nil
+}
+
+func lambdaCommand(p *process) *cobra.Command {
+	c := command("lambda", "Be the Lambda function that SECBOT_LAMBDA names.", cobra.NoArgs, func(ctx context.Context, _ []string) error {
+		return p.lambda(ctx)
+	})
+	c.Hidden = true
+	return c
+}
+
+// lambda serves the invocations of Lambda's runtime.
+func (p *process) lambda(ctx context.Context) error {
+	a, err := newApp(ctx, p.settings, p.log)
+	if err != nil {
+		return err
+	}
+	return errors.Join(a.lambda(ctx), a.store.Close())
+}
+
+func replayCommand(p *process) *cobra.Command {
+	var asJSON, live bool
+	c := command("replay PATH...", "Decode event files and print what is in them. Changes nothing.", cobra.MinimumNArgs(1), func(ctx context.Context, paths []string) error {
+		return p.replay(ctx, paths, asJSON, live)
+	})
+	c.Long = c.Short + "\n\nA PATH is a file or a directory; - is standard input."
+	c.Flags().BoolVar(&asJSON, "json", false, "one JSON object an event")
+	c.Flags().BoolVar(&live, "live", false, "judge the live state too (read-only) and say what the policy would do")
+	return c
+}
+
+// replay decodes and prints; only with live does it read from AWS.
+func (p *process) replay(ctx context.Context, paths []string, asJSON, live bool) error {
+	opts := events.ReplayOptions{JSON: asJSON, Claim: playbooks.Claims}
+	if live {
+		e, err := p.readOnlyEngine(ctx)
+		if err != nil {
+			return err
+		}
+		opts.Preview = e.Preview
+	}
+	err := events.Replay(ctx, p.out, p.in, paths, opts)
+	if errors.Is(err, events.ErrReplayFailed) {
+		return &exitError{status: 1, text: "secbot: " + err.Error()}
+	}
+	return err
+}
+
+func scanCommand(p *process) *cobra.Command {
+	var asJSON bool
+	c := command("scan [s3|sg|all]", "Look for what is open now. Changes nothing.", cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs), func(ctx context.Context, args []string) error {
+		return p.scan(ctx, append(args, "all")[0], asJSON)
+	})
+	c.ValidArgs = []string{"s3", "sg", "all"}
+	c.Flags().BoolVar(&asJSON, "json", false, "one JSON object a finding")
+	return c
+}
+
+// scan exits with 1 where something could not be read, since then "nothing
+// found" would be a lie.
+func (p *process) scan(ctx context.Context, scope string, asJSON bool) error {
+	e, err := p.readOnlyEngine(ctx)
+	if err != nil {
+		return err
+	}
+	failed := 0
+	var printErr error
+	read, err := e.Scan(ctx, scope,
+		func(f remediation.Finding) { printErr = errors.Join(printErr, events.PrintFinding(p.out, f, asJSON)) },
+		func(err error) { failed++; p.log.Error("could not be read", "error", err) })
+	if err := errors.Join(err, printErr); err != nil {
+		return err
+	}
+	p.log.Info("scan finished", "resources", read, "failures", failed)
+	if failed > 0 {
+		return &exitError{status: 1, text: fmt.Sprintf("secbot: %d reads failed, so this is not everything", failed)}
+	}
+	return nil
+}
+
+func incidentsCommand(p *process) *cobra.Command {
+	req := operator.Request{Name: "incidents"}
+	c := command("incidents [STATUS...]", "List incidents, the newest first; only those of a status: open, fixed, …", cobra.ArbitraryArgs, func(ctx context.Context, statuses []string) error {
+		req.Statuses = statuses
+		return p.ask(ctx, req)
+	})
+	c.Flags().IntVar(&req.Limit, "limit", 100, "at most so many")
+	c.Flags().BoolVar(&req.JSON, "json", false, "one JSON object an incident")
+	return c
+}
+
+func auditCommand(p *process) *cobra.Command {
+	return group("audit", "Look after the audit log.",
+		command("verify [INCIDENT]", "Check that no entry was changed, cut or taken out.", cobra.MaximumNArgs(1), func(ctx context.Context, args []string) error {
+			return p.ask(ctx, operator.Request{Name: "audit verify", Incident: append(args, "")[0]})
+		}))
+}
+
+func playbooksCommand(p *process) *cobra.Command {
+	var asJSON bool
+	c := command("playbooks", "List the playbooks.", cobra.NoArgs, func(context.Context, []string) error {
+		return p.playbooks(asJSON)
+	})
+	c.Flags().BoolVar(&asJSON, "json", false, "one JSON object a playbook")
+	return c
+}
+
+// playbooks lists the playbooks in the registry's order.
+func (p *process) playbooks(asJSON bool) error {
+	enc := json.NewEncoder(p.out)
+	for _, m := range playbooks.Metas() {
+		var err error
+		if asJSON {
+			err = enc.Encode(m)
+		} else {
+			_, err = fmt.Fprintf(p.out, "%-28s %s\n", m.ID, m.Title)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func iamPolicyCommand(p *process) *cobra.Command {
+	return command("iam-policy", "Print the IAM policy that secbot's role needs.", cobra.NoArgs, func(context.Context, []string) error {
+		enc := json.NewEncoder(p.out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(iamPolicy(playbooks.Metas()))
+	})
+}
+
+func configCommand(p *process) *cobra.Command {
+	return group("config", "Look after secbot.yaml.",
+		command("check [FILE]", "Check secbot.yaml, or the file that is named, and print its rules.", cobra.MaximumNArgs(1), func(_ context.Context, args []string) error {
+			return p.checkConfig(append(args, "")[0])
+		}))
+}
+
+// checkConfig reads the file as the server would and prints the rules in order.
+func (p *process) checkConfig(file string) error {
+	cfg, err := p.settings.config(file)
+	if err != nil {
+		return err
+	}
+	rules, kind := cfg.Rules, ""
+	if rules == nil {
+		rules, kind = remediation.BuiltinRules(), "built-in "
+	}
+	fmt.Fprintf(p.out, "The policy is in order. Mode: %s. %d %srules; what none of them matches is asked.\n", cfg.Mode, len(rules), kind)
+	for i, r := range rules {
+		fmt.Fprintf(p.out, "%3d. %s → %s\n", i+1, r.Name, r.Then)
+	}
+	return showEffect(p.out, cfg)
+}
+
+// showEffect tells what the policy makes of the sample findings.
+func showEffect(out io.Writer, cfg *remediation.Config) error {
+	fmt.Fprintln(out, "\nWhat it makes of sample findings of account 111122223333 in us-east-1, without tags:")
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, s := range remediation.Samples() {
+		for _, part := range cfg.Decide(s.Finding) {
+			d := part.Decision
+			why := d.Rule
+			if d.Why != "" {
+				why += " (" + d.Why + ")"
+			}
+			fmt.Fprintf(table, "  %s\t%s\t%s\n", s.Name, d.Action, why)
+		}
+	}
+	return table.Flush()
+}
+
+func versionCommand(p *process) *cobra.Command {
+	return command("version", "Print the version.", cobra.NoArgs, func(context.Context, []string) error {
+		return p.version()
+	})
+}
+
+// version prints the version that the Go toolchain has recorded.
+func (p *process) version() error {
+	version, revision := "(unknown)", ""
+	if info, ok := debug.ReadBuildInfo(); ok {
+		version = info.Main.Version
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				revision = " " + s.Value
+			}
+		}
+	}
+	_, err := fmt.Fprintf(p.out, "secbot %s%s\n", version, revision)
+	return err
+}
