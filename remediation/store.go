@@ -65,14 +65,17 @@ type Store interface {
 	Notices(ctx context.Context, incident string) ([]*Notice, error)
 	// Message reads the reference to an incident's Slack message; ErrNotFound.
 	Message(ctx context.Context, incident string) (*MessageRef, error)
+	// Record reads one record by its key, an outdated one too; ErrNotFound.
+	Record(ctx context.Context, key string) (*Record, error)
 	// Suppressions lists those that were not taken back (Ended) and whose Until
 	// is zero or after now, by CreatedAt, then id.
 	Suppressions(ctx context.Context, now time.Time) ([]*Suppression, error)
 	// Audit lists an incident's audit entries by Seq.
 	Audit(ctx context.Context, incident string) ([]AuditEntry, error)
 	// Sweep deletes finished jobs, sent notices and suppressions that were
-	// taken back, all where they were last changed before the given time, and
-	// suppressions whose Until and last change are both before it. It says how
+	// taken back, all where they were last changed before the given time,
+	// suppressions whose Until and last change are both before it, and records
+	// whose Until is before it. It says how
 	// many rows went; with an error, some may have gone. The id of a deleted
 	// row is free again.
 	Sweep(ctx context.Context, before time.Time) (int, error)
@@ -90,6 +93,7 @@ type Write struct {
 	Notices      []*Notice
 	Message      *MessageRef
 	Suppressions []*Suppression
+	Records      []*Record
 	Audit        []AuditEntry
 }
 
@@ -146,6 +150,16 @@ type MessageRef struct {
 	Version  int    `json:"version"`
 	Channel  string `json:"channel"`
 	TS       string `json:"ts"`
+}
+
+// Record is what secbot knows under a key, of no incident: the last state of a
+// security group, a call of its own.
+type Record struct {
+	Key     string          `json:"key"`
+	Version int             `json:"version"`
+	Data    json.RawMessage `json:"data,omitempty"`
+	At      time.Time       `json:"at"`    // when that was so
+	Until   time.Time       `json:"until"` // when it is of no use any more; zero: never
 }
 
 // Suppression keeps findings from being acted on and told: an Ignore, or the

@@ -26,7 +26,7 @@ import (
 
 const (
 	// schema is the version of the buckets and keys that this code writes.
-	schema = 1
+	schema = 2
 	// schemaKey is where the file says its own, in bucketMeta, as a decimal.
 	schemaKey = "schema"
 
@@ -155,6 +155,11 @@ func prepare(tx *bbolt.Tx) error {
 	case version > schema:
 		return fmt.Errorf("%w: its schema is %d, this one knows %d", ErrSchema, version, schema)
 	}
+	if version < schema {
+		if err := upgrade(tx); err != nil {
+			return err
+		}
+	}
 	for _, name := range buckets() {
 		if tx.Bucket([]byte(name)) == nil {
 			return fmt.Errorf("%w: there is no bucket %q", ErrForeign, name)
@@ -163,13 +168,25 @@ func prepare(tx *bbolt.Tx) error {
 	return nil
 }
 
+// upgrade brings a file of schema 1, which knew no records, to this one.
+func upgrade(tx *bbolt.Tx) error {
+	if _, err := tx.CreateBucketIfNotExists([]byte(bucketRecords)); err != nil {
+		return fmt.Errorf("create bucket %q: %w", bucketRecords, err)
+	}
+	return writeSchema(tx)
+}
+
+func writeSchema(tx *bbolt.Tx) error {
+	return tx.Bucket([]byte(bucketMeta)).Put([]byte(schemaKey), []byte(strconv.Itoa(schema)))
+}
+
 func create(tx *bbolt.Tx) error {
 	for _, name := range buckets() {
 		if _, err := tx.CreateBucket([]byte(name)); err != nil {
 			return fmt.Errorf("create bucket %q: %w", name, err)
 		}
 	}
-	return tx.Bucket([]byte(bucketMeta)).Put([]byte(schemaKey), []byte(strconv.Itoa(schema)))
+	return writeSchema(tx)
 }
 
 // Ping says whether the file is open.

@@ -74,7 +74,7 @@ func checkIndexes(t testing.TB, s *Store) {
 		if err != nil {
 			return err
 		}
-		for _, index := range buckets()[7:] {
+		for _, index := range buckets()[8:] {
 			err := tx.Bucket([]byte(index)).ForEach(func(k, v []byte) error {
 				place := index + "\x00" + string(k)
 				if value, ok := want[place]; !ok || !bytes.Equal(value, v) {
@@ -104,6 +104,7 @@ func rebuilt(tx *bbolt.Tx) (map[string][]byte, error) {
 		rebuild(tx, incidentKind(), all, nil),
 		rebuild(tx, jobKind(), all, nil),
 		rebuild(tx, suppressionKind(), all, nil),
+		rebuild(tx, recordKind(), all, nil),
 	)
 	first := map[string]*remediation.Notice{}
 	err = errors.Join(err, rebuild(tx, noticeKind(), all, func(n *remediation.Notice) {
@@ -183,7 +184,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"somebody else's bbolt file", func(p string) error {
 			return edit(p, func(tx *bbolt.Tx) error { _, err := tx.CreateBucket([]byte("x")); return err })
 		}, ErrForeign},
-		{"a newer schema", func(p string) error { return setSchema(p, "2") }, ErrSchema},
+		{"a newer schema", func(p string) error { return setSchema(p, "3") }, ErrSchema},
 		{"a broken schema", func(p string) error { return setSchema(p, "new") }, ErrForeign},
 		{"no schema", func(p string) error { return setSchema(p, "") }, ErrForeign},
 		{"a bucket missing", func(p string) error {
@@ -237,4 +238,30 @@ func setSchema(path, to string) error {
 		return err
 	}
 	return edit(path, func(tx *bbolt.Tx) error { return tx.Bucket([]byte(bucketMeta)).Put([]byte(schemaKey), []byte(to)) })
+}
+
+// TestUpgrade: a file of schema 1 is taken over with all that is in it.
+func TestUpgrade(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s.db")
+	s, err := Open(path, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(s.Commit(t.Context(), remediation.Write{Jobs: []*remediation.Job{{ID: "j"}}}))
+	must(s.Close())
+	must(setSchema(path, "1"))
+	must(edit(path, func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte(bucketRecords)) }))
+	s, err = Open(path, Options{})
+	must(err)
+	if _, err := s.Job(t.Context(), "j"); err != nil {
+		t.Error(err)
+	}
+	must(s.Commit(t.Context(), remediation.Write{Records: []*remediation.Record{{Key: "r"}}}))
+	must(s.Close())
 }

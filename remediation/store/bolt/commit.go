@@ -118,6 +118,9 @@ func changes(w remediation.Write) (list []change, err error) {
 	if list, err = addAll(list, suppressionKind(), w.Suppressions); err != nil {
 		return nil, err
 	}
+	if list, err = addAll(list, recordKind(), w.Records); err != nil {
+		return nil, err
+	}
 	for i := range w.Audit {
 		if list, err = add(list, auditKind(), &w.Audit[i]); err != nil {
 			return nil, err

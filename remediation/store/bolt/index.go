@@ -21,6 +21,7 @@ const (
 	bucketNotices      = "notices"      // id
 	bucketMessages     = "messages"     // the incident's id
 	bucketSuppressions = "suppressions" // id
+	bucketRecords      = "records"      // key
 	bucketAudit        = "audit"        // name of the incident, Seq
 
 	// Indexes.
@@ -47,7 +48,7 @@ const (
 // buckets lists every bucket.
 func buckets() []string {
 	return []string{
-		bucketMeta, bucketIncidents, bucketJobs, bucketNotices, bucketMessages, bucketSuppressions, bucketAudit,
+		bucketMeta, bucketIncidents, bucketJobs, bucketNotices, bucketMessages, bucketSuppressions, bucketAudit, bucketRecords,
 		indexActive, indexCreated, indexKey, indexResource, indexPlaybook, indexStatus,
 		indexJobsDue, indexNotices, indexUnsent, indexNoticesDue, indexSuppressionsLive, indexSettled,
 	}
@@ -157,6 +158,20 @@ func suppressionKind() kind[remediation.Suppression] {
 				list = append(list, entry{indexSuppressionsLive, join(until, []byte(s.ID)), nil})
 			}
 			return list
+		},
+	}
+}
+
+func recordKind() kind[remediation.Record] {
+	return kind[remediation.Record]{
+		bucket:  bucketRecords,
+		key:     func(r *remediation.Record) []byte { return []byte(r.Key) },
+		version: func(r *remediation.Record) *int { return &r.Version },
+		entries: func(r *remediation.Record) []entry {
+			if since, ok := rows.RecordSettled(r); ok {
+				return []entry{settled(since, bucketRecords, r.Key)}
+			}
+			return nil
 		},
 	}
 }

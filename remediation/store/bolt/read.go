@@ -42,6 +42,11 @@ func (s *Store) Message(ctx context.Context, incident string) (*remediation.Mess
 	return get[remediation.MessageRef](ctx, s, bucketMessages, "message of incident", incident)
 }
 
+// Record reads one record by its key; remediation.ErrNotFound.
+func (s *Store) Record(ctx context.Context, key string) (*remediation.Record, error) {
+	return get[remediation.Record](ctx, s, bucketRecords, "record", key)
+}
+
 // DueJobs lists unfinished jobs that may be taken up at now. It passes over
 // those that are due and leased, and reads no other.
 func (s *Store) DueJobs(ctx context.Context, now time.Time, n int) ([]*remediation.Job, error) {

@@ -76,6 +76,8 @@ func entriesOf(tx *bbolt.Tx, bucket string, id []byte) ([]entry, error) {
 		return storedEntries(tx, noticeKind(), id)
 	case bucketSuppressions:
 		return storedEntries(tx, suppressionKind(), id)
+	case bucketRecords:
+		return storedEntries(tx, recordKind(), id)
 	}
 	return nil, fmt.Errorf("index %q of the store names the bucket %q", indexSettled, bucket)
 }

@@ -91,6 +91,12 @@ func (s *Store) prepare(ctx context.Context, w remediation.Write) (*write, error
 			return nil, err
 		}
 	}
+	for _, r := range w.Records {
+		it, err := s.recordItem(ctx, *r)
+		if err := s.put(tx, it, &r.Version, err); err != nil {
+			return nil, err
+		}
+	}
 	for _, e := range w.Audit {
 		none := 0
 		it, err := s.auditItem(ctx, e)

@@ -12,6 +12,7 @@
 //	notice                N#id          -      through an index alone
 //	message reference     M#incident    -      GetItem
 //	suppression           S             id     Query: all that may be in force
+//	record                R#key         -      GetItem
 //	audit entry           A#incident    seq    Query
 //
 //	index  pk             sk            what stands in it

@@ -227,6 +227,18 @@ func (s *Store) suppressionItem(ctx context.Context, x remediation.Suppression) 
 	return it, nil
 }
 
+func (s *Store) recordItem(ctx context.Context, r remediation.Record) (item, error) {
+	r.Version++
+	it, err := s.newItem(ctx, "R#"+r.Key, "-", r.Version, &r)
+	if err != nil {
+		return nil, err
+	}
+	if since, settled := rows.RecordSettled(&r); settled {
+		it.settled(since, r.Key)
+	}
+	return it, nil
+}
+
 func (s *Store) auditItem(ctx context.Context, e remediation.AuditEntry) (item, error) {
 	return s.newItem(ctx, "A#"+e.Incident, fmt.Sprintf("%019d", e.Seq), 1, &e)
 }

@@ -71,6 +71,11 @@ func (s *Store) Message(ctx context.Context, incident string) (*remediation.Mess
 	return read[remediation.MessageRef](ctx, s, "M#"+incident, fmt.Sprintf("message of incident %q", incident))
 }
 
+// Record reads one record by its key; remediation.ErrNotFound.
+func (s *Store) Record(ctx context.Context, key string) (*remediation.Record, error) {
+	return read[remediation.Record](ctx, s, "R#"+key, fmt.Sprintf("record %q", key))
+}
+
 // query asks for the items of one partition in the order of their sort keys.
 type query struct {
 	index      string // empty: the table, strongly consistent

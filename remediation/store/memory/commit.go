@@ -79,6 +79,9 @@ func (s *Store) changes(w remediation.Write) []change {
 	for _, x := range w.Suppressions {
 		all = append(all, versioned(s.suppressions, x.ID, x, func(x *remediation.Suppression) *int { return &x.Version }))
 	}
+	for _, r := range w.Records {
+		all = append(all, versioned(s.records, r.Key, r, func(r *remediation.Record) *int { return &r.Version }))
+	}
 	for _, e := range w.Audit {
 		all = append(all, s.auditChange(e))
 	}
@@ -134,6 +137,7 @@ func (s *Store) Sweep(ctx context.Context, before time.Time) (int, error) {
 	n := sweep(s.jobs, before, rows.JobSettled)
 	n += sweep(s.notices, before, rows.NoticeSettled)
 	n += sweep(s.suppressions, before, rows.SuppressionSettled)
+	n += sweep(s.records, before, rows.RecordSettled)
 	return n, nil
 }
 

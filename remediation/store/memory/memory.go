@@ -31,6 +31,7 @@ type Store struct {
 	notices      map[string]*remediation.Notice
 	messages     map[string]*remediation.MessageRef
 	suppressions map[string]*remediation.Suppression
+	records      map[string]*remediation.Record
 	audit        map[string]map[int]remediation.AuditEntry
 }
 
@@ -45,6 +46,7 @@ func New() *Store {
 		notices:      map[string]*remediation.Notice{},
 		messages:     map[string]*remediation.MessageRef{},
 		suppressions: map[string]*remediation.Suppression{},
+		records:      map[string]*remediation.Record{},
 		audit:        map[string]map[int]remediation.AuditEntry{},
 	}
 }
@@ -167,6 +169,15 @@ func (s *Store) Message(ctx context.Context, incident string) (*remediation.Mess
 	}
 	defer s.mu.RUnlock()
 	return one(s.messages, "message of incident", incident)
+}
+
+// Record reads one record by its key; remediation.ErrNotFound.
+func (s *Store) Record(ctx context.Context, key string) (*remediation.Record, error) {
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.RUnlock()
+	return one(s.records, "record", key)
 }
 
 // Suppressions lists those in force at now.

@@ -82,6 +82,10 @@ func drawWrite(r *rapid.T, m *model) (w remediation.Write, versions []*int) {
 			Ended: rapid.Bool().Draw(r, "ended"), CreatedAt: minute(r, "created"), UpdatedAt: minute(r, "updated")}
 		w.Suppressions, versions = append(w.Suppressions, s), append(versions, &s.Version)
 	}
+	for _, key := range some(r, "records") {
+		x := &remediation.Record{Key: key, Version: version(r, m.records[key].Version), Until: minute(r, "until"), At: minute(r, "at")}
+		w.Records, versions = append(w.Records, x), append(versions, &x.Version)
+	}
 	if rapid.Bool().Draw(r, "audit") {
 		id := oneOf(r, "of", "a", "b")
 		w.Audit = []remediation.AuditEntry{{Incident: id, Seq: len(m.audit[id]) + oneOf(r, "seq", 1, 1, 1, 2)}}

@@ -20,6 +20,7 @@ type model struct {
 	jobs         map[string]remediation.Job
 	notices      map[string]remediation.Notice
 	messages     map[string]remediation.MessageRef
+	records      map[string]remediation.Record
 	suppressions map[string]remediation.Suppression
 	audit        map[string]map[int]remediation.AuditEntry
 }
@@ -30,6 +31,7 @@ func newModel() *model {
 		jobs:         map[string]remediation.Job{},
 		notices:      map[string]remediation.Notice{},
 		messages:     map[string]remediation.MessageRef{},
+		records:      map[string]remediation.Record{},
 		suppressions: map[string]remediation.Suppression{},
 		audit:        map[string]map[int]remediation.AuditEntry{},
 	}
@@ -58,6 +60,9 @@ func (m *model) accepts(w remediation.Write) bool {
 	for _, s := range w.Suppressions {
 		fine = fine && m.suppressions[s.ID].Version == s.Version
 	}
+	for _, x := range w.Records {
+		fine = fine && m.records[x.Key].Version == x.Version
+	}
 	for _, e := range w.Audit {
 		_, there := m.audit[e.Incident][e.Seq]
 		fine = fine && !there
@@ -82,6 +87,9 @@ func (m *model) take(w remediation.Write) {
 	}
 	for _, s := range w.Suppressions {
 		m.suppressions[s.ID] = *s
+	}
+	for _, x := range w.Records {
+		m.records[x.Key] = *x
 	}
 	for _, e := range w.Audit {
 		if m.audit[e.Incident] == nil {
@@ -163,14 +171,15 @@ func (m *model) live(now time.Time) []remediation.Suppression {
 }
 
 func (m *model) sweep(before time.Time) int {
-	rows := len(m.jobs) + len(m.notices) + len(m.suppressions)
+	rows := len(m.jobs) + len(m.notices) + len(m.suppressions) + len(m.records)
 	maps.DeleteFunc(m.jobs, func(_ string, j remediation.Job) bool { return j.Done && j.UpdatedAt.Before(before) })
 	maps.DeleteFunc(m.notices, func(_ string, n remediation.Notice) bool { return n.Sent && n.UpdatedAt.Before(before) })
 	maps.DeleteFunc(m.suppressions, func(_ string, s remediation.Suppression) bool {
 		over := s.Ended || !s.Until.IsZero() && s.Until.Before(before)
 		return over && s.UpdatedAt.Before(before)
 	})
-	return rows - len(m.jobs) - len(m.notices) - len(m.suppressions)
+	maps.DeleteFunc(m.records, func(_ string, r remediation.Record) bool { return !r.Until.IsZero() && r.Until.Before(before) })
+	return rows - len(m.jobs) - len(m.notices) - len(m.suppressions) - len(m.records)
 }
 
 // testModel makes random Writes, sweeps and reads and compares each with what
@@ -235,6 +244,7 @@ func compare(r *rapid.T, s remediation.Store, m *model) {
 	compareOne(r, s.Incident, m.incidents, id)
 	compareOne(r, s.Job, m.jobs, id)
 	compareOne(r, s.Message, m.messages, id)
+	compareOne(r, s.Record, m.records, id)
 	key := oneOf(r, "key", "k1", "k2")
 	active := map[string]remediation.Incident{}
 	for _, i := range m.incidents {

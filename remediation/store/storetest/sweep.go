@@ -39,7 +39,11 @@ func testSweep(t *testing.T, s remediation.Store) {
 			suppression("for good", false, time.Time{}, 1),
 		},
 	})
-	equal(t, "swept", get(s.Sweep(t.Context(), at(5)))(t), 6)
+	record := func(key string, until time.Time) *remediation.Record {
+		return &remediation.Record{Key: key, Data: []byte(`{"a":1}`), At: at(1), Until: until}
+	}
+	must(t, s, remediation.Write{Records: []*remediation.Record{record("over", at(2)), record("lasting", time.Time{}), record("to come", at(9999))}})
+	equal(t, "swept", get(s.Sweep(t.Context(), at(5)))(t), 7)
 	equal(t, "swept again", get(s.Sweep(t.Context(), at(5)))(t), 0)
 	if _, err := s.Job(t.Context(), "old"); !errors.Is(err, remediation.ErrNotFound) {
 		t.Errorf("the finished job: %v", err)
@@ -54,6 +58,11 @@ func testSweep(t *testing.T, s remediation.Store) {
 	// Incidents, messages and the audit log stay.
 	equal(t, "incident", get(s.Incident(t.Context(), "settled"))(t), settled)
 	get(s.Message(t.Context(), "settled"))(t)
+	if _, err := s.Record(t.Context(), "over"); !errors.Is(err, remediation.ErrNotFound) {
+		t.Errorf("the outdated record: %v", err)
+	}
+	equal(t, "record", string(get(s.Record(t.Context(), "lasting"))(t).Data), `{"a":1}`)
+	get(s.Record(t.Context(), "to come"))(t)
 	equal(t, "audit", len(get(s.Audit(t.Context(), "settled"))(t)), 1)
 	// What is gone can't be changed, and its id is free.
 	gone := job("old", true, 1)

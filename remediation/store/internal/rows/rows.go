@@ -65,6 +65,11 @@ func Check(w remediation.Write) error {
 			c.row("suppression", s.ID)
 		}
 	}
+	for _, r := range w.Records {
+		if c.present("record", r != nil) {
+			c.row("record", r.Key)
+		}
+	}
 	for _, e := range w.Audit {
 		c.entry(e)
 	}
@@ -170,3 +175,7 @@ func SuppressionSettled(s *remediation.Suppression) (time.Time, bool) {
 	}
 	return s.UpdatedAt, s.Ended || !s.Until.IsZero()
 }
+
+// RecordSettled says since when, in the past or to come, a record may be swept;
+// false for one that is kept for good.
+func RecordSettled(r *remediation.Record) (time.Time, bool) { return r.Until, !r.Until.IsZero() }
