@@ -16,7 +16,7 @@ const (
 	authenticatedUsers = "AuthenticatedUsers"
 )
 
-// aclRequest is the requestParameters of PutBucketAcl: a canned ACL, a policy
+// aclRequest is the requestParameters of PutBucketAcl and CreateBucket: a canned ACL, a policy
 // in full, or headers that each grant one permission.
 type aclRequest struct {
 	BucketName text  `json:"bucketName"`
@@ -62,6 +62,34 @@ func decodeBucketACL(r record, base remediation.Signal) ([]remediation.Signal, s
 	for _, g := range grants {
 		sig.Change.Openness = addOpenness(sig.Change.Openness, g.Openness)
 	}
+	return single(sig), ""
+}
+
+// ownershipRequest is the requestParameters of PutBucketOwnershipControls.
+type ownershipRequest struct {
+	BucketName text `json:"bucketName"`
+	Controls   struct {
+		Rules many[struct {
+			Ownership text `json:"ObjectOwnership"`
+		}] `json:"Rule"`
+	} `json:"OwnershipControls"`
+}
+
+// decodeOwnership decodes PutBucketOwnershipControls and its deletion. Both may
+// bring an ACL to life that had no effect before, so that the live ACL is looked
+// at.
+func decodeOwnership(r record, base remediation.Signal) ([]remediation.Signal, string) {
+	req := lenient[ownershipRequest](r.RequestParameters)
+	sig, why := bucketSignal(base, req.BucketName)
+	if why != "" {
+		return nil, why
+	}
+	for _, rule := range req.Controls.Rules {
+		if rule.Ownership == "BucketOwnerEnforced" {
+			return nil, "with BucketOwnerEnforced ACLs have no effect"
+		}
+	}
+	sig.Playbooks = []string{playbookACL}
 	return single(sig), ""
 }
 

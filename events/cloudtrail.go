@@ -53,10 +53,18 @@ func decoders() []decoder {
 	return []decoder{
 		{[]string{"AuthorizeSecurityGroupIngress"}, []string{sourceEC2}, decodeAuthorize(remediation.Ingress)},
 		{[]string{"AuthorizeSecurityGroupEgress"}, []string{sourceEC2}, decodeAuthorize(remediation.Egress)},
-		{[]string{"PutBucketAcl"}, []string{sourceS3}, decodeBucketACL},
+		{[]string{"RevokeSecurityGroupIngress"}, []string{sourceEC2}, decodeRevoke(remediation.Ingress)},
+		{[]string{"RevokeSecurityGroupEgress"}, []string{sourceEC2}, decodeRevoke(remediation.Egress)},
+		{[]string{"ModifySecurityGroupRules"}, []string{sourceEC2}, decodeModify},
+		{[]string{"CreateSecurityGroup"}, []string{sourceEC2}, decodeGroup(playbookGroupCreated)},
+		{[]string{"DeleteSecurityGroup"}, []string{sourceEC2}, decodeGroup(playbookGroupDeleted)},
+		{[]string{"PutBucketAcl", "CreateBucket"}, []string{sourceS3}, decodeBucketACL},
+		{[]string{"PutBucketOwnershipControls", "DeleteBucketOwnershipControls"}, []string{sourceS3}, decodeOwnership},
 		{[]string{"PutBucketPolicy"}, []string{sourceS3}, decodeBucketPolicy},
 		{[]string{"PutBucketPublicAccessBlock"}, []string{sourceS3, sourceS3Control}, decodePutBlock},
 		{[]string{"DeleteBucketPublicAccessBlock"}, []string{sourceS3, sourceS3Control}, decodeDeleteBlock},
+		{[]string{"PutAccountPublicAccessBlock"}, []string{sourceS3, sourceS3Control}, decodePutBlock},
+		{[]string{"DeleteAccountPublicAccessBlock"}, []string{sourceS3, sourceS3Control}, decodeDeleteBlock},
 		{[]string{"PutEvaluations"}, []string{sourceConfig}, decodePutEvaluations},
 	}
 }
@@ -67,11 +75,6 @@ func notYet(name string) string {
 	switch name {
 	case "PutObjectAcl":
 		return "an object's ACL, which no playbook answers yet"
-	case "PutAccountPublicAccessBlock", "DeleteAccountPublicAccessBlock":
-		return "the account's Block Public Access, which no playbook answers yet"
-	case "RevokeSecurityGroupIngress", "RevokeSecurityGroupEgress", "ModifySecurityGroupRules",
-		"CreateSecurityGroup", "DeleteSecurityGroup":
-		return "a security group in a way that no playbook answers yet"
 	case "ModifyManagedPrefixList":
 		return "every group that uses the prefix list, which no playbook answers yet"
 	}

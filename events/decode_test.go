@@ -163,10 +163,10 @@ func checkRules(t testing.TB, rules []remediation.Rule) {
 				peers++
 			}
 		}
-		if peers != 1 || r.Protocol == "" || seen[r.Key()] || (r.FromPort == nil) != (r.ToPort == nil) {
+		if peers != 1 || r.Protocol == "" || seen[r.Key()+r.ID] || (r.FromPort == nil) != (r.ToPort == nil) {
 			t.Errorf("rule %+v", r)
 		}
-		seen[r.Key()] = true
+		seen[r.Key()+r.ID] = true
 	}
 }
 

@@ -154,6 +154,8 @@ func oneOrMany[T any](raw json.RawMessage) []T {
 		return []T{lenient[T](raw)}
 	case '[':
 		return lenient[[]T](raw)
+	case '"':
+		return []T{lenient[T](raw)}
 	}
 	return nil
 }

@@ -1,8 +1,15 @@
 package events
 
-import "secbot/remediation"
+import (
+	"strings"
 
-const playbookBlock = "s3-block-public-access"
+	"secbot/remediation"
+)
+
+const (
+	playbookBlock        = "s3-block-public-access"
+	playbookAccountBlock = "s3-account-block-public-access"
+)
 
 type blockRequest struct {
 	BucketName text `json:"bucketName"`
@@ -36,15 +43,26 @@ func decodeDeleteBlock(r record, base remediation.Signal) ([]remediation.Signal,
 
 func blockSignal(r record, base remediation.Signal, flags *remediation.BlockFlags) ([]remediation.Signal, string) {
 	bucket := lenient[blockRequest](r.RequestParameters).BucketName
-	if bucket == "" && r.EventSource == sourceS3Control {
-		return nil, string(r.EventName) + " changes " + notYet("PutAccountPublicAccessBlock")
-	}
 	sig, why := bucketSignal(base, bucket)
+	sig.Playbooks = []string{playbookBlock}
+	if bucket == "" && (r.EventSource == sourceS3Control || strings.Contains(string(r.EventName), "Account")) {
+		sig, why = accountSignal(base)
+	}
 	if why != "" {
 		return nil, why
 	}
-	sig.Playbooks = []string{playbookBlock}
 	sig.Change.Block = flags
 	sig.Change.Openness = []remediation.Openness{remediation.Unblocked}
 	return single(sig), ""
+}
+
+// accountSignal is the base of a signal about an account's own block. A call by
+// s3-control without a bucket is about the account, under either of its names.
+func accountSignal(base remediation.Signal) (remediation.Signal, string) {
+	if len(base.Resource.Account) != 12 {
+		return base, "it names no account"
+	}
+	base.Resource.Kind, base.Resource.ID = remediation.KindAccount, base.Resource.Account
+	base.Playbooks = []string{playbookAccountBlock}
+	return base, ""
 }

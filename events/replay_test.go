@@ -170,7 +170,7 @@ func TestReplayTooLarge(t *testing.T) {
 
 func TestReplayNothingClaimed(t *testing.T) {
 	out, err := replayed(t, ReplayOptions{Claim: claimNone, JSON: true}, fixture(t, "sg-private"), "-")
-	want := `{"file":"-","kind":"AuthorizeSecurityGroupIngress","skipped":"no playbook claims anything about this event"}` + "\n"
+	want := `{"file":"-","kind":"AuthorizeSecurityGroupIngress","skipped":"the event alone claims nothing: the live state decides (--live)"}` + "\n"
 	if out != want || err != nil {
 		t.Errorf("%s, %v", out, err)
 	}

@@ -63,7 +63,7 @@ func (l *replayLine) claim(sigs []remediation.Signal, claim func(remediation.Sig
 	case len(l.Findings) > 0:
 		l.Skipped = ""
 	case l.Skipped == "":
-		l.Skipped = "no playbook claims anything about this event"
+		l.Skipped = "the event alone claims nothing: the live state decides (--live)"
 	}
 }
 

@@ -102,15 +102,11 @@ func decodeAuthorize(direction remediation.Direction) func(record, remediation.S
 			return nil, "it names no rule"
 		}
 		group, name := groupOf(req, res)
-		if group == "" && name == "" {
-			return nil, "it names no security group"
+		sig, why := groupSignal(sig, text(group), text(name), playbookRuleAdded)
+		if why != "" {
+			return nil, why
 		}
-		if why := first(unlikelyID(group), unlikelyID(name)); why != "" {
-			return nil, "its security group's name " + why
-		}
-		sig.Resource.Kind, sig.Resource.ID = remediation.KindSecurityGroup, group
-		sig.Playbooks = []string{playbookRuleAdded}
-		sig.Change = remediation.Change{Direction: direction, GroupName: name, Rules: b.rules}
+		sig.Change.Direction, sig.Change.Rules = direction, b.rules
 		return single(sig), ""
 	}
 }

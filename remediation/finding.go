@@ -22,6 +22,7 @@ type Kind string
 const (
 	KindBucket        Kind = "s3-bucket"
 	KindSecurityGroup Kind = "security-group"
+	KindAccount       Kind = "account" // what S3 keeps for an account as a whole
 )
 
 // Ref points at one AWS resource.

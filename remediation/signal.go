@@ -25,11 +25,15 @@ type Signal struct {
 // Change is what the event says was changed. Everything is optional, since
 // events carry the most different parts.
 type Change struct {
-	Direction Direction       `json:"direction,omitempty"`
-	GroupName string          `json:"group_name,omitempty"` // where a call names a group without its id (default VPC)
-	Rules     []Rule          `json:"rules,omitempty"`
-	Grants    []Grant         `json:"grants,omitempty"` // the public ones only
-	Policy    json.RawMessage `json:"policy,omitempty"` // the bucket policy as it was put
-	Block     *BlockFlags     `json:"block,omitempty"`  // the flags as they were put
-	Openness  []Openness      `json:"openness,omitempty"`
+	Direction Direction `json:"direction,omitempty"`
+	GroupName string    `json:"group_name,omitempty"` // where a call names a group without its id (default VPC)
+	Rules     []Rule    `json:"rules,omitempty"`
+	RuleIDs   []string  `json:"rule_ids,omitempty"` // of rules that the event names by id alone
+	// Answered says that Rules are what AWS answered that it has changed, not
+	// only what was asked for.
+	Answered bool            `json:"answered,omitempty"`
+	Grants   []Grant         `json:"grants,omitempty"` // the public ones only
+	Policy   json.RawMessage `json:"policy,omitempty"` // the bucket policy as it was put
+	Block    *BlockFlags     `json:"block,omitempty"`  // the flags as they were put
+	Openness []Openness      `json:"openness,omitempty"`
 }
