@@ -61,6 +61,9 @@ func (c *change) decide(ctx context.Context, cmd Command) (*held, error) {
 
 // decideFix claims the incident; the fix itself plans on the live state.
 func (c *change) decideFix(cmd Command) (*held, error) {
+	if why := c.inc.Finding.Irreversible; why != "" {
+		return nil, &RefusedError{Text: "secbot can't take this back, so nothing was changed: " + why + "."}
+	}
 	if len(c.inc.Outcomes) == 0 {
 		c.inc.Plan = nil
 	}

@@ -253,6 +253,7 @@ type Finding struct {
 	At         time.Time         `json:"at"`                 // when the change was made, UTC; zero in a scan
 	Direction  Direction         `json:"direction,omitempty"`
 	Rules      []Rule            `json:"rules,omitempty"`
+	Was        []Rule            `json:"was,omitempty"` // what modified rules were before, with the ids of Rules
 	Grants     []Grant           `json:"grants,omitempty"`
 	Statements []Statement       `json:"statements,omitempty"`
 	Openness   []Openness        `json:"openness,omitempty"` // of the resource as a whole, where there are no rules
@@ -260,6 +261,12 @@ type Finding struct {
 	Notes      []string          `json:"notes,omitempty"` // what people should know: website hosting, attached interfaces
 	Doubt      string            `json:"doubt,omitempty"` // why nothing may be done without a person; empty when certain
 	Rest       []string          `json:"rest,omitempty"`  // what the same call did beside this and that is decided apart
+	// Irreversible says why secbot can't take the change back, so that people
+	// are only told; empty where it can.
+	Irreversible string `json:"irreversible,omitempty"`
+	// Earlier is the resource before the change, in the playbook's own form,
+	// where the live state does not have it any more.
+	Earlier json.RawMessage `json:"earlier,omitempty"`
 }
 
 // Key is the finding's identity: playbook, resource and canonical change. One

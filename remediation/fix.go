@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -101,13 +102,13 @@ func (e *Engine) resume(ctx context.Context, h *held, r run) (*fixing, error) {
 // fix is over: there was nothing to do, or it failed.
 func (fx *fixing) plan(ctx context.Context) (bool, error) {
 	_, state, err := fx.e.read(ctx, fx.inc.Finding.Resource)
-	if errors.Is(err, ErrGone) {
-		return false, fx.settle(ctx, "the resource does not exist any more")
-	}
-	if err != nil {
+	if err != nil && (state == nil || !errors.Is(err, ErrGone)) {
 		return false, fx.notPlanned(ctx, err)
 	}
 	p, err := fx.pb.Plan(state, fx.inc.Finding)
+	if errors.Is(err, ErrGone) {
+		return false, fx.settle(ctx, "the resource does not exist any more")
+	}
 	if errors.Is(err, ErrNothingToDo) {
 		return false, fx.settle(ctx, "the live state was already safe")
 	}
@@ -123,6 +124,9 @@ func (fx *fixing) plan(ctx context.Context) (bool, error) {
 
 // notPlanned tries again later where that may help.
 func (fx *fixing) notPlanned(ctx context.Context, err error) error {
+	if errors.Is(err, ErrGone) {
+		return fx.settle(ctx, "the resource does not exist any more")
+	}
 	if ctx.Err() != nil || (isTransient(err) && fx.h.job.Attempts < maxReadAttempts) {
 		return err
 	}
@@ -152,11 +156,16 @@ func (fx *fixing) apply(ctx context.Context) error {
 			out, err = fx.pb.Apply(rctx, fx.inc.Plan.Steps[i])
 			return err
 		})
+		ids, lost := rec.calls()
 		if err != nil {
+			// What was called all the same causes events too.
+			if stored := fx.change(ctx, false, func(c *change) error { return c.called(ctx, i, ids, lost) }); stored != nil {
+				return stored
+			}
 			return fmt.Errorf("%s: %w", fx.inc.Plan.Steps[i].Summary, err)
 		}
-		out.Step, out.RequestIDs = i, rec.list()
-		if err := fx.change(ctx, false, func(c *change) error { return c.applied(out) }); err != nil {
+		out.Step, out.RequestIDs, out.Notes = i, ids, rec.said()
+		if err := fx.change(ctx, false, func(c *change) error { return c.applied(ctx, out, lost) }); err != nil {
 			return err
 		}
 	}
@@ -164,13 +173,21 @@ func (fx *fixing) apply(ctx context.Context) error {
 }
 
 // applied adds an outcome, and its request ids to the step's call.
-func (c *change) applied(out Outcome) error {
+func (c *change) applied(ctx context.Context, out Outcome, lost int) error {
 	c.inc.Outcomes = append(c.inc.Outcomes, out)
-	steps := c.inc.Plan.Steps
-	if i := len(c.inc.Calls) - len(steps) + out.Step; i >= 0 && i < len(c.inc.Calls) {
-		c.inc.Calls[i].RequestIDs = out.RequestIDs
+	if err := c.called(ctx, out.Step, out.RequestIDs, lost); err != nil {
+		return err
 	}
-	return c.audit(ByItself, "did: "+steps[out.Step].Summary, "", out)
+	return c.audit(ByItself, "did: "+c.inc.Plan.Steps[out.Step].Summary, "", out)
+}
+
+// called completes the call of a step with its request ids.
+func (c *change) called(ctx context.Context, step int, ids []string, lost int) error {
+	if i := len(c.inc.Calls) - len(c.inc.Plan.Steps) + step; i >= 0 && i < len(c.inc.Calls) {
+		call := &c.inc.Calls[i]
+		call.RequestIDs, call.Lost = append(call.RequestIDs, ids...), call.Lost+lost
+	}
+	return c.ownCalls(ctx, ids)
 }
 
 // verify reads back until the effect is seen or patience ends.
@@ -202,13 +219,21 @@ func (fx *fixing) succeed(ctx context.Context) error {
 			return err
 		}
 		c.show()
-		c.thread("What was changed:", c.inc.Plan.Diff...)
+		c.thread(strings.Join(append(notesOf(c.inc.Outcomes), "What was changed:"), "\n"), c.inc.Plan.Diff...)
 		if c.inc.Decision.Action == ActionAuto && fx.r.Command == nil && c.e.o.Config.Notify.SNSTopicARN != "" {
 			c.tell(NotifySNS, OpMitigated, nil)
 		}
 		c.answer(fx.r.Command, "Done: "+c.inc.Finding.Resource.ID+" is fixed, as read back from AWS.", false)
 		return nil
 	})
+}
+
+func notesOf(outcomes []Outcome) []string {
+	var notes []string
+	for _, o := range outcomes {
+		notes = append(notes, o.Notes...)
+	}
+	return notes
 }
 
 func (fx *fixing) fail(ctx context.Context, cause error) error {
@@ -249,6 +274,7 @@ func (c *change) answer(cmd *Command, text string, failed bool) {
 func (fx *fixing) end(ctx context.Context, f func(*change) error) error {
 	err := fx.change(ctx, true, f)
 	if err == nil {
+		fx.e.rememberNow(ctx, fx.inc.Finding.Resource)
 		fx.e.o.Metrics.outcomes.WithLabelValues(fx.inc.Finding.Playbook, string(fx.inc.Status)).Inc()
 	}
 	return err

@@ -114,6 +114,7 @@ type Call struct {
 	Resource   Ref       `json:"resource"`
 	At         time.Time `json:"at"`
 	RequestIDs []string  `json:"request_ids,omitempty"`
+	Lost       int       `json:"lost,omitempty"` // calls whose answer never came
 }
 
 // State counts the changes of status. A message's block ids carry it, so that

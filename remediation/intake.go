@@ -39,46 +39,61 @@ func (e *Engine) judgeSignal(ctx context.Context, h *held, sig Signal) error {
 			return nil
 		}
 	}
-	own, err := e.isOwnChange(ctx, sig)
+	by, err := e.authorOf(ctx, sig)
 	if err != nil {
 		return err
 	}
-	if own {
+	switch by {
+	case ours:
 		log.Info("skipped: secbot's own change")
 		return nil
+	case ourRole:
+		log.Error("a call with secbot's own role that secbot did not make")
+		sig.OwnRole = true
+		if _, err := e.open(ctx, h, e.ownRole(sig), e.now()); err != nil {
+			return err
+		}
 	}
 	for rejudged := 0; ; rejudged++ {
 		readAt := e.now()
-		findings, err := e.findingsOf(ctx, h, sig)
+		live, err := e.findingsOf(ctx, h, sig)
 		if err != nil {
 			return err
 		}
-		err = e.openAll(ctx, h, findings, readAt)
+		err = e.openAll(ctx, h, live, readAt)
 		if !errors.Is(err, errOutdated) || rejudged == maxRejudged {
 			return err
 		}
 	}
 }
 
+// judged is a resource as it is now, with what is wrong about it.
+type judged struct {
+	env      *Environment
+	state    State // nil where it could not be read
+	kept     *Record
+	findings []Finding
+}
+
 // findingsOf judges the live state; what can't be read becomes a question.
-func (e *Engine) findingsOf(ctx context.Context, h *held, sig Signal) ([]Finding, error) {
+func (e *Engine) findingsOf(ctx context.Context, h *held, sig Signal) (judged, error) {
 	log := e.o.Log.With("event", sig.EventID, "kind", sig.Kind, "resource", sig.Resource.String())
-	findings, err := e.judgeLive(ctx, sig)
+	live, err := e.judgeLive(ctx, sig)
 	switch {
 	case errors.Is(err, ErrGone), errors.Is(err, ErrOtherAccount):
 		log.Warn("nothing done", "reason", err)
-		return nil, nil
+		return judged{}, nil
 	case err != nil && isTransient(err) && h.job.Attempts < maxReadAttempts:
-		return nil, err
+		return judged{}, err
 	case err != nil:
 		// The event must not be lost because nobody can read the resource.
 		log.Error("the live state could not be judged; asking", "error", err)
-		findings = e.unread(ctx, sig, err)
+		live = judged{findings: e.unread(ctx, sig, err)}
 	}
-	if len(findings) == 0 {
+	if len(live.findings) == 0 {
 		log.Info("nothing to do: the live state is safe")
 	}
-	return findings, nil
+	return live, nil
 }
 
 // enrich completes a signal of a Config rule and reports whether the rule is
@@ -99,40 +114,30 @@ func (e *Engine) enrich(ctx context.Context, h *held, sig *Signal) (bool, error)
 	return len(sig.Playbooks) > 0, nil
 }
 
-// isOwnChange asks the ledgers of the resource's latest incidents.
-func (e *Engine) isOwnChange(ctx context.Context, sig Signal) (bool, error) {
-	recent, err := e.o.Store.Incidents(ctx, IncidentQuery{Resource: sig.Resource.ID, Limit: 50})
-	if err != nil {
-		return false, fmt.Errorf("read incidents of %s: %w", sig.Resource.ID, err)
-	}
-	var self Identity
-	if e.o.Self != nil {
-		// Without it only known request ids tell; that is the surer way anyway.
-		self, err = e.o.Self(ctx)
-		if err != nil {
-			e.o.Log.Warn("secbot's own identity is unknown", "error", err)
-		}
-	}
-	return isOwn(sig, self, recent), nil
-}
-
 // judgeLive reads the resource and has every playbook of its kind judge it.
-func (e *Engine) judgeLive(ctx context.Context, sig Signal) ([]Finding, error) {
+func (e *Engine) judgeLive(ctx context.Context, sig Signal) (judged, error) {
 	ref := sig.Resource
 	if ref.ID == "" {
 		ref.ID = sig.Change.GroupName
 	}
 	env, state, err := e.read(ctx, ref)
-	if err != nil {
-		return nil, err
+	if err != nil && (state == nil || !errors.Is(err, ErrGone)) {
+		return judged{}, err
 	}
-	var found []Finding
+	live := judged{env: env, state: state}
+	state, recallErr := e.recall(ctx, &live, sig)
+	if recallErr != nil {
+		return judged{}, recallErr
+	}
 	for _, pb := range env.Playbooks {
 		if pb.Meta().Kind == ref.Kind {
-			found = append(found, pb.Judge(state, &sig)...)
+			live.findings = append(live.findings, pb.Judge(state, &sig)...)
 		}
 	}
-	return found, nil
+	if err != nil && len(live.findings) == 0 {
+		return live, err // it is gone, and nobody minds
+	}
+	return live, nil
 }
 
 // Preview judges the live state of a signal's resource and tells what the
@@ -147,18 +152,19 @@ func (e *Engine) Preview(ctx context.Context, sig Signal) ([]Part, error) {
 			return nil, nil
 		}
 	}
-	findings, err := e.judgeLive(ctx, sig)
+	live, err := e.judgeLive(ctx, sig)
 	if err != nil {
 		return nil, err
 	}
 	var parts []Part
-	for _, f := range findings {
+	for _, f := range live.findings {
 		parts = append(parts, e.o.Config.Decide(f)...)
 	}
 	return parts, nil
 }
 
-// read reads one resource in its own account and region.
+// read reads one resource in its own account and region. With ErrGone there may
+// be a state that says so.
 func (e *Engine) read(ctx context.Context, ref Ref) (*Environment, State, error) {
 	env, err := e.o.Provider.Environment(ctx, ref.Account, ref.Region)
 	if err != nil {
@@ -170,7 +176,7 @@ func (e *Engine) read(ctx context.Context, ref Ref) (*Environment, State, error)
 	}
 	state, err := reader.Read(ctx, ref)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read %s: %w", ref, err)
+		return env, state, fmt.Errorf("read %s: %w", ref, err)
 	}
 	return env, state, nil
 }
@@ -200,12 +206,12 @@ func (e *Engine) unread(ctx context.Context, sig Signal, cause error) []Finding 
 // openAll decides about each finding, opens what the policy wants and then
 // fixes what is to be fixed. Repeated after a crash, all that was opened
 // before is found by its key.
-func (e *Engine) openAll(ctx context.Context, h *held, findings []Finding, readAt time.Time) error {
+func (e *Engine) openAll(ctx context.Context, h *held, live judged, readAt time.Time) error {
 	var fixes []*held
 	var errs []error
-	for _, f := range findings {
+	for _, f := range live.findings {
 		for _, part := range e.o.Config.Decide(f) {
-			fix, err := e.open(ctx, h, part.Finding, part.Decision, readAt)
+			fix, err := e.open(ctx, h, part, readAt)
 			if err != nil {
 				errs = append(errs, err)
 			}
@@ -219,13 +225,20 @@ func (e *Engine) openAll(ctx context.Context, h *held, findings []Finding, readA
 		running.Go(func() { e.work(ctx, fix) })
 	}
 	running.Wait()
-	return errors.Join(errs...)
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	if len(fixes) == 0 { // else each fix has kept what it left
+		e.remember(ctx, live, readAt)
+	}
+	return nil
 }
 
 // open makes an incident of one finding, unless it is to be ignored, is
 // suppressed, or has an active incident. It returns the job of the fix where
 // there shall be one, already leased.
-func (e *Engine) open(ctx context.Context, h *held, f Finding, d Decision, readAt time.Time) (*held, error) {
+func (e *Engine) open(ctx context.Context, h *held, part Part, readAt time.Time) (*held, error) {
+	f, d := part.Finding, part.Decision
 	e.o.Metrics.findings.WithLabelValues(f.Playbook, string(d.Action)).Inc()
 	if d.Action == ActionIgnore {
 		e.o.Log.Info("ignored by the policy", "finding", f.Playbook, "resource", f.Resource.String(), "rule", d.Rule)

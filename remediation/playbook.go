@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"time"
 )
 
 // State is one resource as it is now, read from AWS. It survives JSON and
@@ -21,9 +22,24 @@ type Reader interface {
 	// List yields every resource of the kind, all pages. After an error
 	// nothing more follows.
 	List(ctx context.Context) iter.Seq2[Ref, error]
-	// Read reads one resource. It returns ErrGone where there is none, and
+	// Read reads one resource. It returns ErrGone where there is none, with a
+	// state that says so where its being gone can be judged, and
 	// ErrOtherAccount where it belongs to another account than r.Account.
 	Read(ctx context.Context, r Ref) (State, error)
+}
+
+// Historian is a Reader that keeps what its resources were, for changes whose
+// events carry no old values.
+type Historian interface {
+	Reader
+	// Recall gives live together with what the resource was before the change
+	// that sig tells of: by kept, what Remember gave last (nil for nothing), or
+	// by AWS's own records. Where neither knows, the state says why. live may be
+	// the state of a resource that is gone.
+	Recall(ctx context.Context, live State, sig Signal, kept json.RawMessage) State
+	// Remember gives what to keep of a live state that was read at a time, and
+	// of what was kept before. The same states give the same bytes.
+	Remember(live State, kept json.RawMessage, at time.Time) (json.RawMessage, error)
 }
 
 // Playbook is one response to one kind of finding, bound to an account and region.
@@ -97,6 +113,9 @@ type Labels struct {
 	Ask     string `json:"ask"`     // header of the question: "Bucket made public by its ACL"
 	Confirm string `json:"confirm"` // what Revert does: "This takes the public grants out of the bucket's ACL."
 	Undo    string `json:"undo"`    // what Undo opens again: "The bucket will be public again."
+	Did     string `json:"did"`     // what secbot did, in one word: "Closed", "Put back"
+	Open    string `json:"open"`    // title of the list of changes while nothing was done: "Open now"
+	Taken   string `json:"taken"`   // and once it was: "Taken away"
 }
 
 // Plan is the steps about to be taken, as a diff that a person can read, and
@@ -128,6 +147,7 @@ type Outcome struct {
 	Step       int             `json:"step"`                  // its place in the plan
 	RequestIDs []string        `json:"request_ids,omitempty"` // of the changing calls, in order
 	Noop       bool            `json:"noop,omitempty"`        // the effect was already there
+	Notes      []string        `json:"notes,omitempty"`       // what people should know of it, by RecordNote
 	Data       json.RawMessage `json:"data,omitempty"`        // the playbook's own: new ids and what undo compares with
 }
 

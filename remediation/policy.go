@@ -104,6 +104,9 @@ func (c *Config) decide(f Finding, r *Rule) Decision {
 	if f.Doubt != "" && d.Action == ActionAuto {
 		d = d.AtMost(ActionAsk, f.Doubt)
 	}
+	if f.Irreversible != "" {
+		d = d.AtMost(ActionNotify, f.Irreversible)
+	}
 	switch c.Mode {
 	case ModeAuto:
 		return d

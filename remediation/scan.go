@@ -31,11 +31,11 @@ func (e *ScopeError) Error() string {
 func kindsOf(scope string) ([]Kind, error) {
 	switch scope {
 	case "s3":
-		return []Kind{KindBucket}, nil
+		return []Kind{KindAccount, KindBucket}, nil
 	case "sg":
 		return []Kind{KindSecurityGroup}, nil
 	case "", "all":
-		return []Kind{KindBucket, KindSecurityGroup}, nil
+		return []Kind{KindAccount, KindBucket, KindSecurityGroup}, nil
 	}
 	return nil, &ScopeError{Scope: scope}
 }
@@ -49,7 +49,10 @@ func (e *Engine) Scan(ctx context.Context, scope string, found func(Finding), fa
 	if err != nil {
 		return 0, err
 	}
-	s := &scanning{e: e, found: found, failed: failed}
+	return e.scan(ctx, kinds, &scanning{e: e, found: found, failed: failed})
+}
+
+func (e *Engine) scan(ctx context.Context, kinds []Kind, s *scanning) (int, error) {
 	s.group.SetLimit(scanReads)
 	for _, kind := range kinds {
 		for _, region := range e.scanRegions(kind) {
@@ -60,9 +63,10 @@ func (e *Engine) Scan(ctx context.Context, scope string, found func(Finding), fa
 	return s.read, ctx.Err()
 }
 
-// scanRegions are the regions to list. One list gives the buckets of all.
+// scanRegions are the regions to list. One list gives the buckets of all, and an
+// account has one block.
 func (e *Engine) scanRegions(kind Kind) []string {
-	if kind == KindBucket || len(e.o.Config.Regions) == 0 {
+	if kind != KindSecurityGroup || len(e.o.Config.Regions) == 0 {
 		return []string{""}
 	}
 	return e.o.Config.Regions
@@ -75,6 +79,8 @@ type scanning struct {
 	read   int
 	found  func(Finding)
 	failed func(error)
+	// seen is told each state that was read; nil: nobody.
+	seen func(ctx context.Context, live judged, readAt time.Time)
 }
 
 func (s *scanning) list(ctx context.Context, kind Kind, region string) {
@@ -101,6 +107,7 @@ func (s *scanning) list(ctx context.Context, kind Kind, region string) {
 }
 
 func (s *scanning) judge(ctx context.Context, ref Ref) {
+	readAt := s.e.now()
 	env, state, err := s.e.read(ctx, ref)
 	if errors.Is(err, ErrGone) {
 		return // deleted since it was listed
@@ -114,6 +121,9 @@ func (s *scanning) judge(ctx context.Context, ref Ref) {
 		if pb.Meta().Kind == ref.Kind {
 			found = append(found, pb.Judge(state, nil)...)
 		}
+	}
+	if s.seen != nil {
+		s.seen(ctx, judged{env: env, state: state}, readAt)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -168,10 +178,15 @@ func (e *Engine) reconcile(ctx context.Context, h *held) error {
 func (e *Engine) scanAndOpen(ctx context.Context, h *held, id, by, scope string) (*ScanReport, error) {
 	report := &ScanReport{ID: id, By: by, Scope: scope, Started: e.now(), Findings: []ScanFinding{}, Failures: []string{}}
 	var findings []Finding
-	var err error
-	report.Read, err = e.Scan(ctx, scope,
-		func(f Finding) { findings = append(findings, f) },
-		func(err error) { report.Failures = append(report.Failures, explain(err)) })
+	kinds, err := kindsOf(scope)
+	if err != nil {
+		return nil, err
+	}
+	report.Read, err = e.scan(ctx, kinds, &scanning{e: e,
+		found:  func(f Finding) { findings = append(findings, f) },
+		failed: func(err error) { report.Failures = append(report.Failures, explain(err)) },
+		seen:   e.remember,
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,9 @@ type Signal struct {
 	// is empty on every other signal.
 	ConfigRule string `json:"config_rule,omitempty"`
 	Change     Change `json:"change"`
+	// OwnRole says that secbot's own role made a call which secbot did not make.
+	// Only the engine sets it.
+	OwnRole bool `json:"own_role,omitempty"`
 }
 
 // Change is what the event says was changed. Everything is optional, since

@@ -25,6 +25,7 @@ type door struct {
 	blind   bool // read-backs don't see changes
 	reads   int
 	onApply func()
+	onCall  func(ctx context.Context) // right before a changing call
 	onRead  func(remediation.Ref) // before a read; set before the engine runs
 }
 
@@ -178,6 +179,9 @@ func (t toyPlaybook) Apply(ctx context.Context, st remediation.Step) (remediatio
 	}
 	if !slices.Contains(t.d.get(st.Resource.ID), name) {
 		return remediation.Outcome{Noop: true}, nil
+	}
+	if t.d.onCall != nil {
+		t.d.onCall(ctx)
 	}
 	remediation.RecordRequestID(ctx, "req-"+name)
 	return remediation.Outcome{}, t.d.change("shut "+name, st.Resource.ID, func(open []string) []string {

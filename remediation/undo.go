@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // undo takes an incident that is being undone to its end.
@@ -23,20 +24,22 @@ func (e *Engine) undo(ctx context.Context, h *held, r run) error {
 	case ctx.Err() != nil:
 		return ctx.Err() // to be resumed
 	case err == nil:
-		return un.undone(ctx, rec.list())
+		return un.undone(ctx, rec)
 	}
-	return un.notUndone(ctx, rec.list(), err)
+	return un.notUndone(ctx, rec, err)
 }
 
-func (un *fixing) undone(ctx context.Context, ids []string) error {
+func (un *fixing) undone(ctx context.Context, rec *recorder) error {
 	return un.end(ctx, func(c *change) error {
-		c.completeCalls(ids)
+		if err := c.completeCalls(ctx, rec); err != nil {
+			return err
+		}
 		c.inc.Error = ""
 		if err := c.move(StatusUndone, ByItself, "read back"); err != nil {
 			return err
 		}
 		c.show()
-		c.thread("What was put back:", inverse(c.inc.Plan.Diff)...)
+		c.thread(strings.Join(append(rec.said(), "What was put back:"), "\n"), inverse(c.inc.Plan.Diff)...)
 		c.answer(un.r.Command, "Done: "+c.inc.Finding.Resource.ID+" is as it was before the fix, as read back from AWS.", false)
 		return nil
 	})
@@ -44,7 +47,7 @@ func (un *fixing) undone(ctx context.Context, ids []string) error {
 
 // notUndone says why, and looks whether the fix still holds: then the incident
 // is fixed as before, else nobody knows and a person is told so.
-func (un *fixing) notUndone(ctx context.Context, ids []string, cause error) error {
+func (un *fixing) notUndone(ctx context.Context, rec *recorder, cause error) error {
 	status, text := StatusFixed, "The undo was refused, and the fix still holds: "+explain(cause)
 	if !errors.Is(cause, ErrDrifted) {
 		if err := un.pb.Verify(ctx, *un.inc.Plan, un.inc.Outcomes); err != nil {
@@ -55,7 +58,9 @@ func (un *fixing) notUndone(ctx context.Context, ids []string, cause error) erro
 		}
 	}
 	return un.end(ctx, func(c *change) error {
-		c.completeCalls(ids)
+		if err := c.completeCalls(ctx, rec); err != nil {
+			return err
+		}
 		c.inc.Error = text
 		if err := c.move(status, ByItself, text); err != nil {
 			return err
@@ -73,10 +78,12 @@ func (un *fixing) notUndone(ctx context.Context, ids []string, cause error) erro
 }
 
 // completeCalls gives the last intent of an undo its request ids.
-func (c *change) completeCalls(ids []string) {
+func (c *change) completeCalls(ctx context.Context, rec *recorder) error {
+	ids, lost := rec.calls()
 	if n := len(c.inc.Calls); n > 0 && c.inc.Calls[n-1].For == StatusUndoing {
-		c.inc.Calls[n-1].RequestIDs = ids
+		c.inc.Calls[n-1].RequestIDs, c.inc.Calls[n-1].Lost = ids, lost
 	}
+	return c.ownCalls(ctx, ids)
 }
 
 // inverse turns a diff round.

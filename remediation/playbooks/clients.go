@@ -114,8 +114,8 @@ func recordRequestIDs(record func(ctx context.Context, id string)) func(*middlew
 				middleware.DeserializeOutput, middleware.Metadata, error,
 			) {
 				out, metadata, err := next.HandleDeserialize(ctx, in)
-				if id := requestID(metadata, err); id != "" && !reads(awsmiddleware.GetOperationName(ctx)) {
-					record(ctx, id)
+				if !reads(awsmiddleware.GetOperationName(ctx)) {
+					record(ctx, requestID(metadata, err))
 				}
 				return out, metadata, err
 			}), middleware.Before)
