@@ -167,7 +167,7 @@ func wire(s *settings, cfg aws.Config, policy *remediation.Config, st remediatio
 	env := awsenv.New(cfg)
 	api := bot.NewClient(s.SlackToken, s.SlackAPI)
 	metrics := remediation.NewMetrics()
-	slackNotifier := &bot.Notifier{Client: api, Store: st, Metas: playbooks.Metas(), Channel: policy.Channel, APIURL: s.SlackAPI, Log: log}
+	slackNotifier := &bot.Notifier{Client: api, Store: st, Metas: metas(), Channel: policy.Channel, APIURL: s.SlackAPI, Log: log}
 	notifiers := map[string]remediation.Notifier{remediation.NotifySlack: slackNotifier}
 	if topic := policy.Notify.SNSTopicARN; topic != "" {
 		notifiers[remediation.NotifySNS] = snsNotifier(cfg, topic, st)
@@ -206,7 +206,7 @@ func snsNotifier(cfg aws.Config, topic string, st remediation.Store) *notify.SNS
 }
 
 func (a *app) slackRoutes(api *slack.Client) func(chi.Router) {
-	h := &bot.Handler{SigningSecret: a.settings.SigningSecret, Client: api, APIURL: a.settings.SlackAPI, Engine: bell{a.engine, a}, Store: a.store, Metas: playbooks.Metas(), Log: a.log}
+	h := &bot.Handler{SigningSecret: a.settings.SigningSecret, Client: api, APIURL: a.settings.SlackAPI, Engine: bell{a.engine, a}, Store: a.store, Metas: metas(), Log: a.log}
 	return h.Routes
 }
 
@@ -487,3 +487,6 @@ func (d *demoApp) open() {
 		d.log.Warn("no browser could be opened; open the page yourself", "page", d.url, "error", err)
 	}
 }
+
+// metas describe everything that a message may be about.
+func metas() []remediation.Meta { return append(playbooks.Metas(), remediation.OwnRoleMeta()) }

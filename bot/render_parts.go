@@ -1,6 +1,7 @@
 package bot
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -57,6 +58,8 @@ func kindText(k remediation.Kind) string {
 		return "bucket"
 	case remediation.KindSecurityGroup:
 		return "security group"
+	case remediation.KindAccount:
+		return "account"
 	}
 	return strings.ReplaceAll(string(k), "-", " ")
 }
@@ -78,11 +81,22 @@ func (p painter) happened() string {
 	if p.f.Event == "scan" {
 		return "A scan found " + p.resource() + " open."
 	}
-	s := p.actor() + " changed " + p.resource()
+	s := p.actor() + " " + p.verb() + " " + p.resource()
 	if p.f.Actor.Via != "" {
 		s += " with " + escaped(p.f.Actor.Via, 40)
 	}
 	return s + p.opens() + "."
+}
+
+// verb is what the actor did to the resource as a whole.
+func (p painter) verb() string {
+	switch p.f.Event {
+	case "CreateSecurityGroup", "CreateBucket":
+		return "created"
+	case "DeleteSecurityGroup":
+		return "deleted"
+	}
+	return "changed"
 }
 
 // opens says how far the change opens the resource.
@@ -96,6 +110,8 @@ func (p painter) opens() string {
 		return ", and traffic to everywhere could leave"
 	case p.f.IsOpen(remediation.OpenWorld):
 		return ", and the whole world could reach it"
+	case p.f.IsOpen(remediation.Unblocked) && p.f.Resource.Kind == remediation.KindAccount:
+		return ", and nothing keeps its buckets from becoming public any more"
 	case p.f.IsOpen(remediation.Unblocked):
 		return ", and nothing keeps it from becoming public any more"
 	}
@@ -109,10 +125,13 @@ func (p painter) trouble() string {
 	if p.inc.Error != "" {
 		lines = append(lines, "*What went wrong:* "+escaped(p.inc.Error, p.d.text))
 	}
+	if p.f.Irreversible != "" {
+		lines = append(lines, "*secbot can't take it back:* "+escaped(p.f.Irreversible, p.d.text))
+	}
 	if p.undecided() && p.f.Doubt != "" {
 		lines = append(lines, "*secbot isn't sure:* "+escaped(p.f.Doubt, p.d.text))
 	}
-	if p.undecided() && p.inc.Decision.Why != "" && p.inc.Decision.Why != p.f.Doubt {
+	if p.undecided() && p.inc.Decision.Why != "" && p.inc.Decision.Why != p.f.Doubt && p.inc.Decision.Why != p.f.Irreversible {
 		lines = append(lines, "*Why it was not closed by itself:* "+escaped(p.inc.Decision.Why, p.d.text))
 	}
 	return strings.Join(lines, "\n")
@@ -167,7 +186,7 @@ func (p painter) lists() string {
 // notes are the finding's, and what is true of every such change.
 func (p painter) notes() []string {
 	notes := append([]string(nil), p.f.Notes...)
-	if p.inc.Status == remediation.StatusFixed && len(p.f.Rules) > 0 {
+	if p.inc.Status == remediation.StatusFixed && p.closes() && len(p.f.Rules) > 0 {
 		notes = append(notes, "Connections that were already established survive: taking a rule away only stops new ones.")
 	}
 	if via := p.f.Actor.Via; p.inc.Status == remediation.StatusFixed && (via == "Terraform" || via == "CloudFormation") {
@@ -176,14 +195,22 @@ func (p painter) notes() []string {
 	return notes
 }
 
+// closes reports whether the playbook closes something, as most do, and does
+// not put something back.
+func (p painter) closes() bool { return p.meta.Labels.Did == "" || len(p.f.Was) > 0 }
+
 func (p painter) changesTitle() string {
+	labels := p.meta.Labels
 	switch p.inc.Status {
 	case remediation.StatusFixed, remediation.StatusUndoing:
-		return "*Taken away:*"
+		return "*" + escaped(cmp.Or(labels.Taken, "Taken away"), 40) + ":*"
 	case remediation.StatusUndone:
+		if labels.Taken != "" {
+			return "*Undone:*"
+		}
 		return "*Put back:*"
 	case remediation.StatusOpen, remediation.StatusFailed, remediation.StatusFixing:
-		return "*Open now:*"
+		return "*" + escaped(cmp.Or(labels.Open, "Open now"), 40) + ":*"
 	}
 	return "*Found:*"
 }

@@ -1,6 +1,8 @@
 package bot
 
 import (
+	"cmp"
+
 	"github.com/slack-go/slack"
 
 	"secbot/remediation"
@@ -63,8 +65,10 @@ func (p painter) open() head {
 func (p painter) fixing() head {
 	h := head{title: p.named(p.meta.Labels.Ask)}
 	switch {
-	case p.inc.Last().By == remediation.ByItself:
+	case p.inc.Last().By == remediation.ByItself && p.closes():
 		h.said = "*Closing it…*"
+	case p.inc.Last().By == remediation.ByItself:
+		h.said = "*Putting it back…*"
 	case p.inc.Last().From == remediation.StatusFailed:
 		h.said = "*Trying again…* requested by " + p.by() + "."
 	default:
@@ -74,7 +78,7 @@ func (p painter) fixing() head {
 }
 
 func (p painter) fixed() head {
-	h := head{title: p.named(p.meta.Labels.Fixed), said: "*Closed automatically*, and read back from AWS."}
+	h := head{title: p.named(p.meta.Labels.Fixed), said: "*" + escaped(cmp.Or(p.meta.Labels.Did, "Closed"), 40) + " automatically*, and read back from AWS."}
 	if by := p.requested(remediation.StatusFixing); by != remediation.ByItself && by != "" {
 		h.said = "*Reverted* at the request of " + mention(by) + ", and read back from AWS."
 	}

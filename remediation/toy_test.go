@@ -26,7 +26,7 @@ type door struct {
 	reads   int
 	onApply func()
 	onCall  func(ctx context.Context) // right before a changing call
-	onRead  func(remediation.Ref) // before a read; set before the engine runs
+	onRead  func(remediation.Ref)     // before a read; set before the engine runs
 }
 
 const toyAccount = "111122223333"

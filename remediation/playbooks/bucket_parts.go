@@ -209,7 +209,7 @@ func diff(before, after []string) []remediation.DiffLine {
 // errWrongState says that a playbook was given a state of another kind.
 var errWrongState = errors.New("not a state of the kind that this playbook judges")
 
-// newPlan is a plan of one step on a bucket.
+// newPlan is a plan of one step.
 func newPlan(s remediation.State, f remediation.Finding, step remediation.Step, params any, lines []remediation.DiffLine) (remediation.Plan, error) {
 	before, err := json.Marshal(s)
 	if err != nil {

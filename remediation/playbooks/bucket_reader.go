@@ -247,27 +247,14 @@ func (r *BucketReader) accountBlock(ctx context.Context, ref remediation.Ref) (*
 	if ref.Account == "" {
 		return nil, "nobody knows which account it is"
 	}
-	out, err := r.c.S3Control.GetPublicAccessBlock(ctx, &s3control.GetPublicAccessBlockInput{AccountId: &ref.Account},
-		func(o *s3control.Options) {
-			if ref.Region != "" {
-				o.Region = ref.Region
-			}
-		})
+	block, err := readAccountBlock(ctx, r.c.S3Control, ref)
 	switch {
-	case hasCode(err, "NoSuchPublicAccessBlockConfiguration"):
-		return nil, ""
 	case isDenied(err):
 		return nil, "s3:GetAccountPublicAccessBlock is not allowed to secbot"
 	case err != nil:
 		return nil, err.Error()
-	case out.PublicAccessBlockConfiguration == nil:
-		return nil, ""
 	}
-	c := out.PublicAccessBlockConfiguration
-	return &remediation.BlockFlags{
-		BlockPublicAcls: aws.ToBool(c.BlockPublicAcls), IgnorePublicAcls: aws.ToBool(c.IgnorePublicAcls),
-		BlockPublicPolicy: aws.ToBool(c.BlockPublicPolicy), RestrictPublicBuckets: aws.ToBool(c.RestrictPublicBuckets),
-	}, ""
+	return block, ""
 }
 
 func (r *BucketReader) website(ctx context.Context, s *BucketState) error {

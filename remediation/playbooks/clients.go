@@ -12,6 +12,7 @@ import (
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/service/configservice"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3control"
@@ -28,7 +29,9 @@ const maxAttempts = 5
 // EC2API is what the security-group parts use of EC2.
 type EC2API interface {
 	groupReaderAPI
-	ruleRemoverAPI
+	ruleEditorAPI
+	ruleModifierAPI
+	groupMakerAPI
 }
 
 // S3API is what the bucket parts use of S3.
@@ -41,7 +44,7 @@ type S3API interface {
 
 // S3ControlAPI is what the bucket parts use of S3 Control.
 type S3ControlAPI interface {
-	accountBlockAPI
+	accountBlockEditorAPI
 }
 
 // STSAPI tells the own account where nobody has named it.
@@ -55,6 +58,7 @@ type Clients struct {
 	S3        S3API
 	S3Control S3ControlAPI
 	STS       STSAPI
+	Config    ConfigAPI
 	Account   string // 12 digits; empty: the own one, which STS tells when it is needed
 	Region    string
 }
@@ -88,6 +92,7 @@ func NewClients(cfg aws.Config, account, region string) Clients {
 			}
 		}),
 		STS:     sts.NewFromConfig(cfg),
+		Config:  configservice.NewFromConfig(cfg),
 		Account: account,
 		Region:  cfg.Region,
 	}

@@ -31,6 +31,12 @@ func groupReadActions() []string {
 	return []string{"ec2:DescribeSecurityGroups", "ec2:DescribeSecurityGroupRules", "ec2:DescribeNetworkInterfaces"}
 }
 
+// groupHistoryActions are those that GroupReader needs to know a group as it
+// was.
+func groupHistoryActions() []string {
+	return append(groupReadActions(), "config:GetResourceConfigHistory")
+}
+
 // pageSize is how many groups or rules are asked for at once, the most that EC2
 // gives.
 const pageSize = 1000
@@ -44,14 +50,11 @@ type GroupState struct {
 	Tags        map[string]string  `json:"tags,omitempty"`
 	Rules       []remediation.Rule `json:"rules"` // normalised, with ids, descriptions and tags
 	Use         Use                `json:"use"`
-}
-
-// Use is what a security group is attached to.
-type Use struct {
-	Interfaces int    `json:"interfaces"`
-	Public     int    `json:"public"`           // those with a public address
-	More       bool   `json:"more,omitempty"`   // there are more than were counted
-	Unread     string `json:"unread,omitempty"` // why nobody knows; empty where it was read
+	// Gone says that there is no such group (any more): only Group is filled in.
+	Gone bool `json:"gone,omitempty"`
+	// Earlier is what is known of the group before the change that is being
+	// judged; nil where there was no need to know.
+	Earlier *Earlier `json:"earlier,omitempty"`
 }
 
 // Ref is the group that was read.
@@ -82,7 +85,8 @@ func (r *GroupReader) List(ctx context.Context) iter.Seq2[remediation.Ref, error
 
 // Read reads a group and its rules. An id that does not begin with sg- is the
 // name of a group of the default VPC, as old calls give it. It returns a
-// *GroupState; ErrGone where there is no such group; ErrOtherAccount where it
+// *GroupState, one that is Gone together with ErrGone where there is no such
+// group; ErrOtherAccount where it
 // belongs to another account than ref's.
 func (r *GroupReader) Read(ctx context.Context, ref remediation.Ref) (remediation.State, error) {
 	if ref.ID == "" {
@@ -92,46 +96,14 @@ func (r *GroupReader) Read(ctx context.Context, ref remediation.Ref) (remediatio
 		ref.Region = r.c.Region
 	}
 	s, err := readGroup(ctx, r.c.EC2, ref)
+	if errors.Is(err, remediation.ErrGone) {
+		return &GroupState{Group: ref, Gone: true}, err
+	}
 	if err != nil {
 		return nil, err
 	}
 	s.Use = groupUse(ctx, r.c.EC2, s.Group)
 	return s, nil
-}
-
-// groupUse counts the network interfaces that use a group, up to one page of
-// them. It only tells people how much is at stake, so that a group whose use
-// can't be read is judged all the same.
-func groupUse(ctx context.Context, api groupReaderAPI, ref remediation.Ref) Use {
-	out, err := api.DescribeNetworkInterfaces(ctx, &ec2.DescribeNetworkInterfacesInput{
-		Filters: []types.Filter{{Name: aws.String("group-id"), Values: []string{ref.ID}}}, MaxResults: aws.Int32(pageSize),
-	}, ec2Region(ref))
-	switch {
-	case isDenied(err):
-		return Use{Unread: "ec2:DescribeNetworkInterfaces is not allowed to secbot"}
-	case err != nil:
-		return Use{Unread: err.Error()}
-	}
-	use := Use{Interfaces: len(out.NetworkInterfaces), More: aws.ToString(out.NextToken) != ""}
-	for _, n := range out.NetworkInterfaces {
-		if (n.Association != nil && aws.ToString(n.Association.PublicIp) != "") || len(n.Ipv6Addresses) > 0 {
-			use.Public++
-		}
-	}
-	return use
-}
-
-// String says what the group is used by.
-func (u Use) String() string {
-	switch {
-	case u.Unread != "":
-		return "what uses the group is not known: " + u.Unread
-	case u.Interfaces == 0:
-		return "no network interface uses the group"
-	case u.More:
-		return fmt.Sprintf("more than %d network interfaces use the group", u.Interfaces)
-	}
-	return fmt.Sprintf("%d network interface(s) use the group, %d with a public address", u.Interfaces, u.Public)
 }
 
 func readGroup(ctx context.Context, api groupReaderAPI, ref remediation.Ref) (*GroupState, error) {

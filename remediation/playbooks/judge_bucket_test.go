@@ -247,7 +247,7 @@ func TestClaims(t *testing.T) {
 }
 
 func TestMetas(t *testing.T) {
-	want := []string{acl, pol, block, "sg-rule-added"}
+	want := []string{acl, pol, block, "s3-account-block-public-access", "sg-rule-added", "sg-rule-removed", "sg-rule-modified", "sg-created", "sg-deleted"}
 	var got []string
 	for _, m := range playbooks.Metas() {
 		got = append(got, m.ID)

@@ -15,14 +15,21 @@ func All(c Clients) []remediation.Playbook {
 		publicACL{api: c.S3},
 		publicPolicy{api: c.S3},
 		blockPublicAccess{api: c.S3},
-		ruleAdded{api: c.EC2},
+		accountBlock{api: c.S3Control},
+		ruleAdded{ruleEditor{c.EC2}},
+		ruleRemoved{ruleEditor{c.EC2}},
+		ruleModified{api: c.EC2},
+		groupCreated{newGroupMaker(c.EC2)},
+		groupDeleted{newGroupMaker(c.EC2)},
 	}
 }
 
 // Readers gives the reader of each kind of resource that a playbook judges.
 func Readers(c Clients) map[remediation.Kind]remediation.Reader {
+	buckets := &BucketReader{c: c}
 	return map[remediation.Kind]remediation.Reader{
-		remediation.KindBucket:        &BucketReader{c: c},
+		remediation.KindAccount:       &AccountReader{c: c, owner: buckets.ownAccount},
+		remediation.KindBucket:        buckets,
 		remediation.KindSecurityGroup: &GroupReader{c: c},
 	}
 }

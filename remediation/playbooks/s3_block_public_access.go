@@ -2,7 +2,6 @@ package playbooks
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -23,12 +22,6 @@ type blockAPI interface {
 
 // blockPublicAccess turns a bucket's Block Public Access on.
 type blockPublicAccess struct{ api blockAPI }
-
-// blockParams are a step's parameters.
-type blockParams struct {
-	From *remediation.BlockFlags `json:"from"`
-	To   *remediation.BlockFlags `json:"to"`
-}
 
 // Meta describes the playbook.
 func (blockPublicAccess) Meta() remediation.Meta {
@@ -127,50 +120,18 @@ func (p blockPublicAccess) Plan(st remediation.State, f remediation.Finding) (re
 	return newPlan(s, f, step, blockParams{From: s.Block, To: on}, diff(blockLines(s.Block), blockLines(on)))
 }
 
-func allOn() *remediation.BlockFlags {
-	return &remediation.BlockFlags{BlockPublicAcls: true, IgnorePublicAcls: true, BlockPublicPolicy: true, RestrictPublicBuckets: true}
-}
-
-// blockLines shows a block in a diff.
-func blockLines(b *remediation.BlockFlags) []string {
-	if b == nil {
-		return []string{"no Block Public Access configuration"}
-	}
-	onOff := map[bool]string{true: "on", false: "off"}
-	return []string{
-		"BlockPublicAcls " + onOff[b.BlockPublicAcls], "IgnorePublicAcls " + onOff[b.IgnorePublicAcls],
-		"BlockPublicPolicy " + onOff[b.BlockPublicPolicy], "RestrictPublicBuckets " + onOff[b.RestrictPublicBuckets],
-	}
-}
-
-func sameBlock(a, b *remediation.BlockFlags) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	return *a == *b
+func (p blockPublicAccess) editor() blockEditor {
+	return blockEditor{what: "bucket", part: part[*remediation.BlockFlags]{
+		read: func(ctx context.Context, ref remediation.Ref) (*remediation.BlockFlags, error) {
+			return readBlock(ctx, p.api, ref)
+		},
+		put: p.put, equal: sameBlock, lines: blockLines,
+	}}
 }
 
 // Apply turns the flags on where the live block is the planned one.
 func (p blockPublicAccess) Apply(ctx context.Context, step remediation.Step) (remediation.Outcome, error) {
-	var in blockParams
-	if err := json.Unmarshal(step.Params, &in); err != nil {
-		return remediation.Outcome{}, fmt.Errorf("decode the step's parameters: %w", err)
-	}
-	live, err := readBlock(ctx, p.api, step.Resource)
-	if err != nil {
-		return remediation.Outcome{}, err
-	}
-	done := swap[*remediation.BlockFlags]{Before: in.From, After: in.To}
-	if sameBlock(live, in.To) {
-		return done.outcome(true)
-	}
-	if !sameBlock(live, in.From) {
-		return remediation.Outcome{}, drift(step.Resource, blockLines(in.From), blockLines(live))
-	}
-	if err := p.put(ctx, step.Resource, in.To); err != nil {
-		return remediation.Outcome{}, err
-	}
-	return done.outcome(false)
+	return p.editor().apply(ctx, step)
 }
 
 // put puts the flags, or deletes the configuration where they are nil.
@@ -191,27 +152,11 @@ func (p blockPublicAccess) put(ctx context.Context, ref remediation.Ref, b *reme
 
 // Verify reads the block back: all four flags must be on.
 func (p blockPublicAccess) Verify(ctx context.Context, plan remediation.Plan, _ []remediation.Outcome) error {
-	for _, step := range plan.Steps {
-		live, err := readBlock(ctx, p.api, step.Resource)
-		if err != nil {
-			return err
-		}
-		if !live.All() {
-			return fmt.Errorf("bucket %s still has %v: %w", step.Resource.ID, blockLines(live), remediation.ErrNotVerified)
-		}
-	}
-	return nil
+	return p.editor().verify(ctx, plan)
 }
 
 // Undo puts the earlier flags back, or deletes the configuration where there
 // was none.
 func (p blockPublicAccess) Undo(ctx context.Context, plan remediation.Plan, o []remediation.Outcome) error {
-	return part[*remediation.BlockFlags]{
-		read: func(ctx context.Context, ref remediation.Ref) (*remediation.BlockFlags, error) {
-			return readBlock(ctx, p.api, ref)
-		},
-		put:   p.put,
-		equal: sameBlock,
-		lines: blockLines,
-	}.undo(ctx, plan, o)
+	return p.editor().undo(ctx, plan, o)
 }

@@ -35,7 +35,7 @@ func (publicACL) Meta() remediation.Meta {
 		ID:      idPublicACL,
 		Title:   "Public S3 bucket ACL",
 		Kind:    remediation.KindBucket,
-		Handles: append([]string{"PutBucketAcl"}, configKinds()...),
+		Handles: append([]string{"PutBucketAcl", "CreateBucket", "PutBucketOwnershipControls", "DeleteBucketOwnershipControls"}, configKinds()...),
 		Labels: remediation.Labels{
 			Fixed:   "Public bucket ACL closed",
 			Ask:     "Bucket made public by its ACL",

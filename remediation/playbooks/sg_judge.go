@@ -32,34 +32,57 @@ func (p ruleAdded) Claim(sig remediation.Signal) []remediation.Finding {
 // together.
 func (p ruleAdded) Judge(st remediation.State, sig *remediation.Signal) []remediation.Finding {
 	s, ok := st.(*GroupState)
-	if !ok || !handles(p.Meta(), sig) {
+	if !ok || s.Gone || !handles(p.Meta(), sig) {
 		return nil
 	}
 	if sig == nil {
 		return judgeOpen(s)
 	}
-	live := direction(s.Rules, sig.Change.Direction)
-	open := exposures(live)
-	added := present(live, sig.Change.Rules)
+	if sig.Kind == "ModifySecurityGroupRules" {
+		return judgeWidened(s, sig)
+	}
+	added := present(direction(s.Rules, sig.Change.Direction), sig.Change.Rules)
 	if len(added) == 0 {
 		return nil
 	}
+	return []remediation.Finding{addedFinding(s, sig, sig.Change.Direction, added)}
+}
+
+// judgeWidened finds the modified rules of which nobody knows what they were:
+// they can be taken away, though not put back.
+func judgeWidened(s *GroupState, sig *remediation.Signal) []remediation.Finding {
+	_, unknown := modifiedRules(s, *sig)
+	var findings []remediation.Finding
+	for _, d := range []remediation.Direction{remediation.Ingress, remediation.Egress} {
+		if of := direction(unknown, d); len(of) > 0 {
+			f := addedFinding(s, sig, d, of)
+			f.Doubt = "the rule was modified, and it is not known what it was before, so that reverting takes it away altogether: " + s.Earlier.why()
+			findings = append(findings, f)
+		}
+	}
+	return findings
+}
+
+// addedFinding is about rules of one direction that are in the group.
+func addedFinding(s *GroupState, sig *remediation.Signal, d remediation.Direction, added []remediation.Rule) remediation.Finding {
+	live := direction(s.Rules, d)
+	open := exposures(live)
 	var of []exposure
 	for _, r := range added {
 		of = append(of, open[slices.IndexFunc(live, func(l remediation.Rule) bool { return l.ID == r.ID })])
 	}
-	f := groupFinding(s, sig, sig.Change.Direction)
+	f := groupFinding(idRuleAdded, s, sig, d)
 	f.Notes = append(notesOf(live, added, of), f.Notes...)
-	return []remediation.Finding{withRules(f, rated(added, of))}
+	return withRules(f, rated(added, of))
 }
 
 func direction(rules []remediation.Rule, d remediation.Direction) []remediation.Rule {
 	return slices.DeleteFunc(slices.Clone(rules), func(r remediation.Rule) bool { return r.Direction != d })
 }
 
-func groupFinding(s *GroupState, sig *remediation.Signal, d remediation.Direction) remediation.Finding {
+func groupFinding(playbook string, s *GroupState, sig *remediation.Signal, d remediation.Direction) remediation.Finding {
 	return fromSignal(remediation.Finding{
-		Playbook: idRuleAdded, Resource: s.Group, Name: s.Name, Tags: s.Tags, Direction: d, Notes: []string{s.Use.String()},
+		Playbook: playbook, Resource: s.Group, Name: s.Name, Tags: s.Tags, Direction: d, Notes: s.Use.notes(),
 	}, sig)
 }
 
@@ -136,7 +159,7 @@ func judgeOpen(s *GroupState) []remediation.Finding {
 		for _, i := range set {
 			rules, of = append(rules, live[i]), append(of, open[i])
 		}
-		f := groupFinding(s, nil, remediation.Ingress)
+		f := groupFinding(idRuleAdded, s, nil, remediation.Ingress)
 		f.Notes = append(notesOf(live, rules, of), f.Notes...)
 		findings = append(findings, withRules(f, rated(rules, of)))
 	}

@@ -8,39 +8,23 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
-
 	"secbot/remediation"
 )
 
 // idRuleAdded is the playbook's id.
 const idRuleAdded = "sg-rule-added"
 
-type ruleRemoverAPI interface {
-	groupReaderAPI
-	RevokeSecurityGroupIngress(ctx context.Context, in *ec2.RevokeSecurityGroupIngressInput, opts ...func(*ec2.Options)) (*ec2.RevokeSecurityGroupIngressOutput, error)
-	RevokeSecurityGroupEgress(ctx context.Context, in *ec2.RevokeSecurityGroupEgressInput, opts ...func(*ec2.Options)) (*ec2.RevokeSecurityGroupEgressOutput, error)
-	AuthorizeSecurityGroupIngress(ctx context.Context, in *ec2.AuthorizeSecurityGroupIngressInput, opts ...func(*ec2.Options)) (*ec2.AuthorizeSecurityGroupIngressOutput, error)
-	AuthorizeSecurityGroupEgress(ctx context.Context, in *ec2.AuthorizeSecurityGroupEgressInput, opts ...func(*ec2.Options)) (*ec2.AuthorizeSecurityGroupEgressOutput, error)
-}
-
 // ruleAdded revokes rules that were added to a security group.
-type ruleAdded struct{ api ruleRemoverAPI }
-
-// ruleParams are a step's parameters, and its Outcome.Data: the rules of one
-// direction, with ids, descriptions and tags, that are to be or were revoked.
-type ruleParams struct {
-	Direction remediation.Direction `json:"direction"`
-	Rules     []remediation.Rule    `json:"rules"`
-}
+type ruleAdded struct{ ruleEditor }
 
 // Meta describes the playbook.
 func (ruleAdded) Meta() remediation.Meta {
 	return remediation.Meta{
-		ID:      idRuleAdded,
-		Title:   "Security group rule added",
-		Kind:    remediation.KindSecurityGroup,
-		Handles: []string{"AuthorizeSecurityGroupIngress", "AuthorizeSecurityGroupEgress"},
+		ID:    idRuleAdded,
+		Title: "Security group rule added",
+		Kind:  remediation.KindSecurityGroup,
+		// Where nobody knows what a modified rule was before, it counts as added.
+		Handles: []string{"AuthorizeSecurityGroupIngress", "AuthorizeSecurityGroupEgress", "ModifySecurityGroupRules"},
 		Labels: remediation.Labels{
 			Fixed:   "Security group rule revoked",
 			Ask:     "Rule added to a security group",
@@ -58,6 +42,9 @@ func (p ruleAdded) Plan(st remediation.State, f remediation.Finding) (remediatio
 	s, ok := st.(*GroupState)
 	if !ok {
 		return remediation.Plan{}, errWrongState
+	}
+	if s.Gone {
+		return remediation.Plan{}, fmt.Errorf("security group %s: %w", s.Group.ID, remediation.ErrGone)
 	}
 	offending := present(s.Rules, f.Rules)
 	if len(offending) == 0 {
@@ -96,42 +83,6 @@ func revokeStep(ref remediation.Ref, d remediation.Direction, rules []remediatio
 		texts[i] = fmt.Sprintf("%s (%s)", r.ID, r)
 	}
 	return remediation.Step{Action: action, Resource: ref, Summary: "revoke " + strings.Join(texts, ", "), Params: params}, nil
-}
-
-// present gives the live rules that are among the wanted ones: of the same id
-// and content, or of the same content where no id is known.
-func present(live, wanted []remediation.Rule) []remediation.Rule {
-	var found []remediation.Rule
-	for _, r := range live {
-		if slices.ContainsFunc(wanted, func(w remediation.Rule) bool { return w.Key() == r.Key() && (w.ID == "" || w.ID == r.ID) }) {
-			found = append(found, r)
-		}
-	}
-	return found
-}
-
-func minus(rules, without []remediation.Rule) []remediation.Rule {
-	return slices.DeleteFunc(slices.Clone(rules), func(r remediation.Rule) bool {
-		_, out := ruleByID(without, r.ID)
-		return out
-	})
-}
-
-// ruleLines shows rules in a diff.
-func ruleLines(rules []remediation.Rule) []string {
-	lines := make([]string, len(rules))
-	for i, r := range rules {
-		lines[i] = ruleLine(r)
-	}
-	return lines
-}
-
-func ruleLine(r remediation.Rule) string {
-	line := fmt.Sprintf("%s %s", r.Direction, r)
-	if r.Description != "" {
-		line += fmt.Sprintf(" %q", r.Description)
-	}
-	return line
 }
 
 // Apply revokes the planned rules that are still there, by their ids. A rule
@@ -193,44 +144,6 @@ func revoked(in ruleParams, live []remediation.Rule) (remediation.Outcome, error
 	return remediation.Outcome{Noop: len(live) == 0, Data: data}, nil
 }
 
-// unchanged lists the planned rules that are still in the group, and returns a
-// *remediation.DriftError where one of them was changed.
-func (p ruleAdded) unchanged(ctx context.Context, ref remediation.Ref, planned []remediation.Rule) ([]remediation.Rule, error) {
-	rules, err := groupRules(ctx, p.api, ref)
-	if err != nil {
-		return nil, err
-	}
-	var live []remediation.Rule
-	var expected, found []string
-	for _, want := range planned {
-		r, ok := ruleByID(rules, want.ID)
-		if !ok {
-			continue
-		}
-		if r.Key() != want.Key() || r.Description != want.Description {
-			expected, found = append(expected, ruleLine(want)), append(found, ruleLine(r))
-		}
-		live = append(live, r)
-	}
-	if len(expected) > 0 {
-		return nil, drift(ref, expected, found)
-	}
-	return live, nil
-}
-
-func (p ruleAdded) revoke(ctx context.Context, ref remediation.Ref, d remediation.Direction, rules []remediation.Rule) error {
-	ids := make([]string, len(rules))
-	for i, r := range rules {
-		ids[i] = r.ID
-	}
-	if d == remediation.Egress {
-		_, err := p.api.RevokeSecurityGroupEgress(ctx, &ec2.RevokeSecurityGroupEgressInput{GroupId: &ref.ID, SecurityGroupRuleIds: ids}, ec2Region(ref))
-		return callError(err, ref, "RevokeSecurityGroupEgress", "ec2:RevokeSecurityGroupEgress")
-	}
-	_, err := p.api.RevokeSecurityGroupIngress(ctx, &ec2.RevokeSecurityGroupIngressInput{GroupId: &ref.ID, SecurityGroupRuleIds: ids}, ec2Region(ref))
-	return callError(err, ref, "RevokeSecurityGroupIngress", "ec2:RevokeSecurityGroupIngress")
-}
-
 // Verify reads the rules back: none of the planned ids may be there. EC2's
 // answer to the revoke proves nothing.
 func (p ruleAdded) Verify(ctx context.Context, plan remediation.Plan, _ []remediation.Outcome) error {
@@ -277,27 +190,4 @@ func (p ruleAdded) Undo(ctx context.Context, plan remediation.Plan, outcomes []r
 		errs = append(errs, p.restore(ctx, m))
 	}
 	return errors.Join(errs...)
-}
-
-// missing lists the rules that the group lacks.
-func (p ruleAdded) missing(ctx context.Context, ref remediation.Ref, rules []remediation.Rule) ([]remediation.Rule, error) {
-	st, err := readGroup(ctx, p.api, ref)
-	if err != nil {
-		return nil, err
-	}
-	var missing []remediation.Rule
-	var expected, found []string
-	for _, r := range rules {
-		live, there := ruleByKey(st.Rules, r.Key())
-		switch {
-		case !there:
-			missing = append(missing, r)
-		case live.Description != r.Description:
-			expected, found = append(expected, ruleLine(r)), append(found, ruleLine(live))
-		}
-	}
-	if len(expected) > 0 {
-		return nil, drift(ref, expected, found)
-	}
-	return missing, nil
 }

@@ -1,0 +1,230 @@
+package playbooks
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"secbot/remediation"
+)
+
+type ruleEditorAPI interface {
+	groupReaderAPI
+	RevokeSecurityGroupIngress(ctx context.Context, in *ec2.RevokeSecurityGroupIngressInput, opts ...func(*ec2.Options)) (*ec2.RevokeSecurityGroupIngressOutput, error)
+	RevokeSecurityGroupEgress(ctx context.Context, in *ec2.RevokeSecurityGroupEgressInput, opts ...func(*ec2.Options)) (*ec2.RevokeSecurityGroupEgressOutput, error)
+	AuthorizeSecurityGroupIngress(ctx context.Context, in *ec2.AuthorizeSecurityGroupIngressInput, opts ...func(*ec2.Options)) (*ec2.AuthorizeSecurityGroupIngressOutput, error)
+	AuthorizeSecurityGroupEgress(ctx context.Context, in *ec2.AuthorizeSecurityGroupEgressInput, opts ...func(*ec2.Options)) (*ec2.AuthorizeSecurityGroupEgressOutput, error)
+}
+
+// ruleEditor adds and takes away rules of security groups.
+type ruleEditor struct{ api ruleEditorAPI }
+
+// ruleParams are a step's parameters, and its Outcome.Data: the rules of one
+// direction, with ids, descriptions and tags, that are to be or were revoked.
+type ruleParams struct {
+	Direction remediation.Direction `json:"direction"`
+	Rules     []remediation.Rule    `json:"rules"`
+}
+
+// present gives the live rules that are among the wanted ones: of the same id
+// and content, or of the same content where no id is known.
+func present(live, wanted []remediation.Rule) []remediation.Rule {
+	var found []remediation.Rule
+	for _, r := range live {
+		if slices.ContainsFunc(wanted, func(w remediation.Rule) bool { return w.Key() == r.Key() && (w.ID == "" || w.ID == r.ID) }) {
+			found = append(found, r)
+		}
+	}
+	return found
+}
+
+func minus(rules, without []remediation.Rule) []remediation.Rule {
+	return slices.DeleteFunc(slices.Clone(rules), func(r remediation.Rule) bool {
+		_, out := ruleByID(without, r.ID)
+		return out
+	})
+}
+
+// ruleLines shows rules in a diff.
+func ruleLines(rules []remediation.Rule) []string {
+	lines := make([]string, len(rules))
+	for i, r := range rules {
+		lines[i] = ruleLine(r)
+	}
+	return lines
+}
+
+func ruleLine(r remediation.Rule) string {
+	line := fmt.Sprintf("%s %s", r.Direction, r)
+	if r.Description != "" {
+		line += fmt.Sprintf(" %q", r.Description)
+	}
+	return line
+}
+
+// unchanged lists the planned rules that are still in the group, and returns a
+// *remediation.DriftError where one of them was changed.
+func (p ruleEditor) unchanged(ctx context.Context, ref remediation.Ref, planned []remediation.Rule) ([]remediation.Rule, error) {
+	rules, err := groupRules(ctx, p.api, ref)
+	if err != nil {
+		return nil, err
+	}
+	var live []remediation.Rule
+	var expected, found []string
+	for _, want := range planned {
+		r, ok := ruleByID(rules, want.ID)
+		if !ok {
+			continue
+		}
+		if r.Key() != want.Key() || r.Description != want.Description {
+			expected, found = append(expected, ruleLine(want)), append(found, ruleLine(r))
+		}
+		live = append(live, r)
+	}
+	if len(expected) > 0 {
+		return nil, drift(ref, expected, found)
+	}
+	return live, nil
+}
+
+func (p ruleEditor) revoke(ctx context.Context, ref remediation.Ref, d remediation.Direction, rules []remediation.Rule) error {
+	ids := make([]string, len(rules))
+	for i, r := range rules {
+		ids[i] = r.ID
+	}
+	if d == remediation.Egress {
+		_, err := p.api.RevokeSecurityGroupEgress(ctx, &ec2.RevokeSecurityGroupEgressInput{GroupId: &ref.ID, SecurityGroupRuleIds: ids}, ec2Region(ref))
+		return callError(err, ref, "RevokeSecurityGroupEgress", "ec2:RevokeSecurityGroupEgress")
+	}
+	_, err := p.api.RevokeSecurityGroupIngress(ctx, &ec2.RevokeSecurityGroupIngressInput{GroupId: &ref.ID, SecurityGroupRuleIds: ids}, ec2Region(ref))
+	return callError(err, ref, "RevokeSecurityGroupIngress", "ec2:RevokeSecurityGroupIngress")
+}
+
+// missing lists the rules that the group lacks.
+func (p ruleEditor) missing(ctx context.Context, ref remediation.Ref, rules []remediation.Rule) ([]remediation.Rule, error) {
+	st, err := readGroup(ctx, p.api, ref)
+	if err != nil {
+		return nil, err
+	}
+	var missing []remediation.Rule
+	var expected, found []string
+	for _, r := range rules {
+		live, there := ruleByKey(st.Rules, r.Key())
+		switch {
+		case !there:
+			missing = append(missing, r)
+		case live.Description != r.Description:
+			expected, found = append(expected, ruleLine(r)), append(found, ruleLine(live))
+		}
+	}
+	if len(expected) > 0 {
+		return nil, drift(ref, expected, found)
+	}
+	return missing, nil
+}
+
+// restore is a set of rules to be authorised again.
+type restore struct {
+	ref       remediation.Ref
+	direction remediation.Direction
+	rules     []remediation.Rule
+}
+
+// restore authorises rules and reads them back. The tags of a call go to all
+// its rules, so that each set of tags takes a call of its own.
+func (p ruleEditor) restore(ctx context.Context, m restore) error {
+	for _, batch := range byTags(m.rules) {
+		err := p.authorise(ctx, m.ref, m.direction, batch)
+		if hasCode(err, "InvalidPermission.Duplicate") {
+			// Somebody was faster: the read-back tells whether it is the same.
+			err = nil
+		}
+		if hasCode(err, "RulesPerSecurityGroupLimitExceeded") {
+			return fmt.Errorf("the group is full; take another rule out, then undo again: %w", err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return readBack(ctx, func() error {
+		missing, err := p.missing(ctx, m.ref, m.rules)
+		if err != nil || len(missing) == 0 {
+			return err
+		}
+		return fmt.Errorf("security group %s lacks %v: %w", m.ref.ID, ruleLines(missing), remediation.ErrNotVerified)
+	})
+}
+
+// byTags splits rules into those of equal tags.
+func byTags(rules []remediation.Rule) [][]remediation.Rule {
+	tags := func(r remediation.Rule) string {
+		b, err := json.Marshal(r.Tags) // members sorted
+		if err != nil {
+			return r.ID // can't be: strings always encode
+		}
+		return string(b)
+	}
+	sorted := slices.Clone(rules)
+	slices.SortStableFunc(sorted, func(a, b remediation.Rule) int { return cmp.Compare(tags(a), tags(b)) })
+	var batches [][]remediation.Rule
+	for i, r := range sorted {
+		if i == 0 || tags(r) != tags(sorted[i-1]) {
+			batches = append(batches, nil)
+		}
+		batches[len(batches)-1] = append(batches[len(batches)-1], r)
+	}
+	return batches
+}
+
+func (p ruleEditor) authorise(ctx context.Context, ref remediation.Ref, d remediation.Direction, rules []remediation.Rule) error {
+	perms := make([]types.IpPermission, len(rules))
+	for i, r := range rules {
+		perms[i] = permission(r)
+	}
+	tags := tagSpecifications(rules[0].Tags)
+	if d == remediation.Egress {
+		_, err := p.api.AuthorizeSecurityGroupEgress(ctx, &ec2.AuthorizeSecurityGroupEgressInput{
+			GroupId: &ref.ID, IpPermissions: perms, TagSpecifications: tags,
+		}, ec2Region(ref))
+		return callError(err, ref, "AuthorizeSecurityGroupEgress", "ec2:AuthorizeSecurityGroupEgress (with tags also ec2:CreateTags)")
+	}
+	_, err := p.api.AuthorizeSecurityGroupIngress(ctx, &ec2.AuthorizeSecurityGroupIngressInput{
+		GroupId: &ref.ID, IpPermissions: perms, TagSpecifications: tags,
+	}, ec2Region(ref))
+	return callError(err, ref, "AuthorizeSecurityGroupIngress", "ec2:AuthorizeSecurityGroupIngress (with tags also ec2:CreateTags)")
+}
+
+// permission is one rule as EC2 takes it.
+func permission(r remediation.Rule) types.IpPermission {
+	p := types.IpPermission{IpProtocol: &r.Protocol, FromPort: r.FromPort, ToPort: r.ToPort}
+	description := optional(r.Description)
+	switch {
+	case r.PrefixList != "":
+		p.PrefixListIds = []types.PrefixListId{{PrefixListId: &r.PrefixList, Description: description}}
+	case r.Group != "":
+		p.UserIdGroupPairs = []types.UserIdGroupPair{{GroupId: &r.Group, UserId: optional(r.GroupOwner), Description: description}}
+	case isIPv6(r.CIDR):
+		p.Ipv6Ranges = []types.Ipv6Range{{CidrIpv6: &r.CIDR, Description: description}}
+	default:
+		p.IpRanges = []types.IpRange{{CidrIp: &r.CIDR, Description: description}}
+	}
+	return p
+}
+
+// tagSpecifications are the tags of a call's rules; nil for none.
+func tagSpecifications(tags map[string]string) []types.TagSpecification {
+	spec := types.TagSpecification{ResourceType: types.ResourceTypeSecurityGroupRule}
+	for _, k := range sortedKeys(tags) {
+		v := tags[k]
+		spec.Tags = append(spec.Tags, types.Tag{Key: &k, Value: &v})
+	}
+	if len(spec.Tags) == 0 {
+		return nil
+	}
+	return []types.TagSpecification{spec}
+}
