@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -128,7 +129,25 @@ type instance struct {
 	url  string
 	end  context.CancelFunc
 	done chan int
-	log  *bytes.Buffer
+	log  *logBuffer
+}
+
+// logBuffer is read while the server writes to it.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 func startServer(t *testing.T) *instance {
@@ -142,7 +161,7 @@ func startServer(t *testing.T) *instance {
 		t.Fatal(err)
 	}
 	t.Setenv("SECBOT_ADDR", addr)
-	s := &instance{t: t, url: "http://" + addr, done: make(chan int, 1), log: &bytes.Buffer{}}
+	s := &instance{t: t, url: "http://" + addr, done: make(chan int, 1), log: &logBuffer{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.end = cancel
 	go func() { s.done <- run(ctx, []string{"serve"}, strings.NewReader(""), io.Discard, s.log) }()

@@ -106,6 +106,8 @@ const (
 	jobSweep   = "sweep"  // once a day
 	// jobReconcile scans for what no event has told.
 	jobReconcile = "reconcile"
+	// jobSnapshot keeps the first state of what has no old values in events.
+	jobSnapshot = "snapshot"
 )
 
 // Accept stores signals to be judged. When it returns nil they are safe, and

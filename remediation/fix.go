@@ -272,9 +272,10 @@ func (c *change) answer(cmd *Command, text string, failed bool) {
 
 // end stores the last change together with the end of the job.
 func (fx *fixing) end(ctx context.Context, f func(*change) error) error {
+	// Whoever reads that it is over may change the resource the next moment.
+	fx.e.rememberNow(ctx, fx.inc.Finding.Resource)
 	err := fx.change(ctx, true, f)
 	if err == nil {
-		fx.e.rememberNow(ctx, fx.inc.Finding.Resource)
 		fx.e.o.Metrics.outcomes.WithLabelValues(fx.inc.Finding.Playbook, string(fx.inc.Status)).Inc()
 	}
 	return err

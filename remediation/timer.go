@@ -82,11 +82,29 @@ func (e *Engine) schedule(ctx context.Context) {
 			continue
 		}
 		due := period.Add(s.every)
-		if err := e.enqueueAt(ctx, due, s.kind, due.Format(time.RFC3339), "", struct{}{}); err != nil {
+		err := e.enqueueAt(ctx, due, s.kind, due.Format(time.RFC3339), "", struct{}{})
+		if err == nil && s.kind == jobReconcile {
+			// The first state of each resource is needed before its first change.
+			err = e.enqueue(ctx, jobSnapshot, "first", "", struct{}{})
+		}
+		if err != nil {
 			s.last.Store(0)
 			e.logUnlessOver(ctx, "a scheduled job could not be stored", err)
 		}
 	}
+}
+
+// snapshot reads all resources whose events carry no old values, and keeps what
+// they are. A scan does so too; this comes once, at the very beginning.
+func (e *Engine) snapshot(ctx context.Context) error {
+	failures := 0
+	read, err := e.scan(ctx, []Kind{KindSecurityGroup}, &scanning{e: e, seen: e.remember, found: func(Finding) {},
+		failed: func(err error) { failures++; e.o.Log.Warn("a state was not kept", "error", err) }})
+	if err != nil {
+		return err
+	}
+	e.o.Log.Info("the states before all changes are kept", "read", read, "failures", failures)
+	return nil
 }
 
 func (e *Engine) sweep(ctx context.Context) error {

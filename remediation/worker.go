@@ -314,6 +314,8 @@ func (e *Engine) perform(ctx context.Context, h *held) (err error) {
 		return decoded(h.job, func(r run) error { return e.expire(ctx, h, r) })
 	case jobSweep:
 		return e.sweep(ctx)
+	case jobSnapshot:
+		return e.snapshot(ctx)
 	case jobReconcile:
 		return e.reconcile(ctx, h)
 	case jobUndo:

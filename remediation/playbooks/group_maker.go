@@ -184,7 +184,8 @@ func (m groupMaker) is(ctx context.Context, ref remediation.Ref, want *GroupStat
 	expected := *want
 	expected.Rules = renamed(want.Rules, want.Group.ID, ref.ID)
 	if !slices.Equal(groupLines(&expected), groupLines(s)) {
-		return fmt.Errorf("security group %s is not as planned (%v): %w", ref.ID, drift(ref, groupLines(&expected), groupLines(s)), remediation.ErrNotVerified)
+		difference := drift(ref, groupLines(&expected), groupLines(s)).Error() // not wrapped: it is no refusal
+		return fmt.Errorf("%w: %s", remediation.ErrNotVerified, difference)
 	}
 	return nil
 }
