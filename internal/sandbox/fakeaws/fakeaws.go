@@ -67,7 +67,9 @@ type AWS struct {
 	topics    map[string]*topic // by ARN
 	queues    map[string]*queue // by the path of their URL
 	published []Publication
-	rules     map[string]string // AWS Config rule name to managed identifier
+	rules     map[string]string       // AWS Config rule name to managed identifier
+	history   map[string][]configItem // AWS Config's, by resource id, the first record first
+	recording bool
 }
 
 // New makes an empty AWS: each region has a default VPC with its default
@@ -100,6 +102,7 @@ func New(o Options) *AWS {
 		topics:  map[string]*topic{},
 		queues:  map[string]*queue{},
 		rules:   map[string]string{},
+		history: map[string][]configItem{},
 	}
 	a.services = a.newServices()
 	return a
