@@ -334,7 +334,7 @@ func iamPolicyCommand(p *process) *cobra.Command {
 	return command("iam-policy", "Print the IAM policy that secbot's role needs.", cobra.NoArgs, func(context.Context, []string) error {
 		enc := json.NewEncoder(p.out)
 		enc.SetIndent("", "  ")
-		return enc.Encode(iamPolicy(playbooks.Metas()))
+		return enc.Encode(playbooks.IAMPolicy(playbooks.Actions()))
 	})
 }
 

@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -382,25 +381,6 @@ func (p *process) ask(ctx context.Context, req operator.Request) error {
 		return err
 	}
 	return errors.Join(operator.Answer(ctx, st, req, p.out), st.Close())
-}
-
-// iamPolicy is the least that the playbooks say they need, and what secbot
-// itself needs for scans and notices.
-func iamPolicy(metas []remediation.Meta) any {
-	actions := []string{"s3:ListAllMyBuckets", "s3:GetBucketLocation", "ec2:DescribeSecurityGroups", "config:DescribeConfigRules", "sns:Publish"}
-	for _, m := range metas {
-		actions = append(actions, m.Permissions...)
-	}
-	slices.Sort(actions)
-	type statement struct {
-		Sid, Effect string
-		Action      []string
-		Resource    string
-	}
-	return struct {
-		Version   string
-		Statement []statement
-	}{"2012-10-17", []statement{{"Secbot", "Allow", slices.Compact(actions), "*"}}}
 }
 
 // demoApp is secbot on the stand-ins, with a small company that uses them.

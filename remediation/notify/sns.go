@@ -59,18 +59,38 @@ func (s *SNS) Notify(ctx context.Context, n remediation.Notice) error {
 
 // Mitigated gives the text of a fix: one line that begins with
 // "AUTO-MITIGATED:" and ends in JSON: the rules in the shape of EC2's
-// IpPermissions, or the grants or statements taken out of a bucket.
+// IpPermissions, the grants or statements taken out of a bucket, the flags of
+// Block Public Access, or the name of a group.
 func Mitigated(f remediation.Finding) (string, error) {
-	what, detail := bucketText(f)
-	if f.Resource.Kind == remediation.KindSecurityGroup {
-		what = direction(f.Direction) + " rule removed from security group: " + f.Resource.ID
-		detail = permissions(f.Rules)
-	}
+	what, did, detail := mitigated(f)
 	raw, err := json.Marshal(detail)
 	if err != nil {
 		return "", fmt.Errorf("encode the fix of %s: %w", f.Resource.ID, err)
 	}
-	return fmt.Sprintf("AUTO-MITIGATED: %s that was added by %s: %s", what, f.Actor, raw), nil
+	return fmt.Sprintf("AUTO-MITIGATED: %s: %s that was %s by %s: %s", what, f.Resource.ID, did, f.Actor, raw), nil
+}
+
+// mitigated says what was done to what, and what had been done.
+func mitigated(f remediation.Finding) (what, did string, detail any) {
+	switch f.Playbook {
+	case "sg-rule-removed":
+		return direction(f.Direction) + " rule put back into security group", "removed", permissions(f.Rules)
+	case "sg-rule-modified":
+		return direction(f.Direction) + " rule set back in security group", "modified", permissions(f.Was)
+	case "sg-created":
+		return "Security group deleted", "created", f.Name
+	case "sg-deleted":
+		return "Security group created again", "deleted", f.Name
+	case "s3-account-block-public-access":
+		return "Block Public Access put back on account", "loosened", f.Openness
+	case "s3-block-public-access":
+		return "Block Public Access put back on bucket", "loosened", f.Openness
+	case "s3-public-acl":
+		return "Public grant removed from the ACL of bucket", "added", f.Grants
+	case "s3-public-policy":
+		return "Public statement removed from the policy of bucket", "added", statements(f.Statements)
+	}
+	return direction(f.Direction) + " rule removed from security group", "added", permissions(f.Rules)
 }
 
 func direction(d remediation.Direction) string {
@@ -80,18 +100,12 @@ func direction(d remediation.Direction) string {
 	return "Ingress"
 }
 
-func bucketText(f remediation.Finding) (string, any) {
-	switch {
-	case len(f.Grants) > 0:
-		return "Public grant removed from the ACL of bucket: " + f.Resource.ID, f.Grants
-	case len(f.Statements) > 0:
-		var raw []json.RawMessage
-		for _, s := range f.Statements {
-			raw = append(raw, s.JSON)
-		}
-		return "Public statement removed from the policy of bucket: " + f.Resource.ID, raw
+func statements(list []remediation.Statement) []json.RawMessage {
+	var raw []json.RawMessage
+	for _, s := range list {
+		raw = append(raw, s.JSON)
 	}
-	return "Block Public Access put back on bucket: " + f.Resource.ID, f.Openness
+	return raw
 }
 
 // permission is EC2's IpPermission as its API spells it.

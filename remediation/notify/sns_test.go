@@ -34,6 +34,15 @@ func TestMitigated(t *testing.T) {
 	egress.Direction, egress.Rules = remediation.Egress, nil
 	bucket := remediation.Finding{Resource: remediation.Ref{Kind: remediation.KindBucket, ID: "b"}}
 	acl, policy := bucket, bucket
+	acl.Playbook, policy.Playbook, bucket.Playbook = "s3-public-acl", "s3-public-policy", "s3-block-public-access"
+	removed, modified, created := sshFinding(), sshFinding(), sshFinding()
+	removed.Playbook, removed.Rules = "sg-rule-removed", removed.Rules[2:3]
+	modified.Playbook, modified.Was = "sg-rule-modified", removed.Rules
+	created.Playbook, created.Name, created.Rules = "sg-created", "web", nil
+	deleted := created
+	deleted.Playbook = "sg-deleted"
+	account := bucket
+	account.Playbook, account.Resource.ID = "s3-account-block-public-access", "111122223333"
 	acl.Grants = []remediation.Grant{{Grantee: "AllUsers", Permission: "WRITE"}}
 	policy.Statements = []remediation.Statement{{JSON: []byte(`{"Effect":"Allow"}`)}}
 	bucket.Openness = []remediation.Openness{remediation.Unblocked}
@@ -46,10 +55,15 @@ func TestMitigated(t *testing.T) {
 			`{"IpProtocol":"tcp","FromPort":22,"ToPort":22,"Ipv6Ranges":[{"CidrIpv6":"::/0"}]},` +
 			`{"IpProtocol":"-1","PrefixListIds":[{"PrefixListId":"pl-1"}]},` +
 			`{"IpProtocol":"-1","UserIdGroupPairs":[{"GroupId":"sg-0b2","UserId":"444455556666"}]}]`},
-		"egress": {egress, `AUTO-MITIGATED: Egress rule removed from security group: sg-0a1 that was added by arn:aws:iam::111122223333:user/dana: []`},
-		"acl":    {acl, `AUTO-MITIGATED: Public grant removed from the ACL of bucket: b that was added by unknown: [{"grantee":"AllUsers","permission":"WRITE"}]`},
-		"policy": {policy, `AUTO-MITIGATED: Public statement removed from the policy of bucket: b that was added by unknown: [{"Effect":"Allow"}]`},
-		"block":  {bucket, `AUTO-MITIGATED: Block Public Access put back on bucket: b that was added by unknown: ["unblocked"]`},
+		"egress":   {egress, `AUTO-MITIGATED: Egress rule removed from security group: sg-0a1 that was added by arn:aws:iam::111122223333:user/dana: []`},
+		"acl":      {acl, `AUTO-MITIGATED: Public grant removed from the ACL of bucket: b that was added by unknown: [{"grantee":"AllUsers","permission":"WRITE"}]`},
+		"policy":   {policy, `AUTO-MITIGATED: Public statement removed from the policy of bucket: b that was added by unknown: [{"Effect":"Allow"}]`},
+		"block":    {bucket, `AUTO-MITIGATED: Block Public Access put back on bucket: b that was loosened by unknown: ["unblocked"]`},
+		"account":  {account, `AUTO-MITIGATED: Block Public Access put back on account: 111122223333 that was loosened by unknown: ["unblocked"]`},
+		"removed":  {removed, `AUTO-MITIGATED: Ingress rule put back into security group: sg-0a1 that was removed by arn:aws:iam::111122223333:user/dana: [{"IpProtocol":"-1","PrefixListIds":[{"PrefixListId":"pl-1"}]}]`},
+		"modified": {modified, `AUTO-MITIGATED: Ingress rule set back in security group: sg-0a1 that was modified by arn:aws:iam::111122223333:user/dana: [{"IpProtocol":"-1","PrefixListIds":[{"PrefixListId":"pl-1"}]}]`},
+		"created":  {created, `AUTO-MITIGATED: Security group deleted: sg-0a1 that was created by arn:aws:iam::111122223333:user/dana: "web"`},
+		"deleted":  {deleted, `AUTO-MITIGATED: Security group created again: sg-0a1 that was deleted by arn:aws:iam::111122223333:user/dana: "web"`},
 	} {
 		got, err := Mitigated(c.f)
 		if err != nil || got != c.want {

@@ -110,7 +110,7 @@ type contractCase struct {
 
 // runContract runs every case against a backend.
 func runContract(t *testing.T, b backend) {
-	for _, c := range slices.Concat(bucketCases(), accountCases(), groupCases(), removedCases(), modifiedCases(), wholeGroupCases()) {
+	for _, c := range allCases() {
 		if c.enforced && !b.enforces {
 			continue
 		}

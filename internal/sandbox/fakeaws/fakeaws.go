@@ -274,6 +274,9 @@ func (a *AWS) run(x *exchange, op *operation, f *Fault) (*result, *Error) {
 	if e := f.instead(); e != nil {
 		return nil, e
 	}
+	if e := x.denied(); e != nil {
+		return nil, e
+	}
 	res, err := op.run(x)
 	if err == nil {
 		return res, nil

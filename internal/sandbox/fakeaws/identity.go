@@ -18,6 +18,9 @@ type Caller struct {
 	// request's own, where set.
 	SourceIP  string
 	UserAgent string
+	// Allowed are the IAM actions that the caller's policies allow, on all
+	// resources; nil: all.
+	Allowed []string
 
 	keyID string
 	since time.Time // when the role was assumed
