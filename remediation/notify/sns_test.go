@@ -42,6 +42,7 @@ func TestMitigated(t *testing.T) {
 	deleted := created
 	deleted.Playbook = "sg-deleted"
 	account := bucket
+	account.Openness = []remediation.Openness{remediation.Unblocked}
 	account.Playbook, account.Resource.ID = "s3-account-block-public-access", "111122223333"
 	acl.Grants = []remediation.Grant{{Grantee: "AllUsers", Permission: "WRITE"}}
 	policy.Statements = []remediation.Statement{{JSON: []byte(`{"Effect":"Allow"}`)}}

@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/google/go-cmp/cmp"
 
+	"secbot/internal/mototest"
 	"secbot/remediation"
 	"secbot/remediation/playbooks"
 )
@@ -27,6 +28,7 @@ type backend struct {
 	// enforces says that Block Public Access and object ownership have an
 	// effect, and that PolicyStatus tells the truth.
 	enforces bool
+	key      mototest.Key // of a person; empty: any will do
 }
 
 // world is one backend with the clients and playbooks bound to it.
@@ -65,11 +67,20 @@ func awsConfig(url string) aws.Config {
 	}
 }
 
+// config is that of a person who may do everything.
+func (b backend) config() aws.Config {
+	cfg := awsConfig(b.url)
+	if b.key.ID != "" {
+		cfg.Credentials = credentials.NewStaticCredentialsProvider(b.key.ID, b.key.Secret, "")
+	}
+	return cfg
+}
+
 func newWorld(t *testing.T, b backend) *world {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	t.Cleanup(cancel)
-	cfg := awsConfig(b.url)
+	cfg := b.config()
 	c := playbooks.NewClients(cfg, b.account, testRegion)
 	return &world{
 		backend: b, ctx: ctx, clients: c,

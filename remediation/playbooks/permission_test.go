@@ -26,6 +26,7 @@ import (
 // secbotOn is a world whose playbooks and readers call with a key of their own;
 // the rest of it stays a person who may do everything.
 func secbotOn(t *testing.T, b backend, cfg aws.Config) (person, secbot *world) {
+	t.Helper()
 	person = newWorld(t, b)
 	limited := *person
 	limited.clients = playbooks.NewClients(cfg, b.account, testRegion)
