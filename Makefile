@@ -5,7 +5,7 @@ MOTO_VERSION := 5.2.1
 
 BIN := $(CURDIR)/.bin
 
-.PHONY: test vet lint vuln test-moto test-browser demo bench lambda
+.PHONY: test vet lint vuln test-moto test-anonymous test-browser demo bench lambda
 
 test:
 	go test -race ./...
@@ -13,6 +13,7 @@ test:
 vet:
 	go vet ./...
 	go vet -tags moto,browser ./...
+	cd internal/versitytest && go vet ./...
 
 $(BIN)/golangci-lint-$(GOLANGCI_VERSION):
 	GOBIN=$(BIN) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
@@ -39,6 +40,11 @@ $(BIN)/moto-$(MOTO_VERSION)/bin/moto_server:
 test-moto: $(BIN)/moto-$(MOTO_VERSION)/bin/moto_server
 	SECBOT_MOTO=$< go test -race -tags moto -run Moto -count=1 ./remediation/playbooks .
 	SECBOT_MOTO=$< go test -race -tags moto -run Moto -count=1 ./remediation/store/dynamo -rapid.checks=20
+
+# Whether strangers get an object before a fix, after it and after its undo, on a
+# server that really answers or refuses them. A module of its own.
+test-anonymous:
+	cd internal/versitytest && go test -race -count=1 ./...
 
 # The demo's page in Chromium, which must be installed. Screenshots are kept.
 test-browser:
