@@ -89,7 +89,7 @@ func decodeOwnership(r record, base remediation.Signal) ([]remediation.Signal, s
 			return nil, "with BucketOwnerEnforced ACLs have no effect"
 		}
 	}
-	sig.Playbooks = []string{playbookACL}
+	sig.Playbooks = []string{playbookACL, playbookBlock}
 	return single(sig), ""
 }
 

@@ -210,11 +210,35 @@ func (s *BucketState) notes() []string {
 	if s.Website {
 		notes = append(notes, "static website hosting is on: closing the bucket takes the website down")
 	}
+	for _, tag := range s.publicTags() {
+		notes = append(notes, "it is tagged "+tag+": it may be meant to be public")
+	}
+	return notes
+}
+
+// publicTags are the tags that say that the bucket is public on purpose, sorted.
+func (s *BucketState) publicTags() []string {
+	var tags []string
 	for k, v := range s.Tags {
 		if strings.EqualFold(k, "public") && !strings.EqualFold(v, "false") && !strings.EqualFold(v, "no") {
-			notes = append(notes, "it is tagged "+k+"="+v+": it may be meant to be public")
+			tags = append(tags, k+"="+v)
 		}
 	}
-	slices.Sort(notes)
-	return notes
+	slices.Sort(tags)
+	return tags
+}
+
+// considered has people decide about a bucket that seems to be meant for the
+// public. Nobody means everybody to write.
+func considered(f remediation.Finding, s *BucketState) remediation.Finding {
+	if slices.Contains(f.Openness, remediation.PublicWrite) {
+		return f
+	}
+	if s.Website {
+		f.Doubt = joinText([]string{f.Doubt, "the bucket serves a website, which may be meant for everybody"})
+	}
+	if tags := s.publicTags(); len(tags) > 0 {
+		f.Doubt = joinText([]string{f.Doubt, "the bucket is tagged " + strings.Join(tags, ", ")})
+	}
+	return f
 }

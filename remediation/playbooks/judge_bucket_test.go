@@ -72,6 +72,10 @@ const (
 	block = "s3-block-public-access"
 )
 
+func tagged(public string) func(*playbooks.BucketState) {
+	return func(s *playbooks.BucketState) { s.Tags = map[string]string{"env": "prod", "Public": public} }
+}
+
 // TestJudgeBuckets has every playbook judge each state, as the engine does.
 func TestJudgeBuckets(t *testing.T) {
 	read := granting("global/AllUsers", "READ")
@@ -126,6 +130,17 @@ func TestJudgeBuckets(t *testing.T) {
 		"block deleted, account holds": {but(accountBlocked(allFlags)), after("DeleteBucketPublicAccessBlock", block), "s3-block-public-access low unblocked"},
 		"block deleted, public ACL":    {but(read), after("DeleteBucketPublicAccessBlock", block), "s3-block-public-access high unblocked,public-read"},
 		"block loosened, open policy":  {but(withPolicy(true, world2), blocked(remediation.BlockFlags{IgnorePublicAcls: true})), after("PutBucketPublicAccessBlock", block), "s3-block-public-access critical unblocked,public-write"},
+		"bucket created public":        {but(read), after("CreateBucket", acl), "s3-public-acl high public-read"},
+		"bucket created private":       {bucket(), after("CreateBucket", acl), ""},
+		"ACLs on again":                {bucket(), after("PutBucketOwnershipControls", acl), "s3-block-public-access medium unblocked"},
+		"ACLs on again, one is public": {but(read), after("DeleteBucketOwnershipControls", acl), "s3-public-acl high public-read; s3-block-public-access medium unblocked"},
+		"ACLs on again, ignored":       {but(blocked(remediation.BlockFlags{IgnorePublicAcls: true})), after("DeleteBucketOwnershipControls", acl), ""},
+		"ACLs on again and off":        {but(read, enforced), after("PutBucketOwnershipControls", acl), ""},
+		"a website":                    {but(read, website), readPut, "s3-public-acl high public-read ?"},
+		"a writable website":           {but(read, write, website), nil, "s3-public-acl critical public-read,public-write"},
+		"tagged public":                {but(withPolicy(true, world1), tagged("true")), policyPut, "s3-public-policy high public-read ?"},
+		"tagged not public":            {but(withPolicy(true, world1), tagged("false")), policyPut, "s3-public-policy high public-read"},
+		"unblocked website":            {but(website), after("DeleteBucketPublicAccessBlock", block), "s3-block-public-access medium unblocked ?"},
 		"something else happened":      {but(read, withPolicy(true, world1)), after("PutBucketTagging"), ""},
 	} {
 		var got []string

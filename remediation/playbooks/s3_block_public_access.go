@@ -29,7 +29,7 @@ func (blockPublicAccess) Meta() remediation.Meta {
 		ID:      idBlock,
 		Title:   "S3 Block Public Access loosened",
 		Kind:    remediation.KindBucket,
-		Handles: append([]string{"PutBucketPublicAccessBlock", "DeleteBucketPublicAccessBlock"}, configKinds()...),
+		Handles: slices.Concat([]string{"PutBucketPublicAccessBlock", "DeleteBucketPublicAccessBlock"}, ownershipKinds(), configKinds()),
 		Labels: remediation.Labels{
 			Fixed:   "Bucket's Block Public Access turned on again",
 			Ask:     "Bucket's Block Public Access is off",
@@ -59,7 +59,8 @@ func isConfig(sig *remediation.Signal) bool {
 	return sig != nil && slices.Contains(configKinds(), sig.Kind)
 }
 
-// Judge finds a block with a flag off: after a call that loosened it, and after
+// Judge finds a block with a flag off: after a call that loosened it, after one
+// that had ACLs count again, and after
 // AWS Config called the bucket public without saying why, unless ACL or policy
 // is seen to be the reason, which their own playbooks judge. A scan finds only
 // what S3 calls public for no reason that can be seen.
@@ -70,6 +71,9 @@ func (p blockPublicAccess) Judge(st remediation.State, sig *remediation.Signal) 
 	}
 	if sig == nil || isConfig(sig) {
 		return p.judgePublic(s, sig)
+	}
+	if slices.Contains(ownershipKinds(), sig.Kind) {
+		return p.judgeOwnership(s, sig)
 	}
 	f := stateFinding(idBlock, s, sig)
 	f.Openness = append([]remediation.Openness{remediation.Unblocked}, s.openness()...)
@@ -103,7 +107,27 @@ func softened(f remediation.Finding, s *BucketState) remediation.Finding {
 		f.Severity = remediation.SeverityLow
 		f.Notes = append(f.Notes, "the account's Block Public Access is on, so nothing is open while it stays so")
 	}
-	return f
+	return considered(f, s)
+}
+
+// ownershipKinds are the calls after which ACLs may count again.
+func ownershipKinds() []string {
+	return []string{"PutBucketOwnershipControls", "DeleteBucketOwnershipControls"}
+}
+
+// judgeOwnership finds a bucket in which ACLs count again, those of objects
+// included, and nothing ignores public ones. The bucket's own ACL is for
+// publicACL.
+func (p blockPublicAccess) judgeOwnership(s *BucketState, sig *remediation.Signal) []remediation.Finding {
+	ignored := s.has(func(b remediation.BlockFlags) bool { return b.IgnorePublicAcls })
+	if s.Ownership == ownershipEnforced || ignored {
+		return nil
+	}
+	f := stateFinding(idBlock, s, sig)
+	f.Openness = []remediation.Openness{remediation.Unblocked}
+	f.Severity = bucketSeverity(f.Openness)
+	f.Notes = append(f.Notes, "ACLs count again, those of each object too: objects that had a public ACL before are public again, which secbot does not look into")
+	return []remediation.Finding{softened(f, s)}
 }
 
 // Plan turns all four flags on, which keeps those that were.

@@ -35,7 +35,7 @@ func (publicACL) Meta() remediation.Meta {
 		ID:      idPublicACL,
 		Title:   "Public S3 bucket ACL",
 		Kind:    remediation.KindBucket,
-		Handles: append([]string{"PutBucketAcl", "CreateBucket", "PutBucketOwnershipControls", "DeleteBucketOwnershipControls"}, configKinds()...),
+		Handles: slices.Concat([]string{"PutBucketAcl", "CreateBucket"}, ownershipKinds(), configKinds()),
 		Labels: remediation.Labels{
 			Fixed:   "Public bucket ACL closed",
 			Ask:     "Bucket made public by its ACL",
@@ -86,7 +86,7 @@ func (p publicACL) Judge(st remediation.State, sig *remediation.Signal) []remedi
 	f := stateFinding(idPublicACL, s, sig)
 	f.Grants, f.Openness = grants, grantsOpenness(grants)
 	f.Severity = bucketSeverity(f.Openness)
-	return []remediation.Finding{f}
+	return []remediation.Finding{considered(f, s)}
 }
 
 // common are the grants of a that are in b too.

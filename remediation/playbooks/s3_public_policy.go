@@ -114,7 +114,7 @@ func (p publicPolicy) Judge(st remediation.State, sig *remediation.Signal) []rem
 	f := stateFinding(idPublicPolicy, s, sig)
 	f.Statements, f.Openness = statements, statementsOpenness(statements)
 	f.Severity, f.Doubt = bucketSeverity(f.Openness), joinText(doubts)
-	return []remediation.Finding{f}
+	return []remediation.Finding{considered(f, s)}
 }
 
 func joinText(texts []string) string {
