@@ -12,16 +12,24 @@ import (
 const shellPrefix = "shell:"
 
 // Authorise returns nil where by may decide about inc, a DeniedError where
-// not, and a RefusedError where nobody can tell (then the answer is no).
-// It is the one place that knows who may.
+// not, and a RefusedError where nobody can tell (then the answer is no). The
+// policy as it is now decides, not the one under which inc was opened: who has
+// been taken out of it since may decide nothing any more. It is the one place
+// that knows who may.
 func (e *Engine) Authorise(ctx context.Context, by string, inc *Incident) error {
 	if strings.HasPrefix(by, shellPrefix) {
 		return nil
 	}
-	approvers := inc.Decision.Approvers
-	if len(approvers) == 0 {
-		approvers = e.o.Config.Responders
+	for _, part := range e.o.Config.Decide(inc.Finding) {
+		if err := e.among(ctx, by, part.Decision.Approvers); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// among returns nil where by is one of the approvers or in one of their groups.
+func (e *Engine) among(ctx context.Context, by string, approvers []string) error {
 	if slices.Contains(approvers, by) {
 		return nil
 	}

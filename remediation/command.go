@@ -21,6 +21,9 @@ const (
 	VerbScan     Verb = "scan"     // look for what is open now; Incident is empty
 )
 
+// changes reports whether the verb has AWS changed.
+func (v Verb) changes() bool { return v == VerbFix || v == VerbRetry || v == VerbUndo }
+
 // Command is what a person asked for: a click, a slash command or a shell
 // command.
 type Command struct {

@@ -32,6 +32,9 @@ func (e *Engine) decide(ctx context.Context, h *held, cmd Command) (*held, error
 	if err := e.Authorise(ctx, cmd.By, inc); err != nil {
 		return nil, err
 	}
+	if e.o.Config.Mode == ModeObserve && cmd.Verb.changes() {
+		return nil, &RefusedError{Text: "secbot is in mode observe, in which it changes nothing, so nothing was changed. Whoever keeps secbot.yaml can set `mode: ask`."}
+	}
 	var fix *held
 	_, err = e.update(ctx, h, cmd.Incident, true, func(c *change) (err error) {
 		if cmd.State != nil && *cmd.State != c.inc.State() {
@@ -67,7 +70,7 @@ func (c *change) decideFix(cmd Command) (*held, error) {
 	if len(c.inc.Outcomes) == 0 {
 		c.inc.Plan = nil
 	}
-	fix, err := c.start(StatusFixing, cmd.By, cmd.Reason, run{Command: &cmd})
+	fix, err := c.start(StatusFixing, cmd.By, cmd.Reason, run{Command: &cmd, Again: len(c.inc.Outcomes) > 0})
 	if err != nil {
 		return nil, err
 	}

@@ -126,11 +126,15 @@ func (e *Engine) Accept(ctx context.Context, sigs []Signal) error {
 // answer will come by way of cmd.ReplyTo. A command with the ID of an earlier
 // one is the same and is stored once.
 func (e *Engine) Submit(ctx context.Context, cmd Command) error {
-	if err := e.enqueue(ctx, jobCommand, cmd.ID, "", cmd); err != nil {
+	// People wait for it, and there are few: it comes before a flood of events.
+	if err := e.enqueueAt(ctx, e.now().Add(-commandLead), jobCommand, cmd.ID, "", cmd); err != nil {
 		return fmt.Errorf("store command: %w", err)
 	}
 	return nil
 }
+
+// commandLead is how much earlier than events commands are due.
+const commandLead = time.Hour
 
 // maxEventID is how long an id from outside may be to be kept as it is.
 const maxEventID = 200

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -250,7 +251,7 @@ type Finding struct {
 	Actor      Actor             `json:"actor"`
 	Event      string            `json:"event,omitempty"`    // the API call or detail type behind it; "scan" for a scan
 	EventID    string            `json:"event_id,omitempty"` // which delivery brought it
-	At         time.Time         `json:"at"`                 // when the change was made, UTC; zero in a scan
+	At         time.Time         `json:"at"`                 // when the change was made or, in a scan, the resource was read, UTC
 	Direction  Direction         `json:"direction,omitempty"`
 	Rules      []Rule            `json:"rules,omitempty"`
 	Was        []Rule            `json:"was,omitempty"` // what modified rules were before, with the ids of Rules
@@ -287,6 +288,16 @@ func (f Finding) Key() string {
 	sort.Strings(change)
 	sum := sha256.Sum256([]byte(strings.Join(append(parts, change...), "\n")))
 	return hex.EncodeToString(sum[:16])
+}
+
+// hasRules reports whether all the rules are among f's, by their content.
+func (f Finding) hasRules(rules []Rule) bool {
+	for _, r := range rules {
+		if !slices.ContainsFunc(f.Rules, func(own Rule) bool { return own.Key() == r.Key() }) {
+			return false
+		}
+	}
+	return true
 }
 
 // canonical gives equal JSON the same bytes, whatever its spaces, the order of

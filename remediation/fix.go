@@ -28,6 +28,7 @@ var errNotStored = errors.New("not stored")
 type run struct {
 	Incident string   `json:"incident"`
 	Command  *Command `json:"command,omitempty"` // who waits for the result; nil for the policy's own
+	Again    bool     `json:"again,omitempty"`   // an earlier fix has been carried out already
 }
 
 // fixing is a fix under way.
@@ -49,6 +50,11 @@ func (e *Engine) fix(ctx context.Context, h *held, r run) error {
 	}
 	if fx.inc.Status != StatusFixing {
 		return nil
+	}
+	if r.Again {
+		if err := fx.reconsider(ctx); err != nil {
+			return err
+		}
 	}
 	for replans := 0; ; replans++ {
 		if fx.inc.Plan == nil {
@@ -77,6 +83,20 @@ func (e *Engine) fix(ctx context.Context, h *held, r run) error {
 		}
 		return fx.succeed(ctx)
 	}
+}
+
+// reconsider drops the plan of an earlier fix that was carried out and does not
+// hold: what is there now has to be planned on. What the earlier one did stays
+// in the audit log.
+func (fx *fixing) reconsider(ctx context.Context) error {
+	if fx.inc.Plan == nil || len(fx.inc.Outcomes) < len(fx.inc.Plan.Steps) {
+		return nil
+	}
+	err := fx.pb.Verify(ctx, *fx.inc.Plan, fx.inc.Outcomes)
+	if errors.Is(err, ErrNotVerified) || errors.Is(err, ErrGone) {
+		return fx.forgetPlan(ctx, err)
+	}
+	return nil
 }
 
 // resume reads where a fix or undo stands.
@@ -142,7 +162,7 @@ func (c *change) intend(what Status, steps []Step) {
 
 func (fx *fixing) forgetPlan(ctx context.Context, cause error) error {
 	return fx.change(ctx, false, func(c *change) error {
-		c.inc.Plan = nil
+		c.inc.Plan, c.inc.Outcomes = nil, nil
 		return c.audit(ByItself, "planned anew", cause.Error(), nil)
 	})
 }
@@ -174,6 +194,9 @@ func (fx *fixing) apply(ctx context.Context) error {
 
 // applied adds an outcome, and its request ids to the step's call.
 func (c *change) applied(ctx context.Context, out Outcome, lost int) error {
+	if c.inc.Status != StatusFixing || c.inc.Plan == nil || out.Step != len(c.inc.Outcomes) {
+		return fmt.Errorf("incident %s has gone on without this worker: step %d is not its next", c.inc.ID, out.Step)
+	}
 	c.inc.Outcomes = append(c.inc.Outcomes, out)
 	if err := c.called(ctx, out.Step, out.RequestIDs, lost); err != nil {
 		return err

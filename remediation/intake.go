@@ -13,6 +13,9 @@ const (
 	// maxFixesPerHour caps the automatic changes of one resource, so that two
 	// automata can't undo each other's work for ever.
 	maxFixesPerHour = 3
+	// maxCounted bounds how many incidents of a resource are looked through for
+	// them.
+	maxCounted = 50
 	// maxRejudged is how often a resource is read again because another event
 	// of the same change was settled since it was read.
 	maxRejudged = 3
@@ -29,7 +32,7 @@ var errOutdated = errors.New("the state was read before the last incident of thi
 // incident for each finding.
 func (e *Engine) judgeSignal(ctx context.Context, h *held, sig Signal) error {
 	log := e.o.Log.With("event", sig.EventID, "kind", sig.Kind, "resource", sig.Resource.String())
-	if sig.ConfigRule != "" {
+	if sig.ConfigRule != "" && e.reachable(ctx, sig.Resource) == nil {
 		ours, err := e.enrich(ctx, h, &sig)
 		if err != nil {
 			return err
@@ -78,7 +81,10 @@ type judged struct {
 // findingsOf judges the live state; what can't be read becomes a question.
 func (e *Engine) findingsOf(ctx context.Context, h *held, sig Signal) (judged, error) {
 	log := e.o.Log.With("event", sig.EventID, "kind", sig.Kind, "resource", sig.Resource.String())
-	live, err := e.judgeLive(ctx, sig)
+	live, err := judged{}, e.reachable(ctx, sig.Resource)
+	if err == nil {
+		live, err = e.judgeLive(ctx, sig)
+	}
 	switch {
 	case errors.Is(err, ErrGone), errors.Is(err, ErrOtherAccount):
 		log.Warn("nothing done", "reason", err)
@@ -94,6 +100,16 @@ func (e *Engine) findingsOf(ctx context.Context, h *held, sig Signal) (judged, e
 		log.Info("nothing to do: the live state is safe")
 	}
 	return live, nil
+}
+
+// reachable says why a resource can't be looked at: AWS answers for another
+// account's as if there were none.
+func (e *Engine) reachable(ctx context.Context, r Ref) error {
+	self := e.self(ctx)
+	if self.Account == "" || r.Account == "" || r.Account == self.Account {
+		return nil
+	}
+	return fmt.Errorf("it is in account %s, and secbot's credentials are for account %s alone: send it only that account's events, or run a secbot there", r.Account, self.Account)
 }
 
 // enrich completes a signal of a Config rule and reports whether the rule is
@@ -252,50 +268,84 @@ func (e *Engine) open(ctx context.Context, h *held, part Part, readAt time.Time)
 		e.o.Log.Info("suppressed", "finding", f.Playbook, "resource", f.Resource.String(), "by", s.By, "until", s.Until)
 		return nil, nil
 	}
+	d, err = e.capped(ctx, f, d)
+	if err != nil {
+		return nil, err
+	}
 	for try := 1; ; try++ {
+		var fix *held
 		active, err := e.o.Store.Active(ctx, f.Key())
 		switch {
 		case err == nil:
-			return nil, e.seenAgain(ctx, h, active, f)
-		case !errors.Is(err, ErrNotFound):
+			fix, err = e.seenAgain(ctx, h, active, Part{Finding: f, Decision: d})
+		case errors.Is(err, ErrNotFound):
+			fix, err = e.create(ctx, h, f, d, readAt)
+		default:
 			return nil, fmt.Errorf("read the active incident: %w", err)
 		}
-		fix, err := e.create(ctx, h, f, d, readAt)
 		if !errors.Is(err, ErrConflict) || try == maxConflicts {
 			return fix, err
 		}
 	}
 }
 
-// seenAgain notes on an active incident that its finding came again. An event
+// seenAgain is for a finding that came again while an incident of it is active.
+// What the policy closes by itself now is closed, also where an earlier event, a
+// scan or a failure has left the question open. A fix or undo under way is
+// waited for: whether it undoes this change too is seen afterwards. An event
 // that is delivered again is no recurrence.
-func (e *Engine) seenAgain(ctx context.Context, h *held, active *Incident, f Finding) error {
-	if f.EventID == active.Finding.EventID {
-		return nil
+func (e *Engine) seenAgain(ctx context.Context, h *held, active *Incident, part Part) (*held, error) {
+	if part.Finding.EventID == active.Finding.EventID {
+		return nil, nil
 	}
-	_, err := e.update(ctx, h, active.ID, false, func(c *change) error {
+	var fix *held
+	_, err := e.update(ctx, h, active.ID, false, func(c *change) (err error) {
+		fix = nil
+		if c.inc.Status == StatusFixing || c.inc.Status == StatusUndoing {
+			return fmt.Errorf("%w: incident %s is %s", errNotNow, c.inc.ID, c.inc.Status)
+		}
+		if !c.inc.Status.Active() {
+			return ErrConflict // it ended in between: a new one is to be opened
+		}
 		c.inc.Repeats++
-		if c.inc.Status == StatusIgnored {
+		c.inc.Finding = part.Finding // the rules have other ids by now, perhaps
+		switch {
+		case part.Decision.Action == ActionAuto:
+			fix, err = c.fixAgain(part.Decision)
+			return err
+		case c.inc.Status == StatusIgnored:
 			// No suppression covers it any more, or it would not have come here.
 			return c.reopen()
 		}
 		// Powers of two: a flood must not flood the thread.
 		if bits.OnesCount(uint(c.inc.Repeats)) == 1 {
 			c.thread(fmt.Sprintf("Seen again (%d times since %s), last by %s.", c.inc.Repeats,
-				c.inc.CreatedAt.Format("15:04 UTC"), f.Actor))
+				c.inc.CreatedAt.Format("15:04 UTC"), part.Finding.Actor))
 		}
 		return nil
 	})
-	return err
+	return fix, err
+}
+
+// fixAgain begins the fix that the policy wants now.
+func (c *change) fixAgain(d Decision) (*held, error) {
+	if c.inc.Status == StatusIgnored {
+		if err := c.move(StatusOpen, ByItself, "the ignore has run out"); err != nil {
+			return nil, err
+		}
+	}
+	c.inc.Decision, c.inc.Error = d, ""
+	c.inc.Plan, c.inc.Outcomes = nil, nil
+	fix, err := c.start(StatusFixing, ByItself, d.Rule, run{})
+	if err == nil && c.inc.NoticeSeq > 0 {
+		c.show()
+	}
+	return fix, err
 }
 
 // create opens an incident and, where the policy says so, the job of its fix.
 // ErrConflict says that somebody else has just opened one.
 func (e *Engine) create(ctx context.Context, h *held, f Finding, d Decision, readAt time.Time) (*held, error) {
-	d, err := e.capped(ctx, f, d)
-	if err != nil {
-		return nil, err
-	}
 	c := e.newIncident(f, d)
 	previous, err := e.previous(ctx, c.inc.Key)
 	if err != nil {
@@ -328,19 +378,25 @@ func (e *Engine) create(ctx context.Context, h *held, f Finding, d Decision, rea
 	return fix, nil
 }
 
-// capped lowers auto to ask where the resource was changed too often lately.
+// capped lowers auto to ask where secbot has changed the resource too often
+// lately.
 func (e *Engine) capped(ctx context.Context, f Finding, d Decision) (Decision, error) {
 	if d.Action != ActionAuto {
 		return d, nil
 	}
-	recent, err := e.o.Store.Incidents(ctx, IncidentQuery{Resource: f.Resource.ID, Since: e.now().Add(-time.Hour)})
+	recent, err := e.o.Store.Incidents(ctx, IncidentQuery{Resource: f.Resource.ID, Limit: maxCounted})
 	if err != nil {
 		return d, fmt.Errorf("count the changes of %s: %w", f.Resource.ID, err)
 	}
-	n := 0
+	since, n := e.now().Add(-time.Hour), 0
 	for _, inc := range recent {
-		if inc.Decision.Action == ActionAuto && inc.Finding.Resource.Account == f.Resource.Account {
-			n++
+		if inc.Finding.Resource.Account != f.Resource.Account {
+			continue
+		}
+		for _, t := range inc.History {
+			if t.To == StatusFixing && t.By == ByItself && t.At.After(since) {
+				n++
+			}
 		}
 	}
 	if n >= maxFixesPerHour {

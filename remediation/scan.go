@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -129,7 +130,7 @@ func (s *scanning) judge(ctx context.Context, ref Ref) {
 	defer s.mu.Unlock()
 	s.read++
 	for _, f := range found {
-		f.Event = "scan"
+		f.Event, f.At = "scan", readAt
 		s.found(f)
 	}
 }
@@ -143,6 +144,9 @@ func (s *scanning) fail(err error) {
 // scanCommand scans for a person: it opens incidents, none of which is fixed
 // without a click, and posts a summary.
 func (e *Engine) scanCommand(ctx context.Context, h *held, cmd Command) error {
+	if err := e.beginScan(ctx, h, cmd); err != nil {
+		return e.refuse(ctx, h, cmd, err)
+	}
 	report, err := e.scanAndOpen(ctx, h, cmd.ID, cmd.By, cmd.Scope)
 	var scope *ScopeError
 	if errors.As(err, &scope) {
@@ -154,6 +158,43 @@ func (e *Engine) scanCommand(ctx context.Context, h *held, cmd Command) error {
 	return e.tellScan(ctx, h, cmd, report)
 }
 
+// scanRecord is the key of the record of the scan under way.
+const scanRecord = "scan/running"
+
+// beginScan lets one scan run at a time: whoever may type may start one, and a
+// dozen at once would use up what AWS and Slack allow in a minute.
+func (e *Engine) beginScan(ctx context.Context, h *held, cmd Command) error {
+	rec, err := e.o.Store.Record(ctx, scanRecord)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		rec = &Record{Key: scanRecord}
+	case err != nil:
+		return fmt.Errorf("read which scan is running: %w", err)
+	case string(rec.Data) == strconv.Quote(cmd.ID):
+		return nil // it goes on after a crash
+	case rec.Until.After(e.now()):
+		return &RefusedError{Text: "A scan is running already, so no other was begun. Its summary will be posted here."}
+	}
+	rec.Data, rec.At, rec.Until = []byte(strconv.Quote(cmd.ID)), e.now(), e.now().Add(jobTimeout)
+	err = h.commit(ctx, Write{Records: []*Record{rec}}, false)
+	if errors.Is(err, ErrConflict) {
+		return &RefusedError{Text: "Another scan has just begun, so this one was not. Its summary will be posted here."}
+	}
+	return err
+}
+
+// endedScan frees the place of the scan under way; none where it can't be read:
+// it is free again after a while.
+func (e *Engine) endedScan(ctx context.Context) []*Record {
+	rec, err := e.o.Store.Record(ctx, scanRecord)
+	if err != nil {
+		e.o.Log.Warn("the end of a scan was not kept", "error", err)
+		return nil
+	}
+	rec.Until = e.now()
+	return []*Record{rec}
+}
+
 // reconcile scans for what no event has told, since delivery by EventBridge is
 // best effort (docs.aws.amazon.com/eventbridge, "Event delivery level"). What
 // it finds waits for a person, as in every scan; only where there is something
@@ -163,15 +204,44 @@ func (e *Engine) reconcile(ctx context.Context, h *held) error {
 	if err != nil {
 		return err
 	}
-	e.o.Log.Info("reconciled", "read", report.Read, "open", len(report.Findings), "new", report.New, "failures", report.Failures)
-	if report.New == 0 {
-		return nil
+	for _, why := range report.Failures {
+		e.o.Log.Error("the reconciling scan could not read everything", "why", why)
 	}
-	summary, err := e.notice("scan/"+report.ID, NotifySlack, OpScan, *report)
+	e.o.Log.Info("reconciled", "read", report.Read, "open", len(report.Findings), "new", report.New, "failures", len(report.Failures))
+	blind, w, err := e.blindness(ctx, len(report.Failures) > 0)
 	if err != nil {
 		return err
 	}
-	return h.commit(ctx, Write{Notices: []*Notice{summary}}, true)
+	if report.New > 0 || blind {
+		summary, err := e.notice("scan/"+report.ID, NotifySlack, OpScan, *report)
+		if err != nil {
+			return err
+		}
+		w.Notices = append(w.Notices, summary)
+	}
+	return h.commit(ctx, w, true)
+}
+
+// blindness keeps whether the last reconciling scan failed to read something,
+// and says whether that is news.
+func (e *Engine) blindness(ctx context.Context, now bool) (news bool, w Write, err error) {
+	const key = "reconcile/blind"
+	rec, err := e.o.Store.Record(ctx, key)
+	was := err == nil
+	switch {
+	case err != nil && !errors.Is(err, ErrNotFound):
+		return false, w, fmt.Errorf("read how the last scan went: %w", err)
+	case !was && now:
+		rec = &Record{Key: key}
+	case was && !rec.At.IsZero() == now, !was:
+		return false, w, nil
+	}
+	rec.At = time.Time{}
+	if now {
+		rec.At = e.now()
+	}
+	w.Records = []*Record{rec}
+	return now, w, nil
 }
 
 // scanAndOpen scans and opens an incident for everything that is not known yet.
@@ -192,7 +262,7 @@ func (e *Engine) scanAndOpen(ctx context.Context, h *held, id, by, scope string)
 	}
 	slices.SortStableFunc(findings, worstFirst)
 	for _, f := range findings {
-		f.At, f.EventID = report.Started, "scan/"+id
+		f.EventID = "scan/" + id
 		if err := e.openScanned(ctx, h, f, report); err != nil {
 			return nil, err
 		}
@@ -206,12 +276,12 @@ func worstFirst(a, b Finding) int { return b.Severity.Rank() - a.Severity.Rank()
 // openScanned opens an incident that asks, unless the finding is suppressed or
 // known, and adds it to the report.
 func (e *Engine) openScanned(ctx context.Context, h *held, f Finding, report *ScanReport) error {
-	s, err := e.suppressed(ctx, f)
-	if err != nil || s != nil {
-		return err
-	}
 	for _, part := range e.o.Config.Decide(f) {
-		if part.Decision.Action == ActionIgnore {
+		s, err := e.suppressed(ctx, part.Finding)
+		if err != nil {
+			return err
+		}
+		if part.Decision.Action == ActionIgnore || s != nil {
 			continue
 		}
 		id, isNew, err := e.openAsked(ctx, h, part, report.Posted < maxScanMessages)
@@ -222,37 +292,82 @@ func (e *Engine) openScanned(ctx context.Context, h *held, f Finding, report *Sc
 			report.New++
 			report.Posted = min(report.New, maxScanMessages)
 		}
-		report.Findings = append(report.Findings, ScanFinding{Finding: part.Finding, Incident: id})
+		if id != "" {
+			report.Findings = append(report.Findings, ScanFinding{Finding: part.Finding, Incident: id})
+		}
 	}
 	return nil
 }
 
 // openAsked opens an incident that asks; the id is that of the active one
-// where there is one already. It is new where this scan has opened it, before a
-// crash perhaps.
+// where there is one already, and empty where one was settled since the state
+// was read. It is new where this scan has opened it, before a crash perhaps.
 func (e *Engine) openAsked(ctx context.Context, h *held, part Part, message bool) (string, bool, error) {
-	active, err := e.o.Store.Active(ctx, part.Finding.Key())
+	for try := 1; ; try++ {
+		active, err := e.covering(ctx, part.Finding)
+		if err != nil {
+			return "", false, err
+		}
+		if active != nil {
+			return active.ID, active.Finding.EventID == part.Finding.EventID, nil
+		}
+		id, err := e.createAsked(ctx, h, part, message)
+		if !errors.Is(err, ErrConflict) || try == maxConflicts {
+			return id, id != "" && err == nil, err
+		}
+	}
+}
+
+// covering finds the active incident of a finding, or one of the same playbook
+// and resource that has all its rules: an event may have told of several at
+// once. nil for none.
+func (e *Engine) covering(ctx context.Context, f Finding) (*Incident, error) {
+	active, err := e.o.Store.Active(ctx, f.Key())
 	if err == nil {
-		return active.ID, active.Finding.EventID == part.Finding.EventID, nil
+		return active, nil
 	}
 	if !errors.Is(err, ErrNotFound) {
-		return "", false, fmt.Errorf("read the active incident: %w", err)
+		return nil, fmt.Errorf("read the active incident: %w", err)
+	}
+	if len(f.Rules) == 0 {
+		return nil, nil
+	}
+	known, err := e.o.Store.Incidents(ctx, IncidentQuery{Resource: f.Resource.ID, Playbook: f.Playbook, Limit: maxCounted})
+	if err != nil {
+		return nil, fmt.Errorf("read incidents of %s: %w", f.Resource.ID, err)
+	}
+	for _, inc := range known {
+		if inc.Status.Active() && inc.Finding.Resource == f.Resource && inc.Finding.hasRules(f.Rules) {
+			return inc, nil
+		}
+	}
+	return nil, nil
+}
+
+// createAsked opens an incident that asks; none where the finding was settled
+// after its state was read.
+func (e *Engine) createAsked(ctx context.Context, h *held, part Part, message bool) (string, error) {
+	previous, err := e.previous(ctx, part.Finding.Key())
+	if err != nil {
+		return "", err
+	}
+	if previous != nil && !previous.UpdatedAt.Before(part.Finding.At) {
+		return "", nil
 	}
 	c := e.newIncident(part.Finding, part.Decision.AtMost(ActionAsk, "found by a scan: what has been open for a while is not closed without a person"))
+	if previous != nil {
+		c.inc.Previous = previous.ID
+	}
 	if err := c.move(StatusOpen, ByItself, part.Decision.Rule); err != nil {
-		return "", false, err
+		return "", err
 	}
 	if message {
 		c.show()
 	}
 	if c.err != nil {
-		return "", false, c.err
+		return "", c.err
 	}
-	err = h.commit(ctx, c.w, false)
-	if errors.Is(err, ErrConflict) {
-		return e.openAsked(ctx, h, part, message)
-	}
-	return c.inc.ID, true, err
+	return c.inc.ID, h.commit(ctx, c.w, false)
 }
 
 // tellScan posts the summary and answers who asked.
@@ -270,5 +385,5 @@ func (e *Engine) tellScan(ctx context.Context, h *held, cmd Command, report *Sca
 	if err != nil {
 		return err
 	}
-	return h.commit(ctx, Write{Notices: append(reply, summary)}, true)
+	return h.commit(ctx, Write{Notices: append(reply, summary), Records: e.endedScan(ctx)}, true)
 }

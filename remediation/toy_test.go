@@ -242,6 +242,15 @@ func (m *mailbox) ops() []string {
 	return ops
 }
 
+func (m *mailbox) count(op string) (n int) {
+	for _, o := range m.ops() {
+		if o == op {
+			n++
+		}
+	}
+	return n
+}
+
 func (m *mailbox) replies(t *testing.T) []remediation.Reply {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 )
@@ -27,11 +28,28 @@ const (
 	// lookAhead is how many times the free places are looked at in due jobs, to
 	// find some of other places behind a flood.
 	lookAhead = 8
+	// maxLook bounds how many due jobs are looked at, where the first of them
+	// are all of places that are full.
+	maxLook = 2000
 	// drainReserve is how much of its time Drain leaves for what it has begun.
 	drainReserve = 15 * time.Second
-	// maxJobAttempts is when a job that always fails is given up.
+	// maxJobAttempts is when a job that always fails is given up, some hours
+	// later.
 	maxJobAttempts = 50
+	// maxRunAttempts is the same for a fix or undo, some minutes later: people
+	// wait for it, and the incident can't be decided otherwise meanwhile.
+	maxRunAttempts = 10
 )
+
+// errNotNow says that a job has to wait for another to end.
+var errNotNow = errors.New("not now")
+
+func (j *Job) maxAttempts() int {
+	if j.Kind == jobFix || j.Kind == jobUndo {
+		return maxRunAttempts
+	}
+	return maxJobAttempts
+}
 
 // Run works off jobs and notices until ctx ends, then waits a while for what
 // is under way. What is left is taken up by the next Run.
@@ -124,13 +142,19 @@ func (e *Engine) jobLoop(ctx, work context.Context) {
 	e.loop(ctx, e.wakeJobs, func(free int, ended func()) int {
 		now := e.now()
 		e.schedule(ctx)
-		jobs, err := e.o.Store.DueJobs(ctx, now.Add(horizon), free*lookAhead)
-		if err != nil {
-			e.logUnlessOver(ctx, "jobs could not be read from the store", err)
-			return 0
+		started := 0
+		for look := free * lookAhead; ; look *= lookAhead {
+			jobs, err := e.o.Store.DueJobs(ctx, now.Add(horizon), look)
+			if err != nil {
+				e.logUnlessOver(ctx, "jobs could not be read from the store", err)
+				return started
+			}
+			started += e.startJobs(work, jobs, free-started, now, ended)
+			if started == free || len(jobs) < look || look > maxLook {
+				horizon = 0
+				return started
+			}
 		}
-		horizon = 0
-		return e.startJobs(work, jobs, free, now, ended)
 	})
 }
 
@@ -201,9 +225,10 @@ func (p *places) leave(place string) {
 // held is a job that this process has leased. All writes of the job's row go
 // through commit, so that the renewal of the lease doesn't get in between.
 type held struct {
-	e   *Engine
-	mu  sync.Mutex
-	job *Job
+	e    *Engine
+	mu   sync.Mutex
+	job  *Job
+	lost context.CancelFunc // ends the work, once somebody else has the job
 }
 
 // hold leases a job; ErrConflict where somebody else was faster.
@@ -217,21 +242,26 @@ func (e *Engine) hold(ctx context.Context, job *Job) (*held, error) {
 	return &held{e: e, job: job}, nil
 }
 
-// commit stores w; with done it ends the job in the same write.
+// commit stores w; with done it ends the job in the same write. The job's row is
+// part of every write, so that who has lost the job to another process, after
+// having slept for too long, can store nothing any more: ErrConflict.
 func (h *held) commit(ctx context.Context, w Write, done bool) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if done && !h.job.Done {
-		ended := *h.job
-		ended.Done, ended.Error, ended.UpdatedAt = true, "", h.e.now()
-		w.Jobs = append(w.Jobs, &ended)
-		if err := h.e.store(ctx, w); err != nil {
-			return err
-		}
-		*h.job = ended
-		return nil
+	if h.job.Done {
+		return h.e.store(ctx, w)
 	}
-	return h.e.store(ctx, w)
+	next := *h.job
+	next.UpdatedAt = h.e.now()
+	if done {
+		next.Done, next.Error = true, ""
+	}
+	w.Jobs = append(slices.Clone(w.Jobs), &next)
+	if err := h.e.store(ctx, w); err != nil {
+		return err
+	}
+	*h.job = next
+	return nil
 }
 
 // renew keeps the lease until ctx ends.
@@ -256,7 +286,13 @@ func (h *held) extend(ctx context.Context) {
 	}
 	next := *h.job
 	next.LeaseUntil = h.e.now().Add(leaseFor)
-	if err := h.e.store(ctx, Write{Jobs: []*Job{&next}}); err != nil {
+	err := h.e.store(ctx, Write{Jobs: []*Job{&next}})
+	if errors.Is(err, ErrConflict) && h.lost != nil {
+		h.e.o.Log.Error("a job was lost to another process, and the work at it ends here", "job", h.job.ID)
+		h.lost()
+		return
+	}
+	if err != nil {
 		h.e.logUnlessOver(ctx, "a lease could not be renewed", err)
 		return
 	}
@@ -281,6 +317,7 @@ func (e *Engine) store(ctx context.Context, w Write) error {
 func (e *Engine) work(ctx context.Context, h *held) {
 	ctx, cancel := context.WithTimeout(ctx, jobTimeout)
 	defer cancel()
+	h.lost = cancel
 	renewing, stop := context.WithCancel(ctx)
 	var renewal sync.WaitGroup
 	renewal.Go(func() { h.renew(renewing) })
@@ -334,17 +371,25 @@ func decoded[T any](job *Job, f func(T) error) error {
 
 // postpone puts a job that failed back, to be tried later and later.
 func (e *Engine) postpone(ctx context.Context, h *held, cause error) {
-	e.o.Log.Error("a job failed and will be tried again", "job", h.job.ID, "attempt", h.job.Attempts, "error", cause)
+	if h.job.Attempts >= h.job.maxAttempts() && !errors.Is(cause, errNotNow) {
+		e.o.Log.Error("a job is given up", "job", h.job.ID, "error", cause)
+		err := e.giveUp(context.WithoutCancel(ctx), h, cause)
+		if err == nil {
+			return
+		}
+		cause = errors.Join(cause, err)
+	}
+	if errors.Is(cause, errNotNow) {
+		e.o.Log.Info("a job waits", "job", h.job.ID, "for", cause)
+	} else {
+		e.o.Log.Error("a job failed and will be tried again", "job", h.job.ID, "attempt", h.job.Attempts, "error", cause)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	next := *h.job
 	now := e.now()
 	next.Error, next.UpdatedAt, next.LeaseUntil = cause.Error(), now, time.Time{}
 	next.Due = now.Add(backoff(next.Attempts, time.Second, 5*time.Minute))
-	if next.Attempts >= maxJobAttempts {
-		e.o.Log.Error("a job is given up", "job", h.job.ID, "error", cause)
-		next.Done = true
-	}
 	// Where even this fails the lease ends by itself and the job is taken up.
 	if err := e.store(context.WithoutCancel(ctx), Write{Jobs: []*Job{&next}}); err != nil {
 		e.o.Log.Error("a job could not be put back; its lease will end", "job", h.job.ID, "error", err)
@@ -364,4 +409,38 @@ func (e *Engine) logUnlessOver(ctx context.Context, msg string, err error) {
 	if ctx.Err() == nil {
 		e.o.Log.Error(msg, "error", err)
 	}
+}
+
+// giveUp ends a job that always fails, so that people hear of it: a fix or undo
+// ends as failed, an event becomes a question.
+func (e *Engine) giveUp(ctx context.Context, h *held, cause error) error {
+	switch h.job.Kind {
+	case jobFix, jobUndo:
+		return decoded(h.job, func(r run) error { return e.failed(ctx, h, r, cause) })
+	case jobSignal:
+		return decoded(h.job, func(sig Signal) error {
+			if err := e.openAll(ctx, h, judged{findings: e.unread(ctx, sig, cause)}, e.now()); err != nil {
+				return err
+			}
+			return h.commit(ctx, Write{}, true)
+		})
+	}
+	return h.commit(ctx, Write{}, true)
+}
+
+// failed ends a fix or undo that could not be carried through.
+func (e *Engine) failed(ctx context.Context, h *held, r run, cause error) error {
+	_, err := e.update(ctx, h, r.Incident, true, func(c *change) error {
+		if c.inc.Status != StatusFixing && c.inc.Status != StatusUndoing {
+			return nil
+		}
+		c.inc.Error = "secbot could not carry it through, and gave up: " + explain(cause)
+		if err := c.move(StatusFailed, ByItself, c.inc.Error); err != nil {
+			return err
+		}
+		c.show()
+		c.answer(r.Command, "It did not work: "+c.inc.Error, true)
+		return nil
+	})
+	return err
 }

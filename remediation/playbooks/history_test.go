@@ -377,3 +377,50 @@ func TestSnapshotsStaySmall(t *testing.T) {
 		t.Error("the rule is kept for ever")
 	}
 }
+
+// TestAddedAgain: a rule that was taken away and added again has another id, and
+// is reverted all the same.
+func TestAddedAgain(t *testing.T) {
+	p := newPast(t)
+	pb := p.playbook("sg-rule-added")
+	office := p.office()
+	sig := p.signal("AuthorizeSecurityGroupIngress", remediation.Change{Direction: remediation.Ingress, Rules: []remediation.Rule{office}})
+	f := p.one(sig, "sg-rule-added")
+	revoke(t, p.world, p.ref, office)
+	now := p.office()
+	plan := must(pb.Plan(must(p.readers[p.ref.Kind].Read(p.ctx, p.ref))(t), f))(t)
+	must(pb.Apply(p.ctx, plan.Steps[0]))(t)
+	if i := slices.IndexFunc(liveRules(t, p.world, p.ref), func(r remediation.Rule) bool { return r.ID == now.ID }); i >= 0 {
+		t.Error("the rule is there still")
+	}
+}
+
+// TestHalfUndone: an undo that got half of the way has opened that half, and the
+// read-back says so.
+func TestHalfUndone(t *testing.T) {
+	p := newPast(t)
+	pb := p.playbook("sg-rule-added")
+	rules := allow(t, p.world, p.ref, nil, ranges("tcp", 3389, "0.0.0.0/0", ""))
+	rules = append(rules, allow(t, p.world, p.ref, map[string]string{"ticket": "1"}, ranges("tcp", 22, "0.0.0.0/0", ""))...)
+	f := p.one(p.signal("AuthorizeSecurityGroupIngress", remediation.Change{Direction: remediation.Ingress, Rules: rules}), "sg-rule-added")
+	plan := must(pb.Plan(must(p.readers[p.ref.Kind].Read(p.ctx, p.ref))(t), f))(t)
+	done := []remediation.Outcome{must(pb.Apply(p.ctx, plan.Steps[0]))(t)}
+	if err := pb.Verify(p.ctx, plan, done); err != nil {
+		t.Fatal(err)
+	}
+	calls := 0
+	p.aws.Fault(func(c fakeaws.Call) *fakeaws.Fault {
+		if c.Action == "AuthorizeSecurityGroupIngress" {
+			if calls++; calls == 2 {
+				return &fakeaws.Fault{Code: "UnauthorizedOperation", Status: 403}
+			}
+		}
+		return nil
+	})
+	if err := pb.Undo(p.ctx, plan, done); err == nil {
+		t.Fatal("the undo did not fail")
+	}
+	if err := pb.Verify(p.ctx, plan, done); !errors.Is(err, remediation.ErrNotVerified) {
+		t.Errorf("with half of it open the read-back gives %v", err)
+	}
+}

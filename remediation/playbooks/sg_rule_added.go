@@ -46,7 +46,12 @@ func (p ruleAdded) Plan(st remediation.State, f remediation.Finding) (remediatio
 	if s.Gone {
 		return remediation.Plan{}, fmt.Errorf("security group %s: %w", s.Group.ID, remediation.ErrGone)
 	}
-	offending := present(s.Rules, f.Rules)
+	// By content alone: a rule that was taken away and added again in the
+	// meantime has another id and is as open as before.
+	offending := slices.DeleteFunc(slices.Clone(s.Rules), func(r remediation.Rule) bool {
+		_, found := ruleByKey(f.Rules, r.Key())
+		return !found
+	})
 	if len(offending) == 0 {
 		return remediation.Plan{}, fmt.Errorf("security group %s: %w", s.Group.ID, remediation.ErrNothingToDo)
 	}
@@ -144,7 +149,7 @@ func revoked(in ruleParams, live []remediation.Rule) (remediation.Outcome, error
 	return remediation.Outcome{Noop: len(live) == 0, Data: data}, nil
 }
 
-// Verify reads the rules back: none of the planned ids may be there. EC2's
+// Verify reads the rules back: none of the planned ones may be there. EC2's
 // answer to the revoke proves nothing.
 func (p ruleAdded) Verify(ctx context.Context, plan remediation.Plan, _ []remediation.Outcome) error {
 	for _, step := range plan.Steps {
@@ -157,7 +162,11 @@ func (p ruleAdded) Verify(ctx context.Context, plan remediation.Plan, _ []remedi
 			return err
 		}
 		for _, r := range in.Rules {
-			if _, there := ruleByID(rules, r.ID); there {
+			_, there := ruleByID(rules, r.ID)
+			if again, ok := ruleByKey(rules, r.Key()); ok {
+				there, r = true, again // an undo or somebody else has put it back
+			}
+			if there {
 				return fmt.Errorf("security group %s still has %s (%s): %w", step.Resource.ID, r.ID, r, remediation.ErrNotVerified)
 			}
 		}
