@@ -189,8 +189,13 @@ func (p painter) notes() []string {
 	if p.inc.Status == remediation.StatusFixed && p.closes() && len(p.f.Rules) > 0 {
 		notes = append(notes, "Connections that were already established survive: taking a rule away only stops new ones.")
 	}
-	if via := p.f.Actor.Via; p.inc.Status == remediation.StatusFixed && (via == "Terraform" || via == "CloudFormation") {
-		notes = append(notes, via+" made this change and may put it back at its next run, unless its code is changed too.")
+	if via := p.f.Actor.Via; via == "Terraform" || via == "CloudFormation" {
+		switch p.inc.Status {
+		case remediation.StatusFixed:
+			notes = append(notes, via+" made this change and may put it back at its next run, unless its code is changed too.")
+		case remediation.StatusOpen, remediation.StatusFailed:
+			notes = append(notes, via+" made this change: it will put it back after a revert, at its next run, unless its code is changed too.")
+		}
 	}
 	return notes
 }

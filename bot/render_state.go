@@ -162,8 +162,12 @@ func (p painter) undo() slack.BlockElement {
 	if text == "" {
 		text = "This puts back what was there before."
 	}
+	about := " Concerned: "
+	if p.closes() {
+		about = " It opens again: "
+	}
 	return p.button(remediation.VerbUndo, "Undo Fix").
-		WithConfirm(confirm("Undo the fix?", text+" It opens again: "+p.plainChanges(), "Undo Fix"))
+		WithConfirm(confirm("Undo the fix?", text+about+p.plainChanges(), "Undo Fix"))
 }
 
 func confirm(title, text, yes string) *slack.ConfirmationBlockObject {

@@ -15,10 +15,18 @@ import (
 	"secbot/internal/blockkit"
 	"secbot/internal/sandbox/fakeslack"
 	"secbot/remediation"
+	"secbot/remediation/playbooks"
 )
 
 func view1(inc *remediation.Incident) view {
 	return view{inc: inc, meta: metaOf(metas(), inc.Finding.Playbook)}
+}
+
+// of is an incident of a real playbook.
+func of(playbook string, steps ...remediation.Transition) view {
+	inc := incident(steps...)
+	inc.Finding.Playbook = playbook
+	return view{inc: inc, meta: metaOf(append(playbooks.Metas(), remediation.OwnRoleMeta()), playbook)}
 }
 
 func byPolicy(to remediation.Status) remediation.Transition {
@@ -103,6 +111,54 @@ func states() map[string]func() view {
 			v.until = &until
 			return v
 		},
+		"removed-fixed": func() view {
+			v := of("sg-rule-removed", fixedByPolicy...)
+			v.inc.Finding.Event, v.inc.Finding.Rules[0].Openness, v.inc.Finding.Rules[0].CIDR = "RevokeSecurityGroupIngress", "", "10.0.0.0/8"
+			return v
+		},
+		"removed-unknown": func() view {
+			v := of("sg-rule-removed", opened())
+			v.inc.Finding.Event, v.inc.Finding.Rules = "RevokeSecurityGroupIngress", nil
+			v.inc.Finding.Irreversible = "it is not known what was removed: secbot had not seen the group before the change, and AWS Config does not know either: it is not recording in this account and region"
+			v.inc.Finding.Notes = []string{"revoked by id alone: sgr-0123456789abcdef0"}
+			v.inc.Decision.Action, v.inc.Decision.Why = remediation.ActionNotify, v.inc.Finding.Irreversible
+			return v
+		},
+		"modified-by-terraform": func() view {
+			v := of("sg-rule-modified", opened())
+			v.inc.Finding.Event, v.inc.Finding.Actor.Via = "ModifySecurityGroupRules", "Terraform"
+			v.inc.Finding.Was = []remediation.Rule{v.inc.Finding.Rules[0]}
+			v.inc.Finding.Notes = []string{`sgr-0a was ingress tcp 8080 from 192.0.2.7/32 "one office"`, "known from secbot's own snapshot of 2026-03-01 10:00 UTC"}
+			return v
+		},
+		"created": func() view {
+			v := of("sg-created", opened())
+			v.inc.Finding.Event, v.inc.Finding.Rules, v.inc.Finding.Direction = "CreateSecurityGroup", nil, ""
+			v.inc.Finding.Severity = remediation.SeverityLow
+			return v
+		},
+		"deleted-fixed": func() view {
+			v := of("sg-deleted", fixedByPolicy...)
+			v.inc.Finding.Event, v.inc.Finding.Rules, v.inc.Finding.Direction = "DeleteSecurityGroup", nil, ""
+			v.inc.Plan.Diff = []remediation.DiffLine{{Op: "+", Text: `group "web" (The web servers)`}, {Op: "+", Text: `ingress tcp 443 from 0.0.0.0/0 "the shop"`}}
+			return v
+		},
+		"account-unblocked": func() view {
+			v := of("s3-account-block-public-access", opened())
+			v.inc.Finding.Resource = remediation.Ref{Kind: remediation.KindAccount, Account: account, Region: "us-east-1", ID: account}
+			v.inc.Finding.Name, v.inc.Finding.Rules, v.inc.Finding.Event = "", nil, "DeleteAccountPublicAccessBlock"
+			v.inc.Finding.Openness = []remediation.Openness{remediation.Unblocked}
+			return v
+		},
+		"own-role": func() view {
+			v := of(remediation.OwnRolePlaybook, opened())
+			v.inc.Finding.Severity, v.inc.Finding.Rules, v.inc.Finding.Event = remediation.SeverityCritical, nil, "RevokeSecurityGroupIngress"
+			v.inc.Finding.Actor.ARN = "arn:aws:sts::111122223333:assumed-role/secbot/events"
+			v.inc.Finding.Irreversible = "what somebody does with secbot's own credentials can't be judged by secbot"
+			v.inc.Finding.Notes = []string{"Its credentials may be stolen."}
+			v.inc.Decision.Action, v.inc.Decision.Rule = remediation.ActionNotify, "secbot's own safety"
+			return v
+		},
 		"policy-statement": func() view {
 			v := view1(incident(fixedByPolicy...))
 			v.inc.Finding = remediation.Finding{
@@ -147,6 +203,7 @@ func TestButtons(t *testing.T) {
 	want := map[string][]string{
 		"question": {"fix", "ignore"}, "question-nobody": {"fix", "ignore"}, "reopened": {"fix", "ignore"},
 		"fixed-auto": {"undo"}, "fixed-asked": {"undo"}, "fixed-undo-refused": {"undo"}, "policy-statement": {"undo"},
+		"removed-fixed": {"undo"}, "modified-by-terraform": {"fix", "ignore"}, "created": {"fix", "ignore"}, "deleted-fixed": {"undo"}, "account-unblocked": {"fix", "ignore"},
 		"failed": {"retry", "ignore"}, "ignored": {"unignore"}, "ignored-for-good": {"unignore"},
 	}
 	for name, make := range states() {
@@ -178,7 +235,15 @@ func TestButtons(t *testing.T) {
 	}
 }
 
-func firstChange(v view) string { return painter{view: v, f: v.inc.Finding}.changeTexts()[0][:12] }
+// firstChange is how the confirmation's list begins: the resource's name where
+// nothing else is known.
+func firstChange(v view) string {
+	p := painter{view: v, f: v.inc.Finding}
+	if texts := p.changeTexts(); len(texts) > 0 {
+		return texts[0][:12]
+	}
+	return p.name()
+}
 
 func TestNoUndoWithoutOutcome(t *testing.T) {
 	for name, change := range map[string]func(*view){

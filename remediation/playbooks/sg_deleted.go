@@ -76,7 +76,10 @@ func (p groupDeleted) Judge(st remediation.State, sig *remediation.Signal) []rem
 		return []remediation.Finding{f}
 	}
 	f.Earlier, f.Name, f.Tags = earlier, was.Name, was.Tags
-	f.Notes = []string{"known from " + s.Earlier.Source, fmt.Sprintf("it had %d rules; a group that is created again gets a new id", len(was.Rules))}
+	f.Notes = []string{
+		fmt.Sprintf("it had %d rules: %s", len(was.Rules), naming(was.Rules)), "known from " + s.Earlier.Source,
+		"a group that is created again gets a new id",
+	}
 	return []remediation.Finding{f}
 }
 
