@@ -95,13 +95,16 @@ func TestWhatEventsDoNotSay(t *testing.T) {
 		return rulesAre(t, w, before...)
 	})
 	s.messageSays(sb, "Undo Fix")
-	said := ""
-	for _, m := range sb.Slack.Messages(fakeslack.ChannelSecurity) {
-		said += m.Text + "\n"
-	}
-	if !strings.Contains(said, "new id "+w.Group) {
-		t.Errorf("the thread does not tell the new id %s:\n%s", w.Group, said)
-	}
+	s.eventually(func() error {
+		said := ""
+		for _, m := range sb.Slack.Messages(fakeslack.ChannelSecurity) {
+			said += m.Text + "\n"
+		}
+		if !strings.Contains(said, "new id "+w.Group) {
+			return fmt.Errorf("the thread does not tell the new id %s:\n%s", w.Group, said)
+		}
+		return nil
+	})
 	for _, line := range strings.Split(s.log.String(), "\n") {
 		if strings.Contains(line, "ERR") || strings.Contains(line, "own role") {
 			t.Errorf("secbot's log: %s", line)

@@ -566,3 +566,28 @@ func naiveGlob(g, s []rune) bool {
 	}
 	return (g[0] == '?' || g[0] == s[0]) && naiveGlob(g[1:], s[1:])
 }
+
+// TestDeploymentRolesAreExempt by their exact ARN, and nobody by what a caller
+// chooses.
+func TestDeploymentRolesAreExempt(t *testing.T) {
+	c, err := remediation.ParseConfig("f", []byte(`rules: [{match: {actor: "arn:aws:iam::111122223333:role/deploy"}, then: ignore}]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		actor  remediation.Actor
+		exempt bool
+	}{
+		"a session of the role": {remediation.Actor{ARN: "arn:aws:sts::111122223333:assumed-role/deploy/run-7", IssuerARN: "arn:aws:iam::111122223333:role/deploy"}, true},
+		"a session of its name": {remediation.Actor{ARN: "arn:aws:sts::111122223333:assumed-role/dev/deploy", IssuerARN: "arn:aws:iam::111122223333:role/dev"}, false},
+		"a longer name":         {remediation.Actor{IssuerARN: "arn:aws:iam::111122223333:role/deployer"}, false},
+		"another account's":     {remediation.Actor{IssuerARN: "arn:aws:iam::444455556666:role/deploy"}, false},
+		"Terraform":             {remediation.Actor{ARN: "arn:aws:iam::111122223333:user/dana", Via: "Terraform", UserAgent: "HashiCorp/1.0 Terraform/1.9 arn:aws:iam::111122223333:role/deploy"}, false},
+		"a user of its name":    {remediation.Actor{ARN: "arn:aws:iam::111122223333:user/deploy"}, false},
+	} {
+		got := c.Decide(remediation.Finding{Actor: tt.actor})[0].Decision.Action == remediation.ActionIgnore
+		if got != tt.exempt {
+			t.Errorf("%s: exempt %v", name, got)
+		}
+	}
+}

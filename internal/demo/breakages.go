@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 
@@ -39,6 +40,17 @@ func Breakages() []Breakage {
 			return w.authorize(ctx, group, tcp(8443, "198.51.100.0/24", "our partner"))
 		}},
 		{"out", "group", "Let the database port out to the world", (*World).letOut},
+		{"widen", "group", "Widen the oldest rule to RDP", (*World).widen},
+		{"drop", "group", "Revoke the oldest rule, by its id", (*World).drop},
+		{"delete", "group", "Delete the group", func(w *World, ctx context.Context, group string) error {
+			_, err := w.EC2.DeleteSecurityGroup(ctx, &ec2.DeleteSecurityGroupInput{GroupId: &group})
+			return err
+		}},
+		{"create", "group", "Create another group", func(w *World, ctx context.Context, _ string) error {
+			name := "debug-" + rand.Text()[:4]
+			_, err := w.EC2.CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{GroupName: &name, Description: aws.String("For debugging")})
+			return err
+		}},
 		{"acl-read", "bucket", "Readable for everybody, by ACL", cannedACL(s3types.BucketCannedACLPublicRead)},
 		{"acl-write", "bucket", "Writable for everybody, by ACL", cannedACL(s3types.BucketCannedACLPublicReadWrite)},
 		{"policy", "bucket", "Public by a policy", (*World).publish},
@@ -99,3 +111,45 @@ const (
 	tlsOnly   = `{"Sid":"TLSOnly","Effect":"Deny","Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::%[1]s/*","Condition":{"Bool":{"aws:SecureTransport":"false"}}}`
 	everybody = `{"Sid":"Everybody","Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::%[1]s/*"}`
 )
+
+// ingress gives the first ingress rule of a group.
+func (w *World) ingress(ctx context.Context, group string) (ec2types.SecurityGroupRule, error) {
+	out, err := w.EC2.DescribeSecurityGroupRules(ctx, &ec2.DescribeSecurityGroupRulesInput{
+		Filters: []ec2types.Filter{{Name: aws.String("group-id"), Values: []string{group}}},
+	})
+	if err != nil {
+		return ec2types.SecurityGroupRule{}, err
+	}
+	for _, r := range out.SecurityGroupRules {
+		if !aws.ToBool(r.IsEgress) {
+			return r, nil
+		}
+	}
+	return ec2types.SecurityGroupRule{}, fmt.Errorf("group %s has no ingress rule", group)
+}
+
+// widen gives a rule another port. The event of it does not say which it had.
+func (w *World) widen(ctx context.Context, group string) error {
+	r, err := w.ingress(ctx, group)
+	if err != nil {
+		return err
+	}
+	to := &ec2types.SecurityGroupRuleRequest{IpProtocol: aws.String("tcp"), FromPort: aws.Int32(3389), ToPort: aws.Int32(3389), CidrIpv4: r.CidrIpv4, CidrIpv6: r.CidrIpv6}
+	if r.CidrIpv4 != nil {
+		to.CidrIpv4 = aws.String("0.0.0.0/0")
+	}
+	_, err = w.EC2.ModifySecurityGroupRules(ctx, &ec2.ModifySecurityGroupRulesInput{
+		GroupId: &group, SecurityGroupRules: []ec2types.SecurityGroupRuleUpdate{{SecurityGroupRuleId: r.SecurityGroupRuleId, SecurityGroupRule: to}},
+	})
+	return err
+}
+
+// drop revokes a rule. The event of it does not say what it was.
+func (w *World) drop(ctx context.Context, group string) error {
+	r, err := w.ingress(ctx, group)
+	if err != nil {
+		return err
+	}
+	_, err = w.EC2.RevokeSecurityGroupIngress(ctx, &ec2.RevokeSecurityGroupIngressInput{GroupId: &group, SecurityGroupRuleIds: []string{aws.ToString(r.SecurityGroupRuleId)}})
+	return err
+}

@@ -107,6 +107,47 @@ func (t *tour) partnerReverted(ctx context.Context) error {
 	return t.rules(ctx, shopRule, sshRule)
 }
 
+func (t *tour) ruleWidened(ctx context.Context) error {
+	if err := t.Break(ctx, "widen", t.Group); err != nil {
+		return err
+	}
+	if err := t.told(ctx, t.Group, remediation.StatusOpen, "Revert Change", "Ignore…"); err != nil {
+		return err
+	}
+	if err := t.click(ctx, fakeslack.Alice, "fix"); err != nil {
+		return err
+	}
+	if err := t.told(ctx, t.Group, remediation.StatusFixed, "Undo Fix"); err != nil {
+		return err
+	}
+	return t.rules(ctx, shopRule, sshRule)
+}
+
+func (t *tour) groupDeleted(ctx context.Context) error {
+	old := t.Group
+	if err := t.Break(ctx, "delete", old); err != nil {
+		return err
+	}
+	if err := t.told(ctx, old, remediation.StatusOpen, "Revert Change", "Ignore…"); err != nil {
+		return err
+	}
+	if err := t.click(ctx, fakeslack.Bob, "fix"); err != nil {
+		return err
+	}
+	if err := t.told(ctx, old, remediation.StatusFixed, "Undo Fix"); err != nil {
+		return err
+	}
+	for _, g := range t.Sandbox.AWS.Groups() {
+		if g.Name == GroupName {
+			t.Group = g.ID
+		}
+	}
+	if t.Group == old {
+		return fmt.Errorf("the group %s is not there under a new id", GroupName)
+	}
+	return t.rules(ctx, shopRule, sshRule)
+}
+
 func (t *tour) bucketWritable(ctx context.Context) error {
 	if err := t.Break(ctx, "acl-write", UploadBucket); err != nil {
 		return err

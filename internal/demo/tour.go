@@ -47,10 +47,12 @@ func steps() []step {
 		{"Dana lets a partner's range in: secbot asks", (*tour).partnerAsked},
 		{"Mallory, who may not decide, clicks Revert Change: refused", (*tour).strangerRefused},
 		{"Bob clicks Revert Change: only the partner's rule goes", (*tour).partnerReverted},
+		{"Dana turns the shop's rule into RDP for the world: asked, and put back as it was, from what secbot has kept", (*tour).ruleWidened},
 		{"Dana makes a bucket writable for everybody by its ACL: closed by itself", (*tour).bucketWritable},
 		{"Dana makes a bucket readable by its ACL: asked, and ignored with a reason", (*tour).bucketIgnored},
 		{"Dana makes a bucket public by its policy: asked, and reverted by a click", (*tour).bucketPolicy},
 		{"Alice types /secbot incidents, and a wrong word", (*tour).commands},
+		{"Dana deletes the group: asked, and created again with all its rules", (*tour).groupDeleted},
 		{"The audit log holds together", (*tour).audit},
 	}
 }
