@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"iter"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3control"
 
 	"secbot/remediation"
@@ -70,10 +69,7 @@ func readAccountBlock(ctx context.Context, api accountBlockAPI, ref remediation.
 	if c == nil {
 		return nil, nil
 	}
-	return &remediation.BlockFlags{
-		BlockPublicAcls: aws.ToBool(c.BlockPublicAcls), IgnorePublicAcls: aws.ToBool(c.IgnorePublicAcls),
-		BlockPublicPolicy: aws.ToBool(c.BlockPublicPolicy), RestrictPublicBuckets: aws.ToBool(c.RestrictPublicBuckets),
-	}, nil
+	return blockFlags(c.BlockPublicAcls, c.IgnorePublicAcls, c.BlockPublicPolicy, c.RestrictPublicBuckets), nil
 }
 
 // controlRegion sends a call to the resource's region.

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
 	"secbot/remediation"
 )
 
@@ -79,4 +81,11 @@ func (e blockEditor) verify(ctx context.Context, plan remediation.Plan) error {
 		}
 	}
 	return nil
+}
+
+// blockFlags are the flags as S3 and S3 Control give them, each in a type of its
+// own; a missing one is off.
+func blockFlags(acls, ignore, policy, restrict *bool) *remediation.BlockFlags {
+	return &remediation.BlockFlags{BlockPublicAcls: aws.ToBool(acls), IgnorePublicAcls: aws.ToBool(ignore),
+		BlockPublicPolicy: aws.ToBool(policy), RestrictPublicBuckets: aws.ToBool(restrict)}
 }

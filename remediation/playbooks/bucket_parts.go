@@ -109,10 +109,7 @@ func readBlock(ctx context.Context, api bucketBlockReader, ref remediation.Ref) 
 	if c == nil {
 		return nil, nil
 	}
-	return &remediation.BlockFlags{
-		BlockPublicAcls: aws.ToBool(c.BlockPublicAcls), IgnorePublicAcls: aws.ToBool(c.IgnorePublicAcls),
-		BlockPublicPolicy: aws.ToBool(c.BlockPublicPolicy), RestrictPublicBuckets: aws.ToBool(c.RestrictPublicBuckets),
-	}, nil
+	return blockFlags(c.BlockPublicAcls, c.IgnorePublicAcls, c.BlockPublicPolicy, c.RestrictPublicBuckets), nil
 }
 
 // part is one part of a bucket's configuration, read and put as a whole.
