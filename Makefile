@@ -5,14 +5,14 @@ MOTO_VERSION := 5.2.1
 
 BIN := $(CURDIR)/.bin
 
-.PHONY: test vet lint vuln test-moto test-anonymous test-browser demo bench lambda
+.PHONY: test vet lint vuln test-moto test-crash test-anonymous test-browser demo bench lambda
 
 test:
 	go test -race ./...
 
 vet:
 	go vet ./...
-	go vet -tags moto,browser ./...
+	go vet -tags moto,browser,crash ./...
 	cd internal/versitytest && go vet ./...
 
 $(BIN)/golangci-lint-$(GOLANGCI_VERSION):
@@ -40,6 +40,10 @@ $(BIN)/moto-$(MOTO_VERSION)/bin/moto_server:
 test-moto: $(BIN)/moto-$(MOTO_VERSION)/bin/moto_server
 	SECBOT_MOTO=$< go test -race -tags moto -run Moto -count=1 ./remediation/playbooks .
 	SECBOT_MOTO=$< go test -race -tags moto -run Moto -count=1 ./remediation/store/dynamo -rapid.checks=20
+
+# secbot killed at every call that it makes, and started again.
+test-crash:
+	go test -race -tags crash -run Crash -count=1 .
 
 # Whether strangers get an object before a fix, after it and after its undo, on a
 # server that really answers or refuses them. A module of its own.

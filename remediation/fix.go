@@ -176,16 +176,16 @@ func (fx *fixing) apply(ctx context.Context) error {
 			out, err = fx.pb.Apply(rctx, fx.inc.Plan.Steps[i])
 			return err
 		})
-		ids, lost := rec.calls()
 		if err != nil {
 			// What was called all the same causes events too.
-			if stored := fx.change(ctx, false, func(c *change) error { return c.called(ctx, i, ids, lost) }); stored != nil {
+			if stored := fx.change(ctx, false, func(c *change) error { return c.called(ctx, i, rec, fx.attempts()) }); stored != nil {
 				return stored
 			}
 			return fmt.Errorf("%s: %w", fx.inc.Plan.Steps[i].Summary, err)
 		}
-		out.Step, out.RequestIDs, out.Notes = i, ids, rec.said()
-		if err := fx.change(ctx, false, func(c *change) error { return c.applied(ctx, out, lost) }); err != nil {
+		out.Step, out.Notes = i, rec.said()
+		out.RequestIDs, _ = rec.calls()
+		if err := fx.change(ctx, false, func(c *change) error { return c.applied(ctx, out, rec, fx.attempts()) }); err != nil {
 			return err
 		}
 	}
@@ -193,24 +193,31 @@ func (fx *fixing) apply(ctx context.Context) error {
 }
 
 // applied adds an outcome, and its request ids to the step's call.
-func (c *change) applied(ctx context.Context, out Outcome, lost int) error {
+func (c *change) applied(ctx context.Context, out Outcome, rec *recorder, earlier int) error {
 	if c.inc.Status != StatusFixing || c.inc.Plan == nil || out.Step != len(c.inc.Outcomes) {
 		return fmt.Errorf("incident %s has gone on without this worker: step %d is not its next", c.inc.ID, out.Step)
 	}
 	c.inc.Outcomes = append(c.inc.Outcomes, out)
-	if err := c.called(ctx, out.Step, out.RequestIDs, lost); err != nil {
+	if err := c.called(ctx, out.Step, rec, earlier); err != nil {
 		return err
 	}
 	return c.audit(ByItself, "did: "+c.inc.Plan.Steps[out.Step].Summary, "", out)
 }
 
-// called completes the call of a step with its request ids.
-func (c *change) called(ctx context.Context, step int, ids []string, lost int) error {
+// attempts counts the earlier attempts at this job, which died before they
+// could tell of their calls.
+func (fx *fixing) attempts() int { return fx.h.job.Attempts - 1 }
+
+// called completes the call of a step with its request ids. Answers were lost
+// where a call got none, or an earlier attempt may have made one.
+func (c *change) called(ctx context.Context, step int, rec *recorder, earlier int) error {
+	ids, lost := rec.calls()
+	lost += earlier
 	if i := len(c.inc.Calls) - len(c.inc.Plan.Steps) + step; i >= 0 && i < len(c.inc.Calls) {
 		call := &c.inc.Calls[i]
 		call.RequestIDs, call.Lost = append(call.RequestIDs, ids...), call.Lost+lost
 	}
-	return c.ownCalls(ctx, ids)
+	return c.ownCalls(ctx, rec)
 }
 
 // verify reads back until the effect is seen or patience ends.

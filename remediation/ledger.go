@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -15,6 +16,7 @@ type recorder struct {
 	ids   []string
 	lost  int // calls whose answer never came
 	notes []string
+	made  []Ref // resources that the calls have made
 }
 
 type recorderKey struct{}
@@ -76,6 +78,18 @@ func RecordNote(ctx context.Context, note string) {
 	})
 }
 
+// RecordResource says that the step or undo under way has made a resource, or
+// found the one that an earlier attempt had made, so that the events of these
+// calls, which name its id, are known as our own. Without a recorder in ctx it
+// does nothing.
+func RecordResource(ctx context.Context, r Ref) {
+	rec, ok := ctx.Value(recorderKey{}).(*recorder)
+	if !ok {
+		return
+	}
+	rec.on(func() { rec.made = append(rec.made, r) })
+}
+
 // intentWindow is how long after an intent was stored a call of our own
 // identity is taken for it: retries and clock differences included.
 const intentWindow = 15 * time.Minute
@@ -87,17 +101,41 @@ const maxRunning = 100
 // callRecord is the key of the record of a call of our own.
 func callRecord(requestID string) string { return "call/" + requestID }
 
-// ownCalls keeps request ids, so that whatever resource the calls' events name
-// they are known.
-func (c *change) ownCalls(ctx context.Context, ids []string) error {
+// madeRecord is the key of the record of a resource that secbot has made.
+func madeRecord(r Ref) string {
+	return strings.Join([]string{"made", string(r.Kind), r.Account, r.Region, r.ID}, "/")
+}
+
+// ownCalls keeps what the calls' events will name: their request ids, and the
+// resources that they have made.
+func (c *change) ownCalls(ctx context.Context, rec *recorder) error {
+	ids, _ := rec.calls()
 	for _, id := range ids {
-		_, err := c.e.o.Store.Record(ctx, callRecord(id))
-		switch {
-		case errors.Is(err, ErrNotFound):
-			c.w.Records = append(c.w.Records, &Record{Key: callRecord(id), At: c.now, Until: c.now.Add(keepFor)})
-		case err != nil:
-			return fmt.Errorf("read secbot's own calls: %w", err)
+		if err := c.keepOnce(ctx, &Record{Key: callRecord(id), At: c.now, Until: c.now.Add(keepFor)}); err != nil {
+			return err
 		}
+	}
+	var made []Ref
+	rec.on(func() { made = slices.Clone(rec.made) })
+	for _, r := range made {
+		if err := c.keepOnce(ctx, &Record{Key: madeRecord(r), At: c.now, Until: c.now.Add(intentWindow)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keepOnce adds a record unless there is one of its key.
+func (c *change) keepOnce(ctx context.Context, r *Record) error {
+	if slices.ContainsFunc(c.w.Records, func(x *Record) bool { return x.Key == r.Key }) {
+		return nil
+	}
+	_, err := c.e.o.Store.Record(ctx, r.Key)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		c.w.Records = append(c.w.Records, r)
+	case err != nil:
+		return fmt.Errorf("read secbot's own calls: %w", err)
 	}
 	return nil
 }
@@ -128,6 +166,13 @@ func (e *Engine) authorOf(ctx context.Context, sig Signal) (author, error) {
 	self := e.self(ctx)
 	if !self.is(sig.Actor) {
 		return others, nil
+	}
+	made, err := e.o.Store.Record(ctx, madeRecord(sig.Resource))
+	switch {
+	case err == nil && sig.At.Before(made.Until):
+		return ours, nil
+	case err != nil && !errors.Is(err, ErrNotFound):
+		return others, fmt.Errorf("read what secbot has made: %w", err)
 	}
 	for _, q := range []IncidentQuery{
 		{Resource: sig.Resource.ID, Limit: maxRunning},

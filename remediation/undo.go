@@ -31,7 +31,7 @@ func (e *Engine) undo(ctx context.Context, h *held, r run) error {
 
 func (un *fixing) undone(ctx context.Context, rec *recorder) error {
 	return un.end(ctx, func(c *change) error {
-		if err := c.completeCalls(ctx, rec); err != nil {
+		if err := c.completeCalls(ctx, rec, un.attempts()); err != nil {
 			return err
 		}
 		c.inc.Error = ""
@@ -58,7 +58,7 @@ func (un *fixing) notUndone(ctx context.Context, rec *recorder, cause error) err
 		}
 	}
 	return un.end(ctx, func(c *change) error {
-		if err := c.completeCalls(ctx, rec); err != nil {
+		if err := c.completeCalls(ctx, rec, un.attempts()); err != nil {
 			return err
 		}
 		c.inc.Error = text
@@ -78,12 +78,12 @@ func (un *fixing) notUndone(ctx context.Context, rec *recorder, cause error) err
 }
 
 // completeCalls gives the last intent of an undo its request ids.
-func (c *change) completeCalls(ctx context.Context, rec *recorder) error {
+func (c *change) completeCalls(ctx context.Context, rec *recorder, earlier int) error {
 	ids, lost := rec.calls()
 	if n := len(c.inc.Calls); n > 0 && c.inc.Calls[n-1].For == StatusUndoing {
-		c.inc.Calls[n-1].RequestIDs, c.inc.Calls[n-1].Lost = ids, lost
+		c.inc.Calls[n-1].RequestIDs, c.inc.Calls[n-1].Lost = ids, lost+earlier
 	}
-	return c.ownCalls(ctx, ids)
+	return c.ownCalls(ctx, rec)
 }
 
 // inverse turns a diff round.

@@ -71,6 +71,7 @@ func (m groupMaker) make(ctx context.Context, want *GroupState) (*GroupState, in
 		calls++
 	}
 	wanted := renamed(want.Rules, want.Group.ID, s.Group.ID)
+	remediation.RecordResource(ctx, s.Group)
 	if d := foreign(s, want, wanted); d != nil {
 		return nil, calls, d
 	}
