@@ -60,6 +60,7 @@ func Commands() []CommandSpec {
 		{"undo", "ID", "Put back what a fix has taken away.", withID("undo", remediation.VerbUndo)},
 		{"ignore", "ID for 7d because …", "Leave it for a while (30m, 12h, 7d, 4w) or forever.", parseIgnore},
 		{"unignore", "ID", "Take an ignore back.", withID("unignore", remediation.VerbUnignore)},
+		{"reset", "", "Let secbot fix by itself again after the circuit breaker has opened.", parseReset},
 		{"help", "", "Show this list.", parseHelp},
 	}
 }
@@ -107,6 +108,8 @@ func (c CommandSpec) example() string {
 }
 
 func parseHelp([]string) (Parsed, error) { return Parsed{}, nil }
+
+func parseReset([]string) (Parsed, error) { return Parsed{Verb: remediation.VerbReset}, nil }
 
 func parseScan(args []string) (Parsed, error) {
 	p := Parsed{Verb: remediation.VerbScan, Scope: "all"}

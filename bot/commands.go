@@ -75,7 +75,11 @@ func (h *Handler) run(ctx context.Context, cmd slack.SlashCommand, p Parsed, sig
 // request stores a command that changes something.
 func (h *Handler) request(ctx context.Context, p Parsed, cmd remediation.Command) Message {
 	doing := "I look for what is open now and post the result"
-	if cmd.Verb != remediation.VerbScan {
+	switch cmd.Verb {
+	case remediation.VerbScan:
+	case remediation.VerbReset:
+		doing = "I reset the circuit breakers that are open"
+	default:
 		reading, cancel := context.WithTimeout(ctx, storeWithin/2)
 		inc, err := find(reading, h.Store, p.Incident)
 		cancel()

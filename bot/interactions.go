@@ -85,6 +85,9 @@ func (h *Handler) clicked(w http.ResponseWriter, r *http.Request, ic *slack.Inte
 	switch {
 	case c.foreign:
 		h.tell(ctx, c.reply, words("Only people of this workspace can decide, so nothing was changed."))
+	case c.action == string(remediation.VerbReset):
+		h.decide(ctx, w, c)
+		return
 	case !slices.Contains(clickable(), remediation.Verb(c.action)):
 		h.tell(ctx, c.reply, words("This secbot does not know the button %s, so nothing was changed. It may be of another version.", code(c.action, 60)))
 	case !isIncidentID(c.incident):
@@ -105,9 +108,11 @@ func clickable() []remediation.Verb {
 
 // decide stores the click and only then acknowledges it.
 func (h *Handler) decide(ctx context.Context, w http.ResponseWriter, c click) {
-	err := h.submit(ctx, remediation.Command{
-		ID: c.id, Verb: remediation.Verb(c.action), Incident: c.incident, State: c.state, By: c.by, ReplyTo: c.reply,
-	})
+	cmd := remediation.Command{ID: c.id, Verb: remediation.Verb(c.action), Incident: c.incident, State: c.state, By: c.by, ReplyTo: c.reply}
+	if cmd.Verb == remediation.VerbReset {
+		cmd.Incident, cmd.Scope = "", cut(c.incident, 60) // its button names the breaker
+	}
+	err := h.submit(ctx, cmd)
 	if err == nil {
 		w.WriteHeader(http.StatusOK)
 		return

@@ -37,7 +37,7 @@ type Notifier struct {
 	ids   sync.Map // of channels, by name
 }
 
-// Notify delivers n: OpMessage, OpThread, OpReply or OpScan. A repeated attempt
+// Notify delivers n: OpMessage, OpThread, OpReply, OpScan or OpAlert. A repeated attempt
 // looks in Slack's history for what an earlier one has left there and adopts
 // it, by the incident and the operation in the messages' metadata. Its errors
 // are those of remediation.Notifier; whatever a person can mend is tried again
@@ -52,6 +52,8 @@ func (n *Notifier) Notify(ctx context.Context, notice remediation.Notice) error 
 		return n.reply(ctx, notice)
 	case remediation.OpScan:
 		return n.scan(ctx, notice)
+	case remediation.OpAlert:
+		return n.alert(ctx, notice)
 	}
 	return fmt.Errorf("%w: this secbot does not know the notice %q", remediation.ErrUndeliverable, notice.Op)
 }
@@ -251,7 +253,21 @@ func (n *Notifier) scan(ctx context.Context, notice remediation.Notice) error {
 	if err := decode(notice, &report); err != nil {
 		return err
 	}
-	channel, err := n.channel(report.Channel, notice.Channel)
+	return n.once(ctx, notice, report.Channel, renderScan(report, n.Metas))
+}
+
+// alert posts a message about secbot itself.
+func (n *Notifier) alert(ctx context.Context, notice remediation.Notice) error {
+	var a remediation.Alert
+	if err := decode(notice, &a); err != nil {
+		return err
+	}
+	return n.once(ctx, notice, "", renderAlert(a))
+}
+
+// once posts a message about no incident, unless an earlier attempt has.
+func (n *Notifier) once(ctx context.Context, notice remediation.Notice, named string, m Message) error {
+	channel, err := n.channel(named, notice.Channel)
 	if err != nil {
 		return err
 	}
@@ -262,7 +278,7 @@ func (n *Notifier) scan(ctx context.Context, notice remediation.Notice) error {
 			return err
 		}
 	}
-	_, err = n.post(ctx, channel, "", what, renderScan(report, n.Metas))
+	_, err = n.post(ctx, channel, "", what, m)
 	return err
 }
 

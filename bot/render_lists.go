@@ -141,6 +141,20 @@ func renderScan(r remediation.ScanReport, metas []remediation.Meta) Message {
 	return m
 }
 
+// renderAlert makes a message about secbot itself.
+func renderAlert(a remediation.Alert) Message {
+	blocks := []slack.Block{slack.NewHeaderBlock(plain(a.Title, maxHeader)), section(escaped(a.Text, maxSection))}
+	if a.Breaker != "" {
+		b := slack.NewButtonBlockElement(string(remediation.VerbReset), a.Breaker, plain("Reset", 75)).
+			WithConfirm(confirm("Reset the circuit breaker?", "secbot fixes by itself again what the policy says.", "Reset"))
+		blocks = append(blocks, slack.NewActionBlock("breaker:"+cut(a.Breaker, 40), b))
+	}
+	if a.By != "" {
+		blocks = append(blocks, slack.NewContextBlock("", mrkdwn("By "+mention(a.By))))
+	}
+	return Message{Text: cut(clean(a.Title+". "+a.Text), 300), Blocks: blocks}
+}
+
 func scanCause(by string) string {
 	if by == remediation.ByItself {
 		return "A scheduled scan, for what no event has told"

@@ -272,6 +272,8 @@ func TestOtherGoldens(t *testing.T) {
 			People: []string{"S0RESPOND", "U0BOB"}, Incident: incidentID, Failed: true}),
 		"reply-unnamed": renderReply(remediation.Reply{Text: "incident X is already fixed", People: []string{"U0BOB", "shell:root", "secbot"}}),
 		"scan":          renderScan(report, metas()),
+		"alert-breaker": renderAlert(remediation.Alert{Title: "Circuit breaker open: account 111122223333", Text: "secbot has fixed 30 things in <account> within 10 minutes.", Breaker: "111122223333"}),
+		"alert-reset":   renderAlert(remediation.Alert{Title: "Circuit breaker closed: all accounts", Text: "secbot fixes by itself again.", By: fakeslack.Alice}),
 		"scan-nothing":  renderScan(remediation.ScanReport{By: "shell:root", Scope: "s3", Started: at(0), Finished: at(0), Read: 3}, metas()),
 		"incidents":     renderIncidents([]*remediation.Incident{inc, incident(opened())}, metas(), true),
 		"no-incidents":  renderIncidents(nil, metas(), false),

@@ -19,6 +19,7 @@ const (
 	VerbUnignore Verb = "unignore" // take an ignore back
 	VerbRetry    Verb = "retry"    // try a failed fix again
 	VerbScan     Verb = "scan"     // look for what is open now; Incident is empty
+	VerbReset    Verb = "reset"    // close the circuit breaker again; Incident is empty
 )
 
 // changes reports whether the verb has AWS changed.
@@ -34,7 +35,7 @@ type Command struct {
 	By       string        `json:"by"`              // a Slack user id, or "shell:NAME"
 	Reason   string        `json:"reason,omitempty"`
 	For      time.Duration `json:"for,omitempty"`   // ignore: how long; 0 is for good
-	Scope    string        `json:"scope,omitempty"` // scan: s3, sg or all
+	Scope    string        `json:"scope,omitempty"` // scan: s3, sg or all; reset: the breaker's place, empty for all
 	ReplyTo  ReplyTo       `json:"reply_to"`
 }
 

@@ -38,6 +38,7 @@ type Config struct {
 	// Reconcile is how often everything is scanned for what no event has told,
 	// in whole hours; 0 for never.
 	Reconcile time.Duration
+	Breaker   Breaker
 	// Rules are tried in order. nil means BuiltinRules; a list without rules
 	// means that everything asks.
 	Rules []PolicyRule
@@ -84,7 +85,9 @@ type PortRange struct {
 
 // DefaultConfig is what holds without a file: mode auto, the built-in rules, a
 // reconciling scan every six hours, and nobody and no channel named.
-func DefaultConfig() *Config { return &Config{Mode: ModeAuto, Reconcile: 6 * time.Hour} }
+func DefaultConfig() *Config {
+	return &Config{Mode: ModeAuto, Reconcile: 6 * time.Hour, Breaker: defaultBreaker()}
+}
 
 // LoadConfig reads the file at path and parses it. The error satisfies
 // errors.Is(err, fs.ErrNotExist) where there is no such file; whether that means

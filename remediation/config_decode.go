@@ -67,6 +67,9 @@ type configScope struct {
 
 func topScope() configScope    { return configScope{} }
 func notifyScope() configScope { return configScope{path: "notify.", name: "notify.", in: "notify"} }
+func breakerScope() configScope {
+	return configScope{path: "breaker.", name: "breaker.", in: "breaker"}
+}
 
 func ruleScope(n int) configScope {
 	return configScope{path: fmt.Sprintf("rules[%d].", n), of: fmt.Sprintf(" of rule %d", n), in: fmt.Sprintf("rule %d", n)}
@@ -118,6 +121,7 @@ func (d *configDecoder) topFields(c *Config) []configField {
 		{"responders", setList(d, &c.Responders, textNode(parseResponder))},
 		{"regions", setList(d, &c.Regions, textNode(parseRegion))},
 		{"reconcile", setOne(d, &c.Reconcile, textNode(parseInterval))},
+		{"breaker", func(n *yaml.Node, _ configPlace) { d.object(n, breakerScope(), d.breakerFields(&c.Breaker)) }},
 		{"notify", func(n *yaml.Node, _ configPlace) { d.object(n, notifyScope(), d.notifyFields(&c.Notify)) }},
 		{"rules", func(n *yaml.Node, at configPlace) { c.Rules = d.rules(n, at) }},
 	}
@@ -126,6 +130,14 @@ func (d *configDecoder) topFields(c *Config) []configField {
 func (d *configDecoder) notifyFields(c *Notify) []configField {
 	return []configField{
 		{"sns_topic_arn", setOne(d, &c.SNSTopicARN, textNode(parseTopic))},
+	}
+}
+
+func (d *configDecoder) breakerFields(b *Breaker) []configField {
+	return []configField{
+		{"fixes", setOne(d, &b.Fixes, numberNode(parseCount))},
+		{"overall", setOne(d, &b.Overall, numberNode(parseCount))},
+		{"minutes", setOne(d, &b.Window, numberNode(parseMinutes))},
 	}
 }
 
@@ -235,6 +247,7 @@ func (d *configDecoder) homeOf(key string) string {
 		{"in the match of a rule", d.matchFields(&Match{}, 0)},
 		{"in a rule, beside its match", d.ruleFields(&PolicyRule{}, 0)},
 		{"under notify", d.notifyFields(&Notify{})},
+		{"under breaker", d.breakerFields(&Breaker{})},
 		{"at the top of the file", d.topFields(&Config{})},
 	}
 	for _, h := range homes {

@@ -211,6 +211,17 @@ func portNode(n *yaml.Node) (PortRange, *fault) {
 	return parsePorts(n.Value)
 }
 
+// numberNode takes a number, or what else parse takes, as it is written.
+func numberNode[T any](parse func(string) (T, *fault)) func(*yaml.Node) (T, *fault) {
+	return func(n *yaml.Node) (T, *fault) {
+		if n.Kind != yaml.ScalarNode {
+			var none T
+			return none, &fault{"it is " + kindOf(n), "write one number"}
+		}
+		return parse(n.Value)
+	}
+}
+
 // tagNode takes every plain value by its letters: a tag "true" is text in
 // AWS, whatever YAML makes of it.
 func tagNode(n *yaml.Node) (string, *fault) {

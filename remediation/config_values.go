@@ -26,6 +26,12 @@ var (
 // maxIntervalHours bounds intervals: thirty days.
 const maxIntervalHours = 720
 
+// The bounds of the breaker: what is counted stands in one record.
+const (
+	maxBreakerFixes   = 1000
+	maxBreakerMinutes = 1440
+)
+
 // maxText bounds names and globs, in bytes; no ARN is longer.
 const maxText = 2048
 
@@ -91,6 +97,26 @@ func parseInterval(s string) (time.Duration, *fault) {
 		return 0, &fault{quote(s) + " is no interval", fmt.Sprintf("write whole hours from 1h to %dh, or never", maxIntervalHours)}
 	}
 	return time.Duration(n) * time.Hour, nil
+}
+
+// parseCount takes a number of fixes, or never, which is 0.
+func parseCount(s string) (int, *fault) {
+	if s == "never" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil || n < 1 || n > maxBreakerFixes {
+		return 0, &fault{quote(s) + " is no number of fixes", fmt.Sprintf("write 1 to %d, or never", maxBreakerFixes)}
+	}
+	return int(n), nil
+}
+
+func parseMinutes(s string) (time.Duration, *fault) {
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil || n < 1 || n > maxBreakerMinutes {
+		return 0, &fault{quote(s) + " is no number of minutes", fmt.Sprintf("write 1 to %d", maxBreakerMinutes)}
+	}
+	return time.Duration(n) * time.Minute, nil
 }
 
 func parsePlaybook(s string) (string, *fault) {

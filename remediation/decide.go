@@ -9,8 +9,11 @@ import (
 
 // execute does what a person asked for, and answers them.
 func (e *Engine) execute(ctx context.Context, h *held, cmd Command) error {
-	if cmd.Verb == VerbScan {
+	switch cmd.Verb {
+	case VerbScan:
 		return e.scanCommand(ctx, h, cmd)
+	case VerbReset:
+		return e.reset(ctx, h, cmd)
 	}
 	fix, err := e.decide(ctx, h, cmd)
 	if err != nil {

@@ -307,11 +307,15 @@ func (e *Engine) seenAgain(ctx context.Context, h *held, active *Incident, part 
 		if !c.inc.Status.Active() {
 			return ErrConflict // it ended in between: a new one is to be opened
 		}
+		d, err := c.brake(ctx, part.Finding, part.Decision)
+		if err != nil {
+			return err
+		}
 		c.inc.Repeats++
 		c.inc.Finding = part.Finding // the rules have other ids by now, perhaps
 		switch {
-		case part.Decision.Action == ActionAuto:
-			fix, err = c.fixAgain(part.Decision)
+		case d.Action == ActionAuto:
+			fix, err = c.fixAgain(d)
 			return err
 		case c.inc.Status == StatusIgnored:
 			// No suppression covers it any more, or it would not have come here.
@@ -347,6 +351,11 @@ func (c *change) fixAgain(d Decision) (*held, error) {
 // ErrConflict says that somebody else has just opened one.
 func (e *Engine) create(ctx context.Context, h *held, f Finding, d Decision, readAt time.Time) (*held, error) {
 	c := e.newIncident(f, d)
+	d, err := c.brake(ctx, f, d)
+	if err != nil {
+		return nil, err
+	}
+	c.inc.Decision = d
 	previous, err := e.previous(ctx, c.inc.Key)
 	if err != nil {
 		return nil, err

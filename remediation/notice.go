@@ -25,6 +25,8 @@ const (
 	OpReply = "reply"
 	// OpScan posts a scan's summary; the payload is a ScanReport.
 	OpScan = "scan"
+	// OpAlert posts a message about secbot itself; the payload is an Alert.
+	OpAlert = "alert"
 	// OpMitigated publishes an automatic fix to SNS.
 	OpMitigated = "auto-mitigated"
 )
@@ -34,6 +36,14 @@ const (
 type ThreadNote struct {
 	Text string     `json:"text"`
 	Diff []DiffLine `json:"diff,omitempty"`
+}
+
+// Alert is the payload of OpAlert. Its texts are plain.
+type Alert struct {
+	Title   string `json:"title"`
+	Text    string `json:"text"`
+	By      string `json:"by,omitempty"`      // who brought it about; empty: secbot
+	Breaker string `json:"breaker,omitempty"` // the circuit breaker that can be reset; empty: none
 }
 
 // ReplyTo says where the answer to a click or command goes. A response URL

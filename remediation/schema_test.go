@@ -44,10 +44,11 @@ func TestSchemaKnowsWhatTheParserKnows(t *testing.T) {
 		schema *schema
 		fields []configField
 	}{
-		"file":   {&top, d.topFields(&Config{})},
-		"notify": {top.Properties["notify"], d.notifyFields(&Notify{})},
-		"rule":   {rule, d.ruleFields(&PolicyRule{}, 1)},
-		"match":  {match, d.matchFields(&Match{}, 1)},
+		"file":    {&top, d.topFields(&Config{})},
+		"notify":  {top.Properties["notify"], d.notifyFields(&Notify{})},
+		"breaker": {top.Properties["breaker"], d.breakerFields(&Breaker{})},
+		"rule":    {rule, d.ruleFields(&PolicyRule{}, 1)},
+		"match":   {match, d.matchFields(&Match{}, 1)},
 	} {
 		if part.schema.AdditionalProperties != false {
 			t.Errorf("%s: the schema lets unknown keys through", name)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -410,4 +411,9 @@ func (l *lab) one(want remediation.Status) *remediation.Incident {
 		l.t.Error(err)
 	}
 	return list[0]
+}
+
+// shuffle puts a list into another order each time.
+func shuffle[T any](list []T) {
+	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 }
