@@ -37,7 +37,8 @@ type Notifier struct {
 	ids   sync.Map // of channels, by name
 }
 
-// Notify delivers n: OpMessage, OpThread, OpReply, OpScan or OpAlert. A repeated attempt
+// Notify delivers n: OpMessage, OpThread, OpReply, OpScan, OpAlert or
+// OpDigest. A repeated attempt
 // looks in Slack's history for what an earlier one has left there and adopts
 // it, by the incident and the operation in the messages' metadata. Its errors
 // are those of remediation.Notifier; whatever a person can mend is tried again
@@ -54,6 +55,8 @@ func (n *Notifier) Notify(ctx context.Context, notice remediation.Notice) error 
 		return n.scan(ctx, notice)
 	case remediation.OpAlert:
 		return n.alert(ctx, notice)
+	case remediation.OpDigest:
+		return n.digest(ctx, notice)
 	}
 	return fmt.Errorf("%w: this secbot does not know the notice %q", remediation.ErrUndeliverable, notice.Op)
 }
@@ -263,6 +266,15 @@ func (n *Notifier) alert(ctx context.Context, notice remediation.Notice) error {
 		return err
 	}
 	return n.once(ctx, notice, "", renderAlert(a))
+}
+
+// digest posts what stands for many incidents' messages.
+func (n *Notifier) digest(ctx context.Context, notice remediation.Notice) error {
+	var d remediation.Digest
+	if err := decode(notice, &d); err != nil {
+		return err
+	}
+	return n.once(ctx, notice, "", renderDigest(d, n.Metas))
 }
 
 // once posts a message about no incident, unless an earlier attempt has.

@@ -155,6 +155,25 @@ func renderAlert(a remediation.Alert) Message {
 	return Message{Text: cut(clean(a.Title+". "+a.Text), 300), Blocks: blocks}
 }
 
+// renderDigest makes the message that stands for those of many incidents.
+func renderDigest(d remediation.Digest, metas []remediation.Meta) Message {
+	title := fmt.Sprintf("%d more incidents within a minute", d.Count)
+	var lines, worst []string
+	for _, l := range d.Lines {
+		lines = append(lines, fmt.Sprintf("• %d × *%s* · %s · %s", l.Count, upper(escaped(string(l.Severity), 20)), escaped(titleOf(metas, l.Playbook), 60), escaped(string(l.Status), 20)))
+	}
+	for _, f := range d.Worst {
+		worst = append(worst, findingLine(f.Finding, metas)+incidentPart(f.Incident))
+	}
+	return Message{Text: title, Blocks: compact([]slack.Block{
+		slack.NewHeaderBlock(plain(title, maxHeader)),
+		section("So many that they have no message of their own, since " + date(d.From) + "."),
+		section(cutLines(strings.Join(lines, "\n"), maxSection)),
+		section(cutLines(strings.Join(append([]string{"*Some of them:*"}, worst...), "\n"), maxSection)),
+		slack.NewContextBlock("", mrkdwn("All that wait: `/secbot incidents open` · an incident gets its message once somebody decides about it")),
+	})}
+}
+
 func scanCause(by string) string {
 	if by == remediation.ByItself {
 		return "A scheduled scan, for what no event has told"

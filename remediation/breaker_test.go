@@ -33,9 +33,13 @@ func (l *lab) settledSoon() {
 	l.until("all is through", func() bool {
 		l.advance(10 * time.Millisecond)
 		jobs, err := l.store.DueJobs(l.t.Context(), l.clock().Add(30*time.Minute), 1)
-		return err == nil && len(jobs) == 0
+		if err != nil || len(jobs) > 0 {
+			return false
+		}
+		// What is leased is under way; a digest waits for its minute's end.
+		notices, err := l.store.DueNotices(l.t.Context(), l.clock().Add(31*time.Second), 1000)
+		return err == nil && !slices.ContainsFunc(notices, func(n *remediation.Notice) bool { return n.Op != remediation.OpDigest })
 	})
-	l.settled()
 }
 
 func (l *lab) statuses() map[remediation.Status]int {

@@ -39,6 +39,9 @@ type Config struct {
 	// in whole hours; 0 for never.
 	Reconcile time.Duration
 	Breaker   Breaker
+	// Digest is how many new messages a channel gets within a minute; those of
+	// further incidents, less than critical ones, become one digest. 0: no bound.
+	Digest int
 	// Rules are tried in order. nil means BuiltinRules; a list without rules
 	// means that everything asks.
 	Rules []PolicyRule
@@ -86,7 +89,7 @@ type PortRange struct {
 // DefaultConfig is what holds without a file: mode auto, the built-in rules, a
 // reconciling scan every six hours, and nobody and no channel named.
 func DefaultConfig() *Config {
-	return &Config{Mode: ModeAuto, Reconcile: 6 * time.Hour, Breaker: defaultBreaker()}
+	return &Config{Mode: ModeAuto, Reconcile: 6 * time.Hour, Breaker: defaultBreaker(), Digest: 20}
 }
 
 // LoadConfig reads the file at path and parses it. The error satisfies

@@ -122,6 +122,7 @@ func (d *configDecoder) topFields(c *Config) []configField {
 		{"regions", setList(d, &c.Regions, textNode(parseRegion))},
 		{"reconcile", setOne(d, &c.Reconcile, textNode(parseInterval))},
 		{"breaker", func(n *yaml.Node, _ configPlace) { d.object(n, breakerScope(), d.breakerFields(&c.Breaker)) }},
+		{"digest", setOne(d, &c.Digest, numberNode(parseMessages))},
 		{"notify", func(n *yaml.Node, _ configPlace) { d.object(n, notifyScope(), d.notifyFields(&c.Notify)) }},
 		{"rules", func(n *yaml.Node, at configPlace) { c.Rules = d.rules(n, at) }},
 	}

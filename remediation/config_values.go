@@ -26,6 +26,10 @@ var (
 // maxIntervalHours bounds intervals: thirty days.
 const maxIntervalHours = 720
 
+// maxMessages bounds the messages of a channel's minute: Slack takes about one a
+// second.
+const maxMessages = 60
+
 // The bounds of the breaker: what is counted stands in one record.
 const (
 	maxBreakerFixes   = 1000
@@ -107,6 +111,18 @@ func parseCount(s string) (int, *fault) {
 	n, err := strconv.ParseUint(s, 10, 16)
 	if err != nil || n < 1 || n > maxBreakerFixes {
 		return 0, &fault{quote(s) + " is no number of fixes", fmt.Sprintf("write 1 to %d, or never", maxBreakerFixes)}
+	}
+	return int(n), nil
+}
+
+// parseMessages takes a number of messages, or never, which is 0.
+func parseMessages(s string) (int, *fault) {
+	if s == "never" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil || n < 1 || n > maxMessages {
+		return 0, &fault{quote(s) + " is no number of messages", fmt.Sprintf("write 1 to %d, or never", maxMessages)}
 	}
 	return int(n), nil
 }

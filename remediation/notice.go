@@ -27,6 +27,9 @@ const (
 	OpScan = "scan"
 	// OpAlert posts a message about secbot itself; the payload is an Alert.
 	OpAlert = "alert"
+	// OpDigest posts what stands for the messages of many incidents; the payload
+	// is a Digest.
+	OpDigest = "digest"
 	// OpMitigated publishes an automatic fix to SNS.
 	OpMitigated = "auto-mitigated"
 )

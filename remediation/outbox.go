@@ -61,11 +61,16 @@ func (e *Engine) startNotices(work context.Context, due []*Notice, now time.Time
 
 // deliver tries one leased notice and stores how it went.
 func (e *Engine) deliver(ctx context.Context, n *Notice) {
-	err := e.notify(ctx, n)
+	digested, err := e.digest(ctx, n)
+	if err == nil && !digested {
+		err = e.notify(ctx, n)
+	}
 	now := e.now()
 	n.UpdatedAt, n.LeaseUntil, n.Error = now, time.Time{}, ""
 	result := "sent"
 	switch {
+	case digested && err == nil:
+		n.Sent, result = true, "digested"
 	case err == nil:
 		n.Sent = true
 	case errors.Is(err, ErrUndeliverable), now.Sub(n.CreatedAt) > n.life():
@@ -108,5 +113,10 @@ func (e *Engine) notify(ctx context.Context, n *Notice) (err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, noticeTimeout)
 	defer cancel()
+	if n.Op == OpDigest {
+		if err := e.fillDigest(ctx, n); err != nil {
+			return err
+		}
+	}
 	return to.Notify(ctx, *n)
 }
