@@ -118,7 +118,7 @@ func section(parts ...string) slack.Block {
 	if len(said) == 0 {
 		return nil
 	}
-	return slack.NewSectionBlock(mrkdwn(cutLines(strings.Join(said, "\n"), maxSection)), nil, nil)
+	return slack.NewSectionBlock(mrkdwn(cutLines(strings.Join(said, "\n"))), nil, nil)
 }
 
 // compact drops what is nil.
@@ -134,8 +134,8 @@ func compact(blocks []slack.Block) []slack.Block {
 
 // cutLines shortens mrkdwn at the end of a line, else of a word, so that no
 // entity or mention is cut in two.
-func cutLines(s string, n int) string {
-	for utf8.RuneCountInString(s) > n {
+func cutLines(s string) string {
+	for utf8.RuneCountInString(s) > maxSection {
 		i := strings.LastIndexByte(s, '\n')
 		if i < 0 {
 			i = strings.LastIndexByte(s, ' ')

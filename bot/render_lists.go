@@ -112,7 +112,7 @@ func replyText(r remediation.Reply) string {
 	if r.Failed {
 		text = ":no_entry: " + text
 	}
-	return cutLines(text, maxSection)
+	return cutLines(text)
 }
 
 // slackID matches what may be a Slack id within a text.
@@ -168,8 +168,8 @@ func renderDigest(d remediation.Digest, metas []remediation.Meta) Message {
 	return Message{Text: title, Blocks: compact([]slack.Block{
 		slack.NewHeaderBlock(plain(title, maxHeader)),
 		section("So many that they have no message of their own, since " + date(d.From) + "."),
-		section(cutLines(strings.Join(lines, "\n"), maxSection)),
-		section(cutLines(strings.Join(append([]string{"*Some of them:*"}, worst...), "\n"), maxSection)),
+		section(cutLines(strings.Join(lines, "\n"))),
+		section(cutLines(strings.Join(append([]string{"*Some of them:*"}, worst...), "\n"))),
 		slack.NewContextBlock("", mrkdwn("All that wait: `/secbot incidents open` · an incident gets its message once somebody decides about it")),
 	})}
 }

@@ -149,6 +149,6 @@ func ephemeralAnswer(m Message) answer {
 // words is a message of one paragraph of our own words. What comes from
 // outside must be escaped in it.
 func words(format string, args ...any) Message {
-	text := cutLines(fmt.Sprintf(format, args...), maxSection)
+	text := cutLines(fmt.Sprintf(format, args...))
 	return Message{Text: text, Blocks: compact([]slack.Block{section(text)})}
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -57,6 +58,7 @@ type Engine struct {
 	wakeNotices chan struct{}
 	places      places
 	schedules   []*schedule
+	fresh       atomic.Bool // there are jobs that the loop has not read yet
 }
 
 // New makes an engine. Nothing runs until Run is called.
@@ -162,7 +164,7 @@ func (e *Engine) enqueueAt(ctx context.Context, due time.Time, kind, id, place s
 	if err != nil && !errors.Is(err, ErrConflict) {
 		return err
 	}
-	wake(e.wakeJobs)
+	e.newJobs()
 	return nil
 }
 

@@ -97,7 +97,7 @@ func (e *Engine) round(ctx context.Context) (int, error) {
 		return 0, fmt.Errorf("read due notices: %w", err)
 	}
 	ended := make(chan struct{}, len(jobs)+len(notices))
-	started := e.startJobs(ctx, jobs, e.o.Workers, now, func() { ended <- struct{}{} })
+	started, _ := e.startJobs(ctx, jobs, e.o.Workers, now, func() { ended <- struct{}{} })
 	started += e.startNotices(ctx, notices, now, func() { ended <- struct{}{} })
 	for range started {
 		<-ended
@@ -139,17 +139,29 @@ func (e *Engine) loop(ctx context.Context, wakeup chan struct{}, take func(free 
 
 func (e *Engine) jobLoop(ctx, work context.Context) {
 	horizon := e.firstLook()
+	var (
+		known  []*Job    // due, and not begun yet: of places that are full, or more than there was room for
+		readAt time.Time // by the machine's own clock
+	)
 	e.loop(ctx, e.wakeJobs, func(free int, ended func()) int {
 		now := e.now()
 		e.schedule(ctx)
-		started := 0
+		started, rest := e.startJobs(work, known, free, now, ended)
+		known = rest
+		// Reading them again at each end of a job would cost more than the jobs.
+		if started == free || !e.fresh.Swap(false) && time.Since(readAt) < pollEvery {
+			return started
+		}
+		readAt = time.Now()
 		for look := free * lookAhead; ; look *= lookAhead {
 			jobs, err := e.o.Store.DueJobs(ctx, now.Add(horizon), look)
 			if err != nil {
 				e.logUnlessOver(ctx, "jobs could not be read from the store", err)
 				return started
 			}
-			started += e.startJobs(work, jobs, free-started, now, ended)
+			var n int
+			n, known = e.startJobs(work, jobs, free-started, now, ended)
+			started += n
 			if started == free || len(jobs) < look || look > maxLook {
 				horizon = 0
 				return started
@@ -168,14 +180,17 @@ func (e *Engine) firstLook() time.Duration {
 }
 
 // startJobs starts at most free of the jobs, and of one place at most
-// jobsPerPlace.
-func (e *Engine) startJobs(work context.Context, jobs []*Job, free int, now time.Time, ended func()) int {
-	started := 0
-	for _, job := range jobs {
+// jobsPerPlace. It gives those that are still to be started.
+func (e *Engine) startJobs(work context.Context, jobs []*Job, free int, now time.Time, ended func()) (started int, rest []*Job) {
+	for i, job := range jobs {
 		if started == free {
-			break
+			return started, append(rest, jobs[i:]...)
 		}
-		if job.Due.After(now) || !e.places.enter(job.Place) {
+		if job.Due.After(now) {
+			continue
+		}
+		if !e.places.enter(job.Place) {
+			rest = append(rest, job)
 			continue
 		}
 		h, err := e.hold(work, job)
@@ -193,7 +208,7 @@ func (e *Engine) startJobs(work context.Context, jobs []*Job, free int, now time
 			e.work(work, h)
 		}()
 	}
-	return started
+	return started, rest
 }
 
 // places counts the jobs under way by account and region.
@@ -299,6 +314,12 @@ func (h *held) extend(ctx context.Context) {
 	*h.job = next
 }
 
+// newJobs has the loop read the due jobs again.
+func (e *Engine) newJobs() {
+	e.fresh.Store(true)
+	wake(e.wakeJobs)
+}
+
 // store commits and wakes the loops that have new work by it.
 func (e *Engine) store(ctx context.Context, w Write) error {
 	if err := e.o.Store.Commit(ctx, w); err != nil {
@@ -307,8 +328,8 @@ func (e *Engine) store(ctx context.Context, w Write) error {
 	if len(w.Notices) > 0 {
 		wake(e.wakeNotices)
 	}
-	if len(w.Jobs) > 0 {
-		wake(e.wakeJobs)
+	if slices.ContainsFunc(w.Jobs, func(j *Job) bool { return !j.Done && j.LeaseUntil.IsZero() }) {
+		e.newJobs()
 	}
 	return nil
 }
