@@ -5,7 +5,7 @@ MOTO_VERSION := 5.2.1
 
 BIN := $(CURDIR)/.bin
 
-.PHONY: test vet lint vuln test-moto test-crash test-anonymous test-browser demo bench lambda
+.PHONY: test vet lint vuln test-moto test-crash storm test-anonymous test-browser demo bench lambda
 
 test:
 	go test -race ./...
@@ -41,9 +41,14 @@ test-moto: $(BIN)/moto-$(MOTO_VERSION)/bin/moto_server
 	SECBOT_MOTO=$< go test -race -tags moto -run Moto -count=1 ./remediation/playbooks .
 	SECBOT_MOTO=$< go test -race -tags moto -run Moto -count=1 ./remediation/store/dynamo -rapid.checks=20
 
-# secbot killed at every call that it makes, and started again.
+# secbot killed at every call that it makes and started again, and a thousand
+# events at once.
 test-crash:
 	go test -race -tags crash -run Crash -count=1 .
+
+# Ten thousand events as fast as they can be sent; some minutes.
+storm:
+	SECBOT_STORM=10000 go test -tags crash -run CrashStorm -v -count=1 .
 
 # Whether strangers get an object before a fix, after it and after its undo, on a
 # server that really answers or refuses them. A module of its own.

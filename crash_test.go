@@ -220,6 +220,11 @@ func (c *crashing) send(name string) error {
 	if event == nil {
 		return fmt.Errorf("there is no event of %s", name)
 	}
+	return c.post(event)
+}
+
+// post delivers an event.
+func (c *crashing) post(event []byte) error {
 	req, err := http.NewRequest(http.MethodPost, c.url+"/events", bytes.NewReader(event))
 	if err != nil {
 		return err

@@ -361,7 +361,7 @@ func (e *Engine) create(ctx context.Context, h *held, f Finding, d Decision, rea
 		return nil, err
 	}
 	if previous != nil {
-		if !previous.UpdatedAt.Before(readAt) && previous.Finding.EventID != f.EventID {
+		if !previous.UpdatedAt.Before(readAt) {
 			return nil, errOutdated
 		}
 		c.inc.Previous = previous.ID

@@ -17,6 +17,8 @@ const (
 	leaseFor = 30 * time.Second
 	// pollEvery bounds how late due work of another process is seen.
 	pollEvery = time.Second
+	// readGap is how often due jobs are read at most while there is a backlog.
+	readGap = 100 * time.Millisecond
 	// jobTimeout bounds one attempt at a job.
 	jobTimeout = 10 * time.Minute
 	// stopGrace is how long Run waits for work under way once it shall end.
@@ -30,7 +32,7 @@ const (
 	lookAhead = 8
 	// maxLook bounds how many due jobs are looked at, where the first of them
 	// are all of places that are full.
-	maxLook = 2000
+	maxLook = 1000
 	// drainReserve is how much of its time Drain leaves for what it has begun.
 	drainReserve = 15 * time.Second
 	// maxJobAttempts is when a job that always fails is given up, some hours
@@ -142,18 +144,27 @@ func (e *Engine) jobLoop(ctx, work context.Context) {
 	var (
 		known  []*Job    // due, and not begun yet: of places that are full, or more than there was room for
 		readAt time.Time // by the machine's own clock
+		more   bool      // there were more than were read
 	)
 	e.loop(ctx, e.wakeJobs, func(free int, ended func()) int {
 		now := e.now()
 		e.schedule(ctx)
 		started, rest := e.startJobs(work, known, free, now, ended)
 		known = rest
-		// Reading them again at each end of a job would cost more than the jobs.
-		if started == free || !e.fresh.Swap(false) && time.Since(readAt) < pollEvery {
+		// Reading them again at each event and each end of a job would cost more
+		// than the jobs.
+		usedUp, age := len(known) == 0 && more, time.Since(readAt)
+		switch {
+		case started == free:
+			return started
+		case len(known) > 0 && age < readGap:
+			time.AfterFunc(readGap, func() { wake(e.wakeJobs) })
+			return started
+		case !e.fresh.Swap(false) && !usedUp && age < pollEvery:
 			return started
 		}
 		readAt = time.Now()
-		for look := free * lookAhead; ; look *= lookAhead {
+		for look := free * lookAhead; ; look = min(look*lookAhead, maxLook) {
 			jobs, err := e.o.Store.DueJobs(ctx, now.Add(horizon), look)
 			if err != nil {
 				e.logUnlessOver(ctx, "jobs could not be read from the store", err)
@@ -162,7 +173,8 @@ func (e *Engine) jobLoop(ctx, work context.Context) {
 			var n int
 			n, known = e.startJobs(work, jobs, free-started, now, ended)
 			started += n
-			if started == free || len(jobs) < look || look > maxLook {
+			more = len(jobs) == look
+			if started == free || !more || look == maxLook {
 				horizon = 0
 				return started
 			}
