@@ -301,6 +301,9 @@ func auditCommand(p *process) *cobra.Command {
 	return group("audit", "Look after the audit log.",
 		command("verify [INCIDENT]", "Check that no entry was changed, cut or taken out.", cobra.MaximumNArgs(1), func(ctx context.Context, args []string) error {
 			return p.ask(ctx, operator.Request{Name: "audit verify", Incident: append(args, "")[0]})
+		}),
+		command("export [INCIDENT]", "Print every entry as one line of JSON.", cobra.MaximumNArgs(1), func(ctx context.Context, args []string) error {
+			return p.ask(ctx, operator.Request{Name: "audit export", Incident: append(args, "")[0]})
 		}))
 }
 

@@ -108,6 +108,8 @@ const (
 	jobSweep   = "sweep"  // once a day
 	// jobReconcile scans for what no event has told.
 	jobReconcile = "reconcile"
+	// jobCheckpoint writes the heads of the audit logs down.
+	jobCheckpoint = "checkpoint"
 	// jobSnapshot keeps the first state of what has no old values in events.
 	jobSnapshot = "snapshot"
 )

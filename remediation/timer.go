@@ -64,8 +64,14 @@ type schedule struct {
 	last  atomic.Int64 // the last period whose job is stored, in seconds since 1970
 }
 
+// Scheduled reports whether the job comes by itself each period, so that there
+// always is one to come.
+func (j *Job) Scheduled() bool {
+	return j.Kind == jobSweep || j.Kind == jobCheckpoint || j.Kind == jobReconcile
+}
+
 func schedules(c *Config) []*schedule {
-	all := []*schedule{{kind: jobSweep, every: sweepEvery}}
+	all := []*schedule{{kind: jobSweep, every: sweepEvery}, {kind: jobCheckpoint, every: checkpointEvery}}
 	if c.Reconcile > 0 {
 		all = append(all, &schedule{kind: jobReconcile, every: c.Reconcile})
 	}

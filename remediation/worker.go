@@ -384,6 +384,8 @@ func (e *Engine) perform(ctx context.Context, h *held) (err error) {
 		return decoded(h.job, func(r run) error { return e.expire(ctx, h, r) })
 	case jobSweep:
 		return e.sweep(ctx)
+	case jobCheckpoint:
+		return e.checkpoint(ctx, h)
 	case jobSnapshot:
 		return e.snapshot(ctx)
 	case jobReconcile:

@@ -376,10 +376,11 @@ func (t *tour) click(ctx context.Context, who, action string) error {
 func (t *tour) idle(ctx context.Context) error {
 	return eventually(ctx, func() error {
 		far := t.now().Add(patience)
-		jobs, err := t.Store.DueJobs(ctx, far, 1)
+		jobs, err := t.Store.DueJobs(ctx, far, 10)
 		if err != nil {
 			return err
 		}
+		jobs = slices.DeleteFunc(jobs, (*remediation.Job).Scheduled)
 		notices, err := t.Store.DueNotices(ctx, far, 1)
 		if err != nil {
 			return err

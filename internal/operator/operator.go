@@ -17,9 +17,9 @@ import (
 
 // Request is one question.
 type Request struct {
-	Name     string   `json:"name"`               // "incidents" or "audit verify"
+	Name     string   `json:"name"`               // "incidents", "audit verify" or "audit export"
 	Statuses []string `json:"statuses,omitempty"` // incidents: which ones
-	Incident string   `json:"incident,omitempty"` // audit verify: only this one
+	Incident string   `json:"incident,omitempty"` // audit: only this one
 	Limit    int      `json:"limit,omitempty"`
 	JSON     bool     `json:"json,omitempty"`
 }
@@ -31,6 +31,8 @@ func Answer(ctx context.Context, store remediation.Store, req Request, w io.Writ
 		return incidents(ctx, store, req, w)
 	case "audit verify":
 		return verify(ctx, store, req, w)
+	case "audit export":
+		return export(ctx, store, req, w)
 	}
 	return fmt.Errorf("this secbot can't answer %q; is the running server older than the shell's secbot?", req.Name)
 }
@@ -80,6 +82,28 @@ func plain(s string) string {
 	}, s)
 }
 
+// export writes every entry of the audit logs as one line of JSON, an incident
+// after the other.
+func export(ctx context.Context, store remediation.Store, req Request, w io.Writer) error {
+	list, err := verifiable(ctx, store, req)
+	if err != nil {
+		return err
+	}
+	enc := json.NewEncoder(w)
+	for _, inc := range list {
+		log, err := store.Audit(ctx, inc.ID)
+		if err != nil {
+			return fmt.Errorf("read the audit log of %s: %w", inc.ID, err)
+		}
+		for _, entry := range log {
+			if err := enc.Encode(entry); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // ErrTampered says that an audit log does not hold together.
 var ErrTampered = errors.New("the audit log does not hold together")
 
@@ -101,10 +125,18 @@ func verify(ctx context.Context, store remediation.Store, req Request, w io.Writ
 		}
 		entries += n
 	}
-	if bad > 0 {
-		return fmt.Errorf("%w: %d of %d incidents", ErrTampered, bad, len(list))
+	checkpoints, err := remediation.VerifyCheckpoints(ctx, store)
+	var broken *remediation.CheckpointError
+	if errors.As(err, &broken) {
+		bad++
+		fmt.Fprintln(w, err)
+	} else if err != nil {
+		return err
 	}
-	_, err = fmt.Fprintf(w, "The audit logs of %d incidents (%d entries) hold together.\n", len(list), entries)
+	if bad > 0 {
+		return fmt.Errorf("%w: %d faults among %d incidents", ErrTampered, bad, len(list))
+	}
+	_, err = fmt.Fprintf(w, "The audit logs of %d incidents (%d entries) hold together, and agree with %d checkpoints.\n", len(list), entries, checkpoints)
 	return err
 }
 
