@@ -21,9 +21,9 @@ type SQSAPI interface {
 }
 
 const (
-	// longPoll is how long one request waits for messages, the most that SQS
-	// allows.
-	longPoll = 20 * time.Second
+	// longPoll is how long one request waits for messages: half of what SQS
+	// allows, and less than the client waits for the beginning of an answer.
+	longPoll = 10 * time.Second
 	// queueBatchSize is how many messages are asked for at once, the most that
 	// SQS gives.
 	queueBatchSize = 10

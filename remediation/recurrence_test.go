@@ -367,3 +367,46 @@ func TestBlindReconcilingIsTold(t *testing.T) {
 		l.advance(time.Hour)
 	}
 }
+
+// forgetful stores a Write, now and then, and says that it met another.
+type forgetful struct {
+	remediation.Store
+	n int
+}
+
+func (s *forgetful) Commit(ctx context.Context, w remediation.Write) error {
+	if err := s.Store.Commit(ctx, w); err != nil || w.Incident == nil {
+		return err
+	}
+	if s.n++; s.n%2 == 1 {
+		return nil
+	}
+	// As after an error, every version is as it was.
+	w.Incident.Version--
+	for _, j := range w.Jobs {
+		j.Version--
+	}
+	for _, n := range w.Notices {
+		n.Version--
+	}
+	for _, r := range w.Records {
+		r.Version--
+	}
+	return remediation.ErrConflict
+}
+
+// TestLostAnswersOfTheStore: a write that was stored, and whose repetition by
+// the SDK met itself, is no conflict: nothing is done or written down twice.
+func TestLostAnswersOfTheStore(t *testing.T) {
+	l := newLab(t, func(o *remediation.Options) { o.Store = &forgetful{Store: o.Store} })
+	l.doors.set("h", "front")
+	l.accept(signal("e1", "h", "front"))
+	if err := l.engine.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	inc := l.one(remediation.StatusFixed)
+	log, err := l.store.Audit(t.Context(), inc.ID)
+	if err != nil || len(inc.Outcomes) != 1 || remediation.VerifyAudit(inc, log) != nil {
+		t.Errorf("%d outcomes, %v, %v", len(inc.Outcomes), err, remediation.VerifyAudit(inc, log))
+	}
+}

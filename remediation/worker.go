@@ -285,10 +285,45 @@ func (h *held) commit(ctx context.Context, w Write, done bool) error {
 	}
 	w.Jobs = append(slices.Clone(w.Jobs), &next)
 	if err := h.e.store(ctx, w); err != nil {
-		return err
+		if !h.stored(ctx, next) {
+			return err
+		}
+		// The answer got lost, and the repetition met what the first had stored.
+		w.countUp()
+		h.e.newJobs()
+		wake(h.e.wakeNotices)
 	}
 	*h.job = next
 	return nil
+}
+
+// stored reports whether the job's row is the one that was to be written: no
+// other holder's has the same number of attempts.
+func (h *held) stored(ctx context.Context, next Job) bool {
+	row, err := h.e.o.Store.Job(context.WithoutCancel(ctx), next.ID)
+	return err == nil && row.Version == next.Version+1 && row.Attempts == next.Attempts && row.UpdatedAt.Equal(next.UpdatedAt) && row.Done == next.Done
+}
+
+// countUp does to the versions what Commit does on success.
+func (w Write) countUp() {
+	if w.Incident != nil {
+		w.Incident.Version++
+	}
+	for _, j := range w.Jobs {
+		j.Version++
+	}
+	for _, n := range w.Notices {
+		n.Version++
+	}
+	if w.Message != nil {
+		w.Message.Version++
+	}
+	for _, s := range w.Suppressions {
+		s.Version++
+	}
+	for _, r := range w.Records {
+		r.Version++
+	}
 }
 
 // renew keeps the lease until ctx ends.
