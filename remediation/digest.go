@@ -54,7 +54,7 @@ func digestedRecord(incident string) string { return "digested/" + incident }
 // no more of them. What a person has decided about is always told.
 func (e *Engine) digest(ctx context.Context, n *Notice) (bool, error) {
 	most := e.o.Config.Digest
-	if most <= 0 || n.To != NotifySlack || n.Incident == "" || n.Op != OpMessage && n.Op != OpThread {
+	if most <= 0 || !n.Turn.IsZero() || n.To != NotifySlack || n.Incident == "" || n.Op != OpMessage && n.Op != OpThread {
 		return false, nil
 	}
 	_, err := e.o.Store.Message(ctx, n.Incident)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
@@ -45,6 +46,9 @@ type Options struct {
 	// Workers bounds how many jobs, and how many notices, are worked at once;
 	// 16 where 0.
 	Workers int
+	// Burst is how many messages a channel gets at once before they are held to
+	// one a second; 20 where 0.
+	Burst int
 	// Exclusive says that no other process uses the store, so that leases
 	// found at the start are those of a process that has died.
 	Exclusive bool
@@ -58,6 +62,7 @@ type Engine struct {
 	wakeNotices chan struct{}
 	places      places
 	schedules   []*schedule
+	pacing      sync.Mutex
 	fresh       atomic.Bool // there are jobs that the loop has not read yet
 }
 
@@ -80,6 +85,9 @@ func New(o Options) *Engine {
 	}
 	if o.Workers == 0 {
 		o.Workers = 16
+	}
+	if o.Burst == 0 {
+		o.Burst = paceBurst
 	}
 	return &Engine{o: o, wakeJobs: make(chan struct{}, 1), wakeNotices: make(chan struct{}, 1),
 		places: places{busy: map[string]int{}}, schedules: schedules(o.Config)}

@@ -62,7 +62,11 @@ func (e *Engine) startNotices(work context.Context, due []*Notice, now time.Time
 // deliver tries one leased notice and stores how it went.
 func (e *Engine) deliver(ctx context.Context, n *Notice) {
 	digested, err := e.digest(ctx, n)
+	var wait time.Duration
 	if err == nil && !digested {
+		wait, err = e.turn(ctx, n)
+	}
+	if err == nil && !digested && wait == 0 {
 		err = e.notify(ctx, n)
 	}
 	now := e.now()
@@ -71,6 +75,10 @@ func (e *Engine) deliver(ctx context.Context, n *Notice) {
 	switch {
 	case digested && err == nil:
 		n.Sent, result = true, "digested"
+	case err == nil && wait > 0:
+		// Nothing was sent, so that this was no attempt.
+		n.Attempts--
+		n.Due, result = now.Add(wait), "paced"
 	case err == nil:
 		n.Sent = true
 	case errors.Is(err, ErrUndeliverable), now.Sub(n.CreatedAt) > n.life():
@@ -81,6 +89,7 @@ func (e *Engine) deliver(ctx context.Context, n *Notice) {
 		var retry *RetryError
 		if errors.As(err, &retry) {
 			pause = retry.After
+			err = errors.Join(err, e.hush(context.WithoutCancel(ctx), n, pause))
 		}
 		e.o.Log.Warn("a notice will be tried again", "notice", n.ID, "attempt", n.Attempts, "in", pause, "error", err)
 		n.Due, n.Error, result = now.Add(pause), err.Error(), "retried"

@@ -137,7 +137,8 @@ type Notice struct {
 	Payload    json.RawMessage `json:"payload,omitempty"`
 	Due        time.Time       `json:"due"`
 	LeaseUntil time.Time       `json:"lease_until"`
-	Attempts   int             `json:"attempts"` // leases taken so far: above 1 it may already be out
+	Attempts   int             `json:"attempts"` // leases taken so far to send it: above 1 it may already be out
+	Turn       time.Time       `json:"turn"`     // when its channel takes it; zero: it was not asked yet
 	Sent       bool            `json:"sent"`
 	Error      string          `json:"error,omitempty"`
 	CreatedAt  time.Time       `json:"created_at"`

@@ -293,7 +293,7 @@ func newLab(t *testing.T, change ...func(*remediation.Options)) *lab {
 	l.config.Reconcile, l.config.Digest = 0, 0
 	o := remediation.Options{Store: l.store, Provider: l.doors, Config: l.config,
 		Notifiers: map[string]remediation.Notifier{remediation.NotifySlack: l.slack, remediation.NotifySNS: l.sns},
-		Now:       l.clock, Sleep: func(ctx context.Context, _ time.Duration) error { return ctx.Err() }}
+		Burst:     1000, Now: l.clock, Sleep: func(ctx context.Context, _ time.Duration) error { return ctx.Err() }}
 	for _, f := range change {
 		f(&o)
 	}
