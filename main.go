@@ -54,8 +54,9 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 		if err != nil {
 			return err
 		}
-		started, p.log = true, newLog(errOut, level)
-		return nil
+		started = true
+		p.log, err = newLog(c, errOut, level)
+		return err
 	}
 	root.SetArgs(args)
 	root.SetIn(in)
@@ -82,8 +83,23 @@ func logLevel(c *cobra.Command) (slog.Level, error) {
 	return level, nil
 }
 
-func newLog(w io.Writer, level slog.Level) *slog.Logger {
-	return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: "15:04:05.000", NoColor: !isTerminal(w)}))
+// newLog writes for a person where one looks on, else JSON, a line each. The
+// demo is always for people.
+func newLog(c *cobra.Command, w io.Writer, level slog.Level) (*slog.Logger, error) {
+	format := cmp.Or(c.Flag("log-format").Value.String(), os.Getenv("SECBOT_LOG_FORMAT"))
+	if format == "" {
+		format = "json"
+		if isTerminal(w) || c.Name() == "demo" {
+			format = "text"
+		}
+	}
+	switch format {
+	case "text":
+		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: "15:04:05.000", NoColor: !isTerminal(w)})), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})), nil
+	}
+	return nil, fmt.Errorf("--log-format or SECBOT_LOG_FORMAT: %q is no format; say json or text", format)
 }
 
 func status(err error, errOut io.Writer) int {

@@ -163,9 +163,10 @@ func newApp(ctx context.Context, s *settings, log *slog.Logger) (*app, error) {
 }
 
 func wire(s *settings, cfg aws.Config, policy *remediation.Config, st remediation.Store, log *slog.Logger) (*app, error) {
+	metrics, calls, slackCalls := remediation.NewMetrics(), awsenv.NewCalls(), bot.NewCalls()
+	cfg = calls.Count(cfg)
 	env := awsenv.New(cfg)
-	api := bot.NewClient(s.SlackToken, s.SlackAPI)
-	metrics := remediation.NewMetrics()
+	api := bot.NewClient(s.SlackToken, s.SlackAPI, slackCalls)
 	slackNotifier := &bot.Notifier{Client: api, Store: st, Metas: metas(), Channel: policy.Channel, APIURL: s.SlackAPI, Log: log}
 	notifiers := map[string]remediation.Notifier{remediation.NotifySlack: slackNotifier}
 	if topic := policy.Notify.SNSTopicARN; topic != "" {
@@ -180,12 +181,12 @@ func wire(s *settings, cfg aws.Config, policy *remediation.Config, st remediatio
 	if s.QueueURL != "" {
 		a.queue = sqs.NewFromConfig(cfg)
 	}
-	a.events = &events.Handler{Accept: a.accept, Token: s.EventsToken, Topics: s.SNSTopics, Log: log}
+	a.events = &events.Handler{Accept: a.accept, Heard: engine.Heard, Token: s.EventsToken, Topics: s.SNSTopics, Log: log}
 	var err error
 	a.handler, err = server.Handler(server.Options{
 		Mount:   []func(chi.Router){a.events.Routes, a.slackRoutes(api)},
-		Checks:  s.checks(env, slackNotifier, st),
-		Metrics: []prometheus.Collector{metrics},
+		Checks:  s.checks(env, slackNotifier, st, engine),
+		Metrics: []prometheus.Collector{metrics, engine.Gauges(), calls, slackCalls},
 		Log:     log,
 	})
 	if err != nil {
@@ -274,9 +275,10 @@ func (a *app) lambda(ctx context.Context) error {
 }
 
 // checks are what /readyz asks.
-func (s *settings) checks(env *awsenv.AWS, slackNotifier *bot.Notifier, st remediation.Store) map[string]server.Check {
+func (s *settings) checks(env *awsenv.AWS, slackNotifier *bot.Notifier, st remediation.Store, engine *remediation.Engine) map[string]server.Check {
 	return map[string]server.Check{
 		"store": st.Ping,
+		"work":  engine.Ready,
 		"aws": func(ctx context.Context) error {
 			_, err := env.Identity(ctx)
 			return err

@@ -16,9 +16,13 @@ const apiTimeout = 15 * time.Second
 // NewClient makes a client of Slack's API that gives up a call after 15 s and
 // never repeats one by itself: the outbox does, since it knows what is out.
 // An empty apiURL is Slack's own; any other is the base URL of the methods
-// (SLACK_API_URL).
-func NewClient(token, apiURL string) *slack.Client {
-	options := []slack.Option{slack.OptionHTTPClient(&http.Client{Timeout: apiTimeout})}
+// (SLACK_API_URL). calls counts its calls, unless nil.
+func NewClient(token, apiURL string, calls *Calls) *slack.Client {
+	client := &http.Client{Timeout: apiTimeout}
+	if calls != nil {
+		client.Transport = calls
+	}
+	options := []slack.Option{slack.OptionHTTPClient(client)}
 	if apiURL != "" {
 		// slack-go puts the method's name right after it.
 		options = append(options, slack.OptionAPIURL(strings.TrimRight(apiURL, "/")+"/"))

@@ -179,7 +179,7 @@ func newRig(t testing.TB, change ...func(*fakeslack.Options)) *rig {
 	api := httptest.NewServer(ws)
 	t.Cleanup(api.Close)
 	ws.SetURL(api.URL)
-	client := NewClient(ws.Token(), ws.APIURL())
+	client := NewClient(ws.Token(), ws.APIURL(), nil)
 	st := memory.New()
 	r := &rig{t: t, slack: ws, engine: &fakeEngine{}, store: st, now: time.Now()}
 	r.handler = &Handler{SigningSecret: ws.Secret(), Client: client, APIURL: ws.APIURL(), Engine: r.engine, Store: st, Metas: metas()}

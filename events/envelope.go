@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"secbot/remediation"
 )
 
 // apiCall is the detail-type of CloudTrail's records in EventBridge.
@@ -131,12 +133,18 @@ func (u *unwrapper) record(raw json.RawMessage, depth int) {
 func decodeEvent(e event) Result {
 	detail := lenient[object](e.Detail)
 	if detail.has("eventName") && (detail.has("eventSource") || detail.has("eventVersion")) {
-		return decodeTrail(e)
+		return from(remediation.SourceCloudTrail, decodeTrail(e))
 	}
 	if e.DetailType == complianceChange {
-		return decodeCompliance(e)
+		return from(remediation.SourceConfig, decodeCompliance(e))
 	}
 	kind := string(e.DetailType)
+	switch string(e.Source) {
+	case "aws.config":
+		return from(remediation.SourceConfig, Result{Kind: kind, Skipped: "not an event that secbot answers: " + kind})
+	case "aws.guardduty":
+		return from(remediation.SourceGuardDuty, Result{Kind: kind, Skipped: "not an event that secbot answers: " + kind})
+	}
 	switch kind {
 	case "":
 		return Result{Skipped: "not an event that secbot knows: it has no detail-type"}
@@ -144,4 +152,9 @@ func decodeEvent(e event) Result {
 		return Result{Kind: kind, Skipped: "its detail is no CloudTrail record: it lacks eventName or eventSource"}
 	}
 	return Result{Kind: kind, Skipped: "not an event that secbot answers: " + kind}
+}
+
+func from(s remediation.Source, r Result) Result {
+	r.Source = s
+	return r
 }

@@ -44,6 +44,7 @@ func (e *MalformedError) Unwrap() error { return ErrNotAnEvent }
 
 // Result is what became of one event.
 type Result struct {
+	Source  remediation.Source   // who told it; empty where it is none that is listened for
 	Kind    string               // CloudTrail's eventName, else EventBridge's detail-type; empty where there is neither
 	Signals []remediation.Signal // empty where the event was skipped
 	Skipped string               // why there are no signals; empty where there are some

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,6 +31,9 @@ type Handler struct {
 	// Accept stores signals. An event is acknowledged only after it has
 	// returned nil.
 	Accept func(ctx context.Context, sigs []remediation.Signal) error
+	// Heard is told which sources the events came from, those too that are
+	// skipped; not called where nil.
+	Heard func(ctx context.Context, sources ...remediation.Source)
 	// Token is the bearer token of POST /events. Empty refuses every request.
 	Token string
 	// Topics are the ARNs of the SNS topics whose messages are taken.
@@ -131,6 +135,7 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 // take has the signals of decoded events stored.
 func (h *Handler) take(ctx context.Context, results []Result) (reply, error) {
 	answer := reply{Skipped: []skipped{}}
+	h.listen(ctx, results)
 	for _, r := range results {
 		if r.Skipped != "" {
 			answer.Skipped = append(answer.Skipped, skipped{Kind: clip(r.Kind, maxID), Why: r.Skipped})
@@ -147,6 +152,18 @@ func (h *Handler) take(ctx context.Context, results []Result) (reply, error) {
 	}
 	answer.Accepted = len(sigs)
 	return answer, nil
+}
+
+// listen tells which sources are heard.
+func (h *Handler) listen(ctx context.Context, results []Result) {
+	if h.Heard == nil {
+		return
+	}
+	for _, s := range remediation.Sources() {
+		if slices.ContainsFunc(results, func(r Result) bool { return r.Source == s }) {
+			h.Heard(ctx, s)
+		}
+	}
 }
 
 // respond answers with JSON: the reply, or {"error"}.

@@ -52,6 +52,7 @@ func (c *change) tell(to, op string, payload any) {
 	n, err := c.e.notice(fmt.Sprintf("%s/%d", c.inc.ID, c.inc.NoticeSeq), to, op, payload)
 	c.err = errors.Join(c.err, err)
 	n.Incident, n.Seq, n.Channel = c.inc.ID, c.inc.NoticeSeq, c.inc.Decision.Channel
+	n.Event = c.inc.Finding.EventID
 	c.w.Notices = append(c.w.Notices, n)
 }
 

@@ -121,6 +121,7 @@ func (d *configDecoder) topFields(c *Config) []configField {
 		{"responders", setList(d, &c.Responders, textNode(parseResponder))},
 		{"regions", setList(d, &c.Regions, textNode(parseRegion))},
 		{"reconcile", setOne(d, &c.Reconcile, textNode(parseInterval))},
+		{"heartbeat", setOne(d, &c.Heartbeat, textNode(parseInterval))},
 		{"breaker", func(n *yaml.Node, _ configPlace) { d.object(n, breakerScope(), d.breakerFields(&c.Breaker)) }},
 		{"digest", setOne(d, &c.Digest, numberNode(parseMessages))},
 		{"notify", func(n *yaml.Node, _ configPlace) { d.object(n, notifyScope(), d.notifyFields(&c.Notify)) }},

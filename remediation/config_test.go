@@ -60,6 +60,7 @@ channel: "#cloud-alerts"
 responders: [U0ALICE, W0BOB, S0ONCALL]
 regions: eu-central-1
 reconcile: 12h
+heartbeat: never
 breaker: {fixes: 5, overall: never, minutes: 30}
 digest: 7
 notify:
@@ -91,7 +92,7 @@ rules:
 		Breaker: remediation.Breaker{Fixes: 5, Window: 30 * time.Minute}, Digest: 7,
 		Notify: remediation.Notify{SNSTopicARN: "arn:aws-us-gov:sns:us-gov-west-1:111122223333:fixes"},
 		Rules: []remediation.PolicyRule{{
-			Name: "everything at once", Line: 12, Then: remediation.ActionNotify,
+			Name: "everything at once", Line: 13, Then: remediation.ActionNotify,
 			Channel: "G0QUIET", Approvers: []string{"U0CAROL"},
 			Match: remediation.Match{
 				Playbooks:  []string{"sg-rule-added", "s3-public-acl"},
@@ -105,7 +106,7 @@ rules:
 				Ports:      []remediation.PortRange{{From: 22, To: 22}, {From: 80, To: 80}, {From: 8000, To: 8999}, {All: true}},
 				Openness:   []remediation.Openness{"world"},
 			},
-		}, {Line: 27, Then: remediation.ActionIgnore}},
+		}, {Line: 28, Then: remediation.ActionIgnore}},
 	}
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Errorf("config (-want +got):\n%s", diff)
@@ -298,7 +299,7 @@ func TestConfigurationGuide(t *testing.T) {
 	if diff := cmp.Diff(remediation.BuiltinRules(), builtin.Rules, ignore); diff != "" {
 		t.Errorf("the guide's built-in rules (-real +guide):\n%s", diff)
 	}
-	keys := "mode channel responders regions reconcile breaker fixes overall minutes digest notify sns_topic_arn rules name match then approvers " +
+	keys := "mode channel responders regions reconcile heartbeat breaker fixes overall minutes digest notify sns_topic_arn rules name match then approvers " +
 		"playbook account region resource tags severity actor direction port openness expr"
 	for key := range strings.FieldsSeq(keys) {
 		if !regexp.MustCompile(`(?m)^[ -]*` + key + ":").MatchString(examples[0][1]) {

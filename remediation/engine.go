@@ -46,6 +46,9 @@ type Options struct {
 	// Workers bounds how many jobs, and how many notices, are worked at once;
 	// 16 where 0.
 	Workers int
+	// Grace is how long Run waits for work under way once it shall end; 20 s
+	// where 0.
+	Grace time.Duration
 	// Burst is how many messages a channel gets at once before they are held to
 	// one a second; 20 where 0.
 	Burst int
@@ -63,6 +66,11 @@ type Engine struct {
 	places      places
 	schedules   []*schedule
 	pacing      sync.Mutex
+	hearing     sync.Mutex
+	heardAt     map[Source]time.Time // when it was last stored that a source is heard
+	lookingBack sync.Mutex
+	lastBacklog Backlog
+	lookedBack  time.Time
 	fresh       atomic.Bool // there are jobs that the loop has not read yet
 }
 
@@ -86,11 +94,14 @@ func New(o Options) *Engine {
 	if o.Workers == 0 {
 		o.Workers = 16
 	}
+	if o.Grace == 0 {
+		o.Grace = stopGrace
+	}
 	if o.Burst == 0 {
 		o.Burst = paceBurst
 	}
 	return &Engine{o: o, wakeJobs: make(chan struct{}, 1), wakeNotices: make(chan struct{}, 1),
-		places: places{busy: map[string]int{}}, schedules: schedules(o.Config)}
+		places: places{busy: map[string]int{}}, heardAt: map[Source]time.Time{}, schedules: schedules(o.Config)}
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -118,6 +129,8 @@ const (
 	jobReconcile = "reconcile"
 	// jobCheckpoint writes the heads of the audit logs down.
 	jobCheckpoint = "checkpoint"
+	// jobListen looks for sources from which nothing comes any more.
+	jobListen = "listen"
 	// jobSnapshot keeps the first state of what has no old values in events.
 	jobSnapshot = "snapshot"
 )
@@ -130,6 +143,7 @@ func (e *Engine) Accept(ctx context.Context, sigs []Signal) error {
 			return fmt.Errorf("store event %s: %w", sig.EventID, err)
 		}
 		e.o.Metrics.signals.WithLabelValues(sig.Kind).Inc()
+		e.o.Log.Info("event accepted", "event", sig.EventID, "kind", sig.Kind, "resource", sig.Resource.String())
 	}
 	return nil
 }

@@ -69,6 +69,7 @@ func (e *Engine) deliver(ctx context.Context, n *Notice) {
 	if err == nil && !digested && wait == 0 {
 		err = e.notify(ctx, n)
 	}
+	log := e.o.Log.With("notice", n.ID, "op", n.Op, "event", n.Event, "incident", n.Incident)
 	now := e.now()
 	n.UpdatedAt, n.LeaseUntil, n.Error = now, time.Time{}, ""
 	result := "sent"
@@ -81,8 +82,9 @@ func (e *Engine) deliver(ctx context.Context, n *Notice) {
 		n.Due, result = now.Add(wait), "paced"
 	case err == nil:
 		n.Sent = true
+		log.Info("notice sent", "to", n.To, "attempt", n.Attempts)
 	case errors.Is(err, ErrUndeliverable), now.Sub(n.CreatedAt) > n.life():
-		e.o.Log.Error("a notice is given up", "notice", n.ID, "op", n.Op, "error", err)
+		log.Error("a notice is given up", "error", err)
 		n.Sent, n.Error, result = true, err.Error(), "given up"
 	default:
 		pause := backoff(n.Attempts, time.Second, maxNoticePause)
@@ -91,13 +93,13 @@ func (e *Engine) deliver(ctx context.Context, n *Notice) {
 			pause = retry.After
 			err = errors.Join(err, e.hush(context.WithoutCancel(ctx), n, pause))
 		}
-		e.o.Log.Warn("a notice will be tried again", "notice", n.ID, "attempt", n.Attempts, "in", pause, "error", err)
+		log.Warn("a notice will be tried again", "attempt", n.Attempts, "in", pause, "error", err)
 		n.Due, n.Error, result = now.Add(pause), err.Error(), "retried"
 	}
 	e.o.Metrics.notices.WithLabelValues(n.To, result).Inc()
 	if err := e.store(context.WithoutCancel(ctx), Write{Notices: []*Notice{n}}); err != nil {
 		// The lease ends by itself; the notifier then finds what is out already.
-		e.o.Log.Error("a notice's fate could not be stored", "notice", n.ID, "error", err)
+		log.Error("a notice's fate could not be stored", "error", err)
 	}
 }
 

@@ -130,6 +130,7 @@ type Notice struct {
 	ID         string          `json:"id"`
 	Version    int             `json:"version"`
 	Incident   string          `json:"incident,omitempty"` // empty for notices about no incident
+	Event      string          `json:"event,omitempty"`    // id of the event behind it, for the log
 	Seq        int             `json:"seq"`                // order within the incident
 	To         string          `json:"to"`                 // which Notifier: NotifySlack or NotifySNS
 	Op         string          `json:"op"`                 // what to send; the Notifier's own vocabulary

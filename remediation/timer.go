@@ -67,13 +67,16 @@ type schedule struct {
 // Scheduled reports whether the job comes by itself each period, so that there
 // always is one to come.
 func (j *Job) Scheduled() bool {
-	return j.Kind == jobSweep || j.Kind == jobCheckpoint || j.Kind == jobReconcile
+	return j.Kind == jobSweep || j.Kind == jobCheckpoint || j.Kind == jobReconcile || j.Kind == jobListen
 }
 
 func schedules(c *Config) []*schedule {
 	all := []*schedule{{kind: jobSweep, every: sweepEvery}, {kind: jobCheckpoint, every: checkpointEvery}}
 	if c.Reconcile > 0 {
 		all = append(all, &schedule{kind: jobReconcile, every: c.Reconcile})
+	}
+	if c.Heartbeat > 0 {
+		all = append(all, &schedule{kind: jobListen, every: listenEvery})
 	}
 	return all
 }

@@ -279,6 +279,8 @@ type lab struct {
 	sns    *mailbox
 	config *remediation.Config
 
+	options remediation.Options
+
 	mu  sync.Mutex
 	now time.Time
 }
@@ -297,8 +299,18 @@ func newLab(t *testing.T, change ...func(*remediation.Options)) *lab {
 	for _, f := range change {
 		f(&o)
 	}
+	l.options = o
 	l.engine = remediation.New(o)
 	return l
+}
+
+// again is another process on the same store, with the configuration as it is now.
+func (l *lab) again(change ...func(*remediation.Options)) *remediation.Engine {
+	o := l.options
+	for _, f := range change {
+		f(&o)
+	}
+	return remediation.New(o)
 }
 
 func (l *lab) clock() time.Time {

@@ -21,7 +21,7 @@ const (
 	readGap = 100 * time.Millisecond
 	// jobTimeout bounds one attempt at a job.
 	jobTimeout = 10 * time.Minute
-	// stopGrace is how long Run waits for work under way once it shall end.
+	// stopGrace is Options.Grace where that is 0.
 	stopGrace = 20 * time.Second
 	// jobsPerPlace bounds the jobs of one account and region that one process
 	// works at at the same time, so that a flood from there neither holds up the
@@ -59,7 +59,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	// Work under way outlives ctx for a while: a fix is better ended than cut.
 	work, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(stopGrace, cut) })
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(e.o.Grace, cut) })
 	defer stop()
 
 	var loops sync.WaitGroup
@@ -290,8 +290,7 @@ func (h *held) commit(ctx context.Context, w Write, done bool) error {
 		}
 		// The answer got lost, and the repetition met what the first had stored.
 		w.countUp()
-		h.e.newJobs()
-		wake(h.e.wakeNotices)
+		h.e.committed(w)
 	}
 	*h.job = next
 	return nil
@@ -372,13 +371,23 @@ func (e *Engine) store(ctx context.Context, w Write) error {
 	if err := e.o.Store.Commit(ctx, w); err != nil {
 		return err
 	}
+	e.committed(w)
+	return nil
+}
+
+// committed wakes the loops that have new work by a write, and logs what it says
+// about its incident, with the id of the event behind it.
+func (e *Engine) committed(w Write) {
 	if len(w.Notices) > 0 {
 		wake(e.wakeNotices)
 	}
 	if slices.ContainsFunc(w.Jobs, func(j *Job) bool { return !j.Done && j.LeaseUntil.IsZero() }) {
 		e.newJobs()
 	}
-	return nil
+	for _, entry := range w.Audit {
+		e.o.Log.Info("incident "+entry.What, "event", w.Incident.Finding.EventID, "incident", entry.Incident,
+			"playbook", w.Incident.Finding.Playbook, "resource", w.Incident.Finding.Resource.String(), "by", entry.By, "why", entry.Why)
+	}
 }
 
 // work runs one held job to its end or to its next attempt.
@@ -421,6 +430,8 @@ func (e *Engine) perform(ctx context.Context, h *held) (err error) {
 		return e.sweep(ctx)
 	case jobCheckpoint:
 		return e.checkpoint(ctx, h)
+	case jobListen:
+		return e.listen(ctx)
 	case jobSnapshot:
 		return e.snapshot(ctx)
 	case jobReconcile:

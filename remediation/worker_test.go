@@ -202,3 +202,55 @@ func TestReconcile(t *testing.T) {
 		t.Errorf("%d changes without a click", n)
 	}
 }
+
+// TestStopFinishes: what is under way when secbot shall end is ended first.
+func TestStopFinishes(t *testing.T) {
+	l := newLab(t)
+	l.doors.set("h", "front")
+	inCall, goOn := make(chan struct{}), make(chan struct{})
+	l.doors.onCall = func(context.Context) { close(inCall); <-goOn }
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- l.engine.Run(ctx) }()
+	l.accept(signal("e1", "h", "front"))
+	<-inCall
+	cancel()
+	close(goOn)
+	<-ended
+	if inc := l.incidents()[0]; inc.Status != remediation.StatusFixed {
+		t.Errorf("the incident is %s after a graceful stop", inc.Status)
+	}
+}
+
+// TestStopHandsBack: what does not end in time is free for the next process at
+// once, and is taken up where it stood.
+func TestStopHandsBack(t *testing.T) {
+	l := newLab(t, func(o *remediation.Options) { o.Grace = time.Millisecond })
+	l.doors.set("h", "front")
+	inCall := make(chan struct{})
+	l.doors.onCall = func(ctx context.Context) { close(inCall); <-ctx.Done() }
+	l.doors.fail = func(call string) error {
+		if call != "read" {
+			return context.Canceled // the call was cut
+		}
+		return nil
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- l.engine.Run(ctx) }()
+	l.accept(signal("e1", "h", "front"))
+	<-inCall
+	cancel()
+	<-ended
+	if inc := l.incidents()[0]; inc.Status != remediation.StatusFixing {
+		t.Fatalf("the incident is %s", inc.Status)
+	}
+	l.doors.onCall, l.doors.fail = nil, nil
+	l.advance(2 * time.Second) // the pause after a first failure, far less than a lease
+	if err := l.again().Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if inc := l.incidents()[0]; inc.Status != remediation.StatusFixed {
+		t.Errorf("the incident is %s, though another process works", inc.Status)
+	}
+}

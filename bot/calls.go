@@ -1,0 +1,73 @@
+package bot
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"path"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// maxAnswer bounds one answer of Slack's; its largest pages are far smaller.
+const maxAnswer = 16 << 20
+
+var errAnswerTooLarge = errors.New("the answer is over 16 MiB")
+
+// Calls counts calls of Slack's API by method and result: ok, ratelimited,
+// refused (Slack said no), server (5xx) or unreachable. It is an
+// http.RoundTripper and a prometheus.Collector.
+type Calls struct {
+	*prometheus.CounterVec
+}
+
+// NewCalls makes a counter that has counted nothing.
+func NewCalls() *Calls {
+	return &Calls{prometheus.NewCounterVec(prometheus.CounterOpts{Name: "secbot_slack_calls_total", Help: "Calls of Slack's API by result."}, []string{"method", "result"})}
+}
+
+// RoundTrip makes one call and counts it.
+func (c *Calls) RoundTrip(r *http.Request) (*http.Response, error) {
+	method := path.Base(r.URL.Path)
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		c.WithLabelValues(method, "unreachable").Inc()
+		return resp, err
+	}
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if closeErr := resp.Body.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil && len(raw) > maxAnswer {
+		err = errAnswerTooLarge
+	}
+	if err != nil {
+		c.WithLabelValues(method, "unreachable").Inc()
+		return nil, fmt.Errorf("read Slack's answer: %w", err)
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(raw))
+	c.WithLabelValues(method, slackResult(resp.StatusCode, raw)).Inc()
+	return resp, nil
+}
+
+func slackResult(status int, raw []byte) string {
+	var answer struct {
+		OK    *bool  `json:"ok"`
+		Error string `json:"error"`
+	}
+	switch {
+	case status == http.StatusTooManyRequests:
+		return "ratelimited"
+	case status >= 500:
+		return "server"
+	case status >= 400, json.Unmarshal(raw, &answer) == nil && answer.OK != nil && !*answer.OK:
+		if answer.Error == "ratelimited" {
+			return "ratelimited"
+		}
+		return "refused"
+	}
+	return "ok"
+}
