@@ -508,6 +508,7 @@ func TestCrashAnywhere(t *testing.T) {
 			}
 			for _, p := range points {
 				t.Run(strings.ReplaceAll(p, " ", "-"), func(t *testing.T) {
+					t.Parallel()
 					c := newCrashing(t, program, f)
 					c.point = p
 					c.run(f)

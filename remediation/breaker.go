@@ -33,31 +33,92 @@ type breakerState struct {
 
 func breakerRecord(place string) string { return "breaker/" + place }
 
-// brake lets an automatic fix through or, where a breaker is open or opens with
-// it, lowers it to a question. What it counts is stored together with the
-// incident.
+// gate counts the automatic fixes of a place within a time.
+type gate struct {
+	record string
+	most   int
+	window time.Duration
+	place  string // of a breaker, which stays shut until it is reset; empty for the cap on one resource
+}
+
+// gates are what an automatic fix of a finding has to get through.
+func (e *Engine) gates(f Finding) []gate {
+	all := []gate{{record: "cap/" + digest([]byte(f.Resource.String())), most: maxFixesPerHour, window: time.Hour}}
+	b := e.o.Config.Breaker
+	for _, g := range []gate{{place: f.Resource.Account, most: b.Fixes}, {place: overall, most: b.Overall}} {
+		if g.most > 0 && b.Window > 0 {
+			g.record, g.window = breakerRecord(g.place), b.Window
+			all = append(all, g)
+		}
+	}
+	return all
+}
+
+// brake lets an automatic fix through or, where its resource was fixed too often
+// lately or a breaker is open or opens with it, lowers it to a question. What it
+// counts is stored together with the incident, and only where all let it through.
 func (c *change) brake(ctx context.Context, f Finding, d Decision) (Decision, error) {
-	b := c.e.o.Config.Breaker
-	if d.Action != ActionAuto || b.Window <= 0 {
+	if d.Action != ActionAuto {
 		return d, nil
 	}
-	for _, at := range []struct {
-		place string
-		most  int
-	}{{f.Resource.Account, b.Fixes}, {overall, b.Overall}} {
-		if at.most <= 0 {
-			continue
-		}
-		open, err := c.count(ctx, at.place, at.most, b.Window)
+	gates := c.e.gates(f)
+	records := make([]*Record, len(gates))
+	states := make([]breakerState, len(gates))
+	for i, g := range gates {
+		rec, state, err := c.e.counted(ctx, g.record)
 		if err != nil {
 			return d, err
 		}
-		if open {
-			return d.AtMost(ActionAsk, fmt.Sprintf("the circuit breaker for %s is open: secbot has fixed more than %d things within %s, and asks about everything until somebody resets it (/secbot reset)",
-				breakerName(at.place), at.most, minutes(b.Window))), nil
+		state.Starts = slices.DeleteFunc(state.Starts, func(t time.Time) bool { return t.Before(c.now.Add(-g.window)) })
+		if state.Tripped != nil || len(state.Starts) >= g.most {
+			return d.AtMost(ActionAsk, g.why()), c.trip(g, rec, state)
+		}
+		records[i], states[i] = rec, state
+	}
+	for i := range gates {
+		states[i].Starts = append(states[i].Starts, c.now)
+		if err := c.keepCount(gates[i], records[i], states[i]); err != nil {
+			return d, err
 		}
 	}
 	return d, nil
+}
+
+// why says what keeps a fix back.
+func (g gate) why() string {
+	if g.place == "" {
+		return fmt.Sprintf("secbot has changed this resource %d times within the hour; something puts the change back, so a person decides", g.most)
+	}
+	return fmt.Sprintf("the circuit breaker for %s is open: secbot has fixed %d things within %s, and asks about everything until somebody resets it (/secbot reset)",
+		breakerName(g.place), g.most, minutes(g.window))
+}
+
+// trip opens a breaker, unless it is open already, and says so.
+func (c *change) trip(g gate, rec *Record, state breakerState) error {
+	if g.place == "" || state.Tripped != nil {
+		return nil
+	}
+	state.Tripped = &c.now
+	c.alert(fmt.Sprintf("breaker/%s/%d", g.place, c.now.UnixNano()), Alert{
+		Title: "Circuit breaker open: " + breakerName(g.place),
+		Text: fmt.Sprintf("secbot has fixed %d things in %s within %s. From now on it asks about each instead. Look at what goes on before you reset it: a policy may be wrong, or somebody may use secbot to take things apart.",
+			g.most, breakerName(g.place), minutes(g.window)),
+		Breaker: g.place,
+	})
+	c.e.o.Log.Error("the circuit breaker is open", "for", g.place, "fixes", g.most, "within", g.window)
+	return c.keepCount(g, rec, state)
+}
+
+func (c *change) keepCount(g gate, rec *Record, state breakerState) (err error) {
+	if rec.Data, err = json.Marshal(state); err != nil {
+		return fmt.Errorf("encode %s: %w", g.record, err)
+	}
+	rec.At = c.now
+	if g.place == "" {
+		rec.Until = c.now.Add(g.window)
+	}
+	c.w.Records = append(c.w.Records, rec)
+	return nil
 }
 
 func breakerName(place string) string {
@@ -69,48 +130,18 @@ func breakerName(place string) string {
 
 func minutes(d time.Duration) string { return fmt.Sprintf("%d minutes", int(d.Minutes())) }
 
-// count adds one fix to a breaker and says whether it is open.
-func (c *change) count(ctx context.Context, place string, most int, window time.Duration) (open bool, err error) {
-	rec, state, err := c.e.breaker(ctx, place)
-	if err != nil {
-		return false, err
-	}
-	if state.Tripped != nil {
-		return true, nil
-	}
-	state.Starts = slices.DeleteFunc(state.Starts, func(t time.Time) bool { return t.Before(c.now.Add(-window)) })
-	if len(state.Starts) >= most {
-		state.Tripped = &c.now
-		c.alert(fmt.Sprintf("breaker/%s/%d", place, c.now.UnixNano()), Alert{
-			Title: "Circuit breaker open: " + breakerName(place),
-			Text: fmt.Sprintf("secbot has fixed %d things in %s within %s. From now on it asks about each instead. Look at what goes on before you reset it: a policy may be wrong, or somebody may use secbot to take things apart.",
-				most, breakerName(place), minutes(window)),
-			Breaker: place,
-		})
-		c.e.o.Log.Error("the circuit breaker is open", "for", place, "fixes", most, "within", window)
-	} else {
-		state.Starts = append(state.Starts, c.now)
-	}
-	if rec.Data, err = json.Marshal(state); err != nil {
-		return false, fmt.Errorf("encode the breaker: %w", err)
-	}
-	rec.At = c.now
-	c.w.Records = append(c.w.Records, rec)
-	return state.Tripped != nil, nil
-}
-
-// breaker reads a breaker's state; a new one where there is none.
-func (e *Engine) breaker(ctx context.Context, place string) (*Record, breakerState, error) {
+// counted reads what a gate has counted; nothing where there is no record yet.
+func (e *Engine) counted(ctx context.Context, key string) (*Record, breakerState, error) {
 	var state breakerState
-	rec, err := e.o.Store.Record(ctx, breakerRecord(place))
+	rec, err := e.o.Store.Record(ctx, key)
 	if errors.Is(err, ErrNotFound) {
-		return &Record{Key: breakerRecord(place)}, state, nil
+		return &Record{Key: key}, state, nil
 	}
 	if err != nil {
-		return nil, state, fmt.Errorf("read the breaker for %s: %w", breakerName(place), err)
+		return nil, state, fmt.Errorf("read %s: %w", key, err)
 	}
 	if err := json.Unmarshal(rec.Data, &state); err != nil {
-		return nil, state, fmt.Errorf("decode the breaker for %s: %w", breakerName(place), err)
+		return nil, state, fmt.Errorf("decode %s: %w", key, err)
 	}
 	return rec, state, nil
 }
@@ -134,7 +165,7 @@ func (e *Engine) reset(ctx context.Context, h *held, cmd Command) error {
 	}
 	c := &change{e: e, now: e.now()}
 	for _, place := range places {
-		rec, state, err := e.breaker(ctx, place)
+		rec, state, err := e.counted(ctx, breakerRecord(place))
 		if err != nil {
 			return err
 		}

@@ -199,3 +199,18 @@ func TestDuplicatesInAnyOrder(t *testing.T) {
 		t.Errorf("%d of the five were told that somebody was faster, want four: %+v", len(told), told)
 	}
 }
+
+// TestBreakerCountsFixesOnly: what another breaker has kept back is not counted,
+// and not told as done.
+func TestBreakerCountsFixesOnly(t *testing.T) {
+	l := newLab(t)
+	l.config.Breaker = remediation.Breaker{Fixes: 5, Overall: 2, Window: 10 * time.Minute}
+	l.start()
+	l.flood("a", 12, nil)
+	if n := l.statuses()[remediation.StatusFixed]; n != 2 {
+		t.Errorf("%d were fixed", n)
+	}
+	if got := l.alerts(); len(got) != 1 || !strings.Contains(got[0], "all accounts") {
+		t.Errorf("told %q", got)
+	}
+}

@@ -18,6 +18,9 @@ const (
 	// checkpointSpan is how far back incidents are looked through for logs that
 	// have grown.
 	checkpointSpan = 30 * 24 * time.Hour
+	// checkpointOverlap is how far before the last checkpoint a change is looked
+	// for: other processes' clocks differ, and a write takes its time.
+	checkpointOverlap = 5 * time.Minute
 	// maxHeads bounds one checkpoint.
 	maxHeads = 5000
 )
@@ -28,8 +31,8 @@ const (
 // their own, and the hash of each is logged, so that it stands outside of the
 // store too.
 type Checkpoint struct {
-	Seq   int       `json:"seq"` // from 1
-	At    time.Time `json:"at"`
+	Seq   int       `json:"seq"`   // from 1
+	At    time.Time `json:"at"`    // before the logs were looked at
 	Heads []Head    `json:"heads"` // of the logs that have grown since the last, by incident
 	Prev  string    `json:"prev"`  // empty for the first
 	Hash  string    `json:"hash"`  // hex SHA-256 of all else
@@ -82,11 +85,12 @@ func (e *Engine) checkpoint(ctx context.Context, h *held) error {
 	if err != nil {
 		return err
 	}
+	at := e.now()
 	heads, err := e.heads(ctx, last)
 	if err != nil || len(heads) == 0 {
 		return err
 	}
-	next := Checkpoint{Seq: last.Seq + 1, At: e.now(), Heads: heads, Prev: last.Hash}
+	next := Checkpoint{Seq: last.Seq + 1, At: at, Heads: heads, Prev: last.Hash}
 	if next.Hash, err = next.hash(); err != nil {
 		return fmt.Errorf("hash checkpoint %d: %w", next.Seq, err)
 	}
@@ -110,7 +114,7 @@ func (e *Engine) heads(ctx context.Context, last Checkpoint) ([]Head, error) {
 	}
 	var heads []Head
 	for _, inc := range found {
-		if inc.UpdatedAt.Before(last.At) || inc.AuditSeq == 0 {
+		if inc.UpdatedAt.Before(last.At.Add(-checkpointOverlap)) || inc.AuditSeq == 0 {
 			continue
 		}
 		head := Head{Incident: inc.ID, Seq: inc.AuditSeq, Hash: inc.AuditHead}

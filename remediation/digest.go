@@ -45,6 +45,7 @@ type channelMinute struct {
 	Critical []string `json:"critical,omitempty"` // the same of critical findings, which are counted apart
 	Digested []string `json:"digested,omitempty"` // incidents without
 	More     int      `json:"more,omitempty"`     // further ones
+	Closed   bool     `json:"closed,omitempty"`   // the digest is made: nothing more fits into it
 }
 
 func digestedRecord(incident string) string { return "digested/" + incident }
@@ -68,9 +69,12 @@ func (e *Engine) digest(ctx context.Context, n *Notice) (bool, error) {
 	if slices.ContainsFunc(inc.History, func(t Transition) bool { return t.By != ByItself }) {
 		return false, nil
 	}
-	_, err = e.o.Store.Record(ctx, digestedRecord(inc.ID))
-	if err == nil || !errors.Is(err, ErrNotFound) {
-		return err == nil, err
+	rec, err := e.o.Store.Record(ctx, digestedRecord(inc.ID))
+	switch {
+	case err == nil && !n.CreatedAt.After(rec.At):
+		return true, nil // told by the digest
+	case err != nil && !errors.Is(err, ErrNotFound):
+		return false, fmt.Errorf("read whether a digest tells of %s: %w", inc.ID, err)
 	}
 	for try := 1; ; try++ {
 		out, err := e.admit(ctx, n, inc, most)
@@ -81,23 +85,17 @@ func (e *Engine) digest(ctx context.Context, n *Notice) (bool, error) {
 }
 
 // admit counts a new message against its channel's minute, or puts the incident
-// into the minute's digest.
+// into the minute's digest; where that is made already, against the next minute.
 func (e *Engine) admit(ctx context.Context, n *Notice, inc *Incident, most int) (digested bool, err error) {
 	channel := cmp.Or(n.Channel, e.o.Config.Channel)
 	minute := e.now().Truncate(digestEvery)
-	key := fmt.Sprintf("digest/%s/%d", channel, minute.Unix())
-	rec, err := e.o.Store.Record(ctx, key)
-	if errors.Is(err, ErrNotFound) {
-		rec, err = &Record{Key: key, At: minute, Until: minute.Add(keepDigests)}, nil
+	rec, m, err := e.minute(ctx, channel, minute)
+	if err == nil && m.Closed {
+		minute = minute.Add(digestEvery)
+		rec, m, err = e.minute(ctx, channel, minute)
 	}
 	if err != nil {
-		return false, fmt.Errorf("read what the channel got: %w", err)
-	}
-	var m channelMinute
-	if len(rec.Data) > 0 {
-		if err := json.Unmarshal(rec.Data, &m); err != nil {
-			return false, fmt.Errorf("decode what the channel got: %w", err)
-		}
+		return false, err
 	}
 	list, room := &m.Own, most
 	if inc.Finding.Severity == SeverityCritical {
@@ -111,20 +109,9 @@ func (e *Engine) admit(ctx context.Context, n *Notice, inc *Incident, most int) 
 		*list = append(*list, inc.ID)
 	} else {
 		digested = true
-		if len(m.Digested) == 0 {
-			due, err := e.notice(key, NotifySlack, OpDigest, nil)
-			if err != nil {
-				return false, err
-			}
-			due.Channel, due.Due = channel, minute.Add(digestEvery)
-			w.Notices = []*Notice{due}
+		if err := e.intoDigest(ctx, &w, &m, inc, channel, minute); err != nil {
+			return false, err
 		}
-		if len(m.Digested) < maxDigested {
-			m.Digested = append(m.Digested, inc.ID)
-		} else {
-			m.More++
-		}
-		w.Records = append(w.Records, &Record{Key: digestedRecord(inc.ID), At: e.now(), Until: e.now().Add(keepDigests)})
 	}
 	if rec.Data, err = json.Marshal(m); err != nil {
 		return false, fmt.Errorf("encode what the channel got: %w", err)
@@ -132,15 +119,58 @@ func (e *Engine) admit(ctx context.Context, n *Notice, inc *Incident, most int) 
 	return digested, e.store(ctx, w)
 }
 
+// minute reads what a channel got within a minute.
+func (e *Engine) minute(ctx context.Context, channel string, minute time.Time) (*Record, channelMinute, error) {
+	var m channelMinute
+	key := fmt.Sprintf("digest/%s/%d", channel, minute.Unix())
+	rec, err := e.o.Store.Record(ctx, key)
+	if errors.Is(err, ErrNotFound) {
+		return &Record{Key: key, At: minute, Until: minute.Add(keepDigests)}, m, nil
+	}
+	if err != nil {
+		return nil, m, fmt.Errorf("read what the channel got: %w", err)
+	}
+	if err := json.Unmarshal(rec.Data, &m); err != nil {
+		return nil, m, fmt.Errorf("decode what the channel got: %w", err)
+	}
+	return rec, m, nil
+}
+
+// intoDigest adds an incident to the minute's digest, whose notice is stored
+// with the first. What is told of the incident up to now the digest tells.
+func (e *Engine) intoDigest(ctx context.Context, w *Write, m *channelMinute, inc *Incident, channel string, minute time.Time) error {
+	if len(m.Digested) == 0 {
+		due, err := e.notice(w.Records[0].Key, NotifySlack, OpDigest, nil)
+		if err != nil {
+			return err
+		}
+		due.Channel, due.Due = channel, minute.Add(digestEvery)
+		w.Notices = []*Notice{due}
+	}
+	switch {
+	case slices.Contains(m.Digested, inc.ID):
+	case len(m.Digested) < maxDigested:
+		m.Digested = append(m.Digested, inc.ID)
+	default:
+		m.More++
+	}
+	rec, err := e.o.Store.Record(ctx, digestedRecord(inc.ID))
+	if errors.Is(err, ErrNotFound) {
+		rec, err = &Record{Key: digestedRecord(inc.ID)}, nil
+	}
+	if err != nil {
+		return fmt.Errorf("read whether a digest tells of %s: %w", inc.ID, err)
+	}
+	rec.At, rec.Until = e.now(), e.now().Add(keepDigests)
+	w.Records = append(w.Records, rec)
+	return nil
+}
+
 // fillDigest gives a digest its payload: its incidents as they stand now.
 func (e *Engine) fillDigest(ctx context.Context, n *Notice) error {
-	rec, err := e.o.Store.Record(ctx, n.ID)
+	rec, m, err := e.closeMinute(ctx, n.ID)
 	if err != nil {
-		return fmt.Errorf("read the digest %s: %w", n.ID, err)
-	}
-	var m channelMinute
-	if err := json.Unmarshal(rec.Data, &m); err != nil {
-		return fmt.Errorf("decode the digest %s: %w", n.ID, err)
+		return err
 	}
 	d := Digest{From: rec.At, Count: len(m.Digested) + m.More, Lines: []DigestLine{}, Worst: []ScanFinding{}}
 	count := map[DigestLine]int{}
@@ -166,4 +196,29 @@ func (e *Engine) fillDigest(ctx context.Context, n *Notice) error {
 		return fmt.Errorf("encode the digest %s: %w", n.ID, err)
 	}
 	return nil
+}
+
+// closeMinute keeps further incidents out of a digest that is being made.
+func (e *Engine) closeMinute(ctx context.Context, key string) (*Record, channelMinute, error) {
+	for try := 1; ; try++ {
+		var m channelMinute
+		rec, err := e.o.Store.Record(ctx, key)
+		if err != nil {
+			return nil, m, fmt.Errorf("read the digest %s: %w", key, err)
+		}
+		if err := json.Unmarshal(rec.Data, &m); err != nil {
+			return nil, m, fmt.Errorf("decode the digest %s: %w", key, err)
+		}
+		if m.Closed {
+			return rec, m, nil
+		}
+		m.Closed = true
+		if rec.Data, err = json.Marshal(m); err != nil {
+			return nil, m, fmt.Errorf("encode the digest %s: %w", key, err)
+		}
+		err = e.store(ctx, Write{Records: []*Record{rec}})
+		if !errors.Is(err, ErrConflict) || try == maxConflicts {
+			return rec, m, err
+		}
+	}
 }

@@ -3,6 +3,9 @@ package remediation_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -116,5 +119,83 @@ func TestDigestsCountOnce(t *testing.T) {
 	})
 	if n := len(l.digests()); n != 0 {
 		t.Errorf("%d digests", n)
+	}
+}
+
+// told counts the incidents of which Slack has heard, by name or in a digest.
+func (l *lab) told() int {
+	n := l.slack.count(remediation.OpMessage)
+	for _, d := range l.digests() {
+		n += d.Count
+	}
+	return n
+}
+
+// TestDigestIsClosed: what is written into a minute's digest after it has been
+// made goes into the next.
+func TestDigestIsClosed(t *testing.T) {
+	st := &hooked{before: func(remediation.Write) {}}
+	l := newLab(t, func(o *remediation.Options) { st.Store, o.Store = o.Store, st })
+	l.config.Digest, l.config.Rules = 1, []remediation.PolicyRule{}
+	var once atomic.Bool
+	st.before = func(w remediation.Write) {
+		late := slices.ContainsFunc(w.Records, func(r *remediation.Record) bool {
+			return strings.HasPrefix(r.Key, "digest/") && strings.Count(string(r.Data), `"01`) >= 3
+		})
+		if !late || len(w.Notices) > 0 || once.Swap(true) {
+			return
+		}
+		l.advance(10 * time.Second) // this write is slow; meanwhile the minute ends
+		l.until("the digest is out", func() bool { return l.slack.count(remediation.OpDigest) == 1 })
+	}
+	l.advance(50 * time.Second)
+	l.start()
+	for i := range 3 {
+		h := fmt.Sprint("a", i)
+		l.doors.set(h, "front")
+		l.accept(signal("e"+h, h, "front"))
+		l.until("it is told or put away", func() bool {
+			waiting, err := st.DueNotices(t.Context(), l.clock().Add(31*time.Second), 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(l.incidents()) == i+1 && !slices.ContainsFunc(waiting, func(n *remediation.Notice) bool { return n.Op != remediation.OpDigest })
+		})
+	}
+	l.advance(time.Hour)
+	l.settled()
+	if !once.Load() {
+		t.Fatal("the digest was never late")
+	}
+	if n := l.told(); n != 3 {
+		t.Errorf("3 incidents, %d told of (%v)", n, l.slack.ops())
+	}
+}
+
+// TestDigestedIsNotMute: what happens to an incident after its digest is told.
+func TestDigestedIsNotMute(t *testing.T) {
+	l := newLab(t)
+	l.config.Digest, l.config.Rules = 1, []remediation.PolicyRule{}
+	l.slack.fail = posted(l)
+	l.start()
+	l.flood("a", 3, nil)
+	l.advance(2 * time.Minute)
+	l.settled()
+	if n := l.told(); n != 3 {
+		t.Fatalf("%d of 3 were told", n)
+	}
+	for i := range 3 {
+		l.advance(2 * time.Minute)
+		l.accept(signal(fmt.Sprint("again", i), fmt.Sprint("a", i), "front"))
+		l.settled()
+	}
+	by := map[string]bool{}
+	for _, n := range l.slack.got {
+		if n.Incident != "" {
+			by[n.Incident] = true
+		}
+	}
+	if len(by) != 3 {
+		t.Errorf("of %d incidents there is a word of their own, want 3: %v", len(by), l.slack.ops())
 	}
 }

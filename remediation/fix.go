@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -81,8 +82,20 @@ func (e *Engine) fix(ctx context.Context, h *held, r run) error {
 		if err != nil {
 			return fx.fail(ctx, err)
 		}
+		if fx.idle() {
+			return fx.settle(ctx, "somebody else had closed it before secbot could")
+		}
 		return fx.succeed(ctx)
 	}
+}
+
+// idle reports whether the fix has changed nothing, and no call whose answer got
+// lost may have either.
+func (fx *fixing) idle() bool {
+	changed := func(o Outcome) bool { return !o.Noop }
+	lost := func(c Call) bool { return c.For == StatusFixing && c.Lost > 0 }
+	calls := fx.inc.Calls[max(0, len(fx.inc.Calls)-len(fx.inc.Plan.Steps)):]
+	return !slices.ContainsFunc(fx.inc.Outcomes, changed) && !slices.ContainsFunc(calls, lost)
 }
 
 // reconsider drops the plan of an earlier fix that was carried out and does not

@@ -1,10 +1,12 @@
 package remediation
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"math/bits"
+	"slices"
 	"sync"
 	"time"
 )
@@ -13,9 +15,16 @@ const (
 	// maxFixesPerHour caps the automatic changes of one resource, so that two
 	// automata can't undo each other's work for ever.
 	maxFixesPerHour = 3
-	// maxCounted bounds how many incidents of a resource are looked through for
-	// them.
+	// maxCounted bounds how many incidents of a resource are looked through.
 	maxCounted = 50
+	// maxLooks is how often a resource is looked at, seconds apart, that is not
+	// as a fresh event says: AWS may still show the state before the change.
+	maxLooks = 3
+	// freshFor is how long after the change that may be.
+	freshFor = 30 * time.Second
+	// askAnewAfter is when a question that nobody has answered is asked anew as
+	// its finding comes again: its message is far up in the channel by then.
+	askAnewAfter = time.Hour
 	// maxRejudged is how often a resource is read again because another event
 	// of the same change was settled since it was read.
 	maxRejudged = 3
@@ -63,11 +72,31 @@ func (e *Engine) judgeSignal(ctx context.Context, h *held, sig Signal) error {
 		if err != nil {
 			return err
 		}
+		if err := e.settleSafe(ctx, h, live, fmt.Sprintf("since %s by %s", sig.Kind, sig.Actor)); err != nil {
+			return err
+		}
+		if err := e.lookAgain(h, live, sig); err != nil {
+			return err
+		}
 		err = e.openAll(ctx, h, live, readAt)
 		if !errors.Is(err, errOutdated) || rejudged == maxRejudged {
 			return err
 		}
 	}
+}
+
+// lookAgain puts a job off where a fresh event claims what the live state does not
+// show. Whatever it is that undoes the change, or hides it, gets a few seconds.
+func (e *Engine) lookAgain(h *held, live judged, sig Signal) error {
+	if len(live.findings) > 0 || live.state == nil || h.job.Attempts >= maxLooks || e.now().Sub(sig.At) > freshFor {
+		return nil
+	}
+	for _, pb := range live.env.Playbooks {
+		if slices.Contains(sig.Playbooks, pb.Meta().ID) && len(pb.Claim(sig)) > 0 {
+			return fmt.Errorf("%w: the live state does not show yet what %s claims", errNotNow, sig.Kind)
+		}
+	}
+	return nil
 }
 
 // judged is a resource as it is now, with what is wrong about it.
@@ -76,6 +105,7 @@ type judged struct {
 	state    State // nil where it could not be read
 	kept     *Record
 	findings []Finding
+	readAt   time.Time
 }
 
 // findingsOf judges the live state; what can't be read becomes a question.
@@ -88,7 +118,8 @@ func (e *Engine) findingsOf(ctx context.Context, h *held, sig Signal) (judged, e
 	switch {
 	case errors.Is(err, ErrGone), errors.Is(err, ErrOtherAccount):
 		log.Warn("nothing done", "reason", err)
-		return judged{}, nil
+		live.findings = nil
+		return live, nil
 	case err != nil && isTransient(err) && h.job.Attempts < maxReadAttempts:
 		return judged{}, err
 	case err != nil:
@@ -136,11 +167,12 @@ func (e *Engine) judgeLive(ctx context.Context, sig Signal) (judged, error) {
 	if ref.ID == "" {
 		ref.ID = sig.Change.GroupName
 	}
+	readAt := e.now()
 	env, state, err := e.read(ctx, ref)
 	if err != nil && (state == nil || !errors.Is(err, ErrGone)) {
 		return judged{}, err
 	}
-	live := judged{env: env, state: state}
+	live := judged{env: env, state: state, readAt: readAt}
 	state, recallErr := e.recall(ctx, &live, sig)
 	if recallErr != nil {
 		return judged{}, recallErr
@@ -268,16 +300,16 @@ func (e *Engine) open(ctx context.Context, h *held, part Part, readAt time.Time)
 		e.o.Log.Info("suppressed", "finding", f.Playbook, "resource", f.Resource.String(), "by", s.By, "until", s.Until)
 		return nil, nil
 	}
-	d, err = e.capped(ctx, f, d)
-	if err != nil {
-		return nil, err
-	}
 	for try := 1; ; try++ {
 		var fix *held
 		active, err := e.o.Store.Active(ctx, f.Key())
 		switch {
 		case err == nil:
-			fix, err = e.seenAgain(ctx, h, active, Part{Finding: f, Decision: d})
+			var over bool
+			fix, over, err = e.seenAgain(ctx, h, active, Part{Finding: f, Decision: d})
+			if err == nil && over {
+				continue
+			}
 		case errors.Is(err, ErrNotFound):
 			fix, err = e.create(ctx, h, f, d, readAt)
 		default:
@@ -293,14 +325,14 @@ func (e *Engine) open(ctx context.Context, h *held, part Part, readAt time.Time)
 // What the policy closes by itself now is closed, also where an earlier event, a
 // scan or a failure has left the question open. A fix or undo under way is
 // waited for: whether it undoes this change too is seen afterwards. An event
-// that is delivered again is no recurrence.
-func (e *Engine) seenAgain(ctx context.Context, h *held, active *Incident, part Part) (*held, error) {
+// that is delivered again is no recurrence. over says that the question was
+// ended, and is to be asked anew.
+func (e *Engine) seenAgain(ctx context.Context, h *held, active *Incident, part Part) (fix *held, over bool, err error) {
 	if part.Finding.EventID == active.Finding.EventID {
-		return nil, nil
+		return nil, false, nil
 	}
-	var fix *held
-	_, err := e.update(ctx, h, active.ID, false, func(c *change) (err error) {
-		fix = nil
+	_, err = e.update(ctx, h, active.ID, false, func(c *change) (err error) {
+		fix, over = nil, false
 		if c.inc.Status == StatusFixing || c.inc.Status == StatusUndoing {
 			return fmt.Errorf("%w: incident %s is %s", errNotNow, c.inc.ID, c.inc.Status)
 		}
@@ -310,6 +342,9 @@ func (e *Engine) seenAgain(ctx context.Context, h *held, active *Incident, part 
 		d, err := c.brake(ctx, part.Finding, part.Decision)
 		if err != nil {
 			return err
+		}
+		if over = c.outgrown(part.Finding, d); over {
+			return c.askAnew()
 		}
 		c.inc.Repeats++
 		c.inc.Finding = part.Finding // the rules have other ids by now, perhaps
@@ -322,13 +357,35 @@ func (e *Engine) seenAgain(ctx context.Context, h *held, active *Incident, part 
 			return c.reopen()
 		}
 		// Powers of two: a flood must not flood the thread.
-		if bits.OnesCount(uint(c.inc.Repeats)) == 1 {
+		if bits.OnesCount(uint(c.inc.Repeats)) == 1 || part.Finding.Playbook == OwnRolePlaybook {
 			c.thread(fmt.Sprintf("Seen again (%d times since %s), last by %s.", c.inc.Repeats,
 				c.inc.CreatedAt.Format("15:04 UTC"), part.Finding.Actor))
 		}
 		return nil
 	})
-	return fix, err
+	return fix, over, err
+}
+
+// outgrown reports whether an open question no longer tells what has come again:
+// the policy wants more than it did, the change is from another state before, or
+// the message is an hour old.
+func (c *change) outgrown(is Finding, d Decision) bool {
+	if c.inc.Status != StatusOpen || d.Action == ActionAuto {
+		return false
+	}
+	was := c.inc.Finding
+	return d.Action.rank() < c.inc.Decision.Action.rank() || !slices.EqualFunc(was.Was, is.Was, func(a, b Rule) bool { return a.Key() == b.Key() }) ||
+		!bytes.Equal(was.Earlier, is.Earlier) || c.now.Sub(c.inc.CreatedAt) > askAnewAfter
+}
+
+// askAnew ends a question, so that the next round opens another with a message
+// of its own, which names the earlier one.
+func (c *change) askAnew() error {
+	if err := c.move(StatusExpired, ByItself, "nobody decided before the same came again; it is asked about anew"); err != nil {
+		return err
+	}
+	c.show()
+	return nil
 }
 
 // fixAgain begins the fix that the policy wants now.
@@ -361,7 +418,8 @@ func (e *Engine) create(ctx context.Context, h *held, f Finding, d Decision, rea
 		return nil, err
 	}
 	if previous != nil {
-		if !previous.UpdatedAt.Before(readAt) {
+		// That nobody decided has changed nothing.
+		if previous.Status != StatusExpired && !previous.UpdatedAt.Before(readAt) {
 			return nil, errOutdated
 		}
 		c.inc.Previous = previous.ID
@@ -385,33 +443,6 @@ func (e *Engine) create(ctx context.Context, h *held, f Finding, d Decision, rea
 	}
 	e.tellPrevious(ctx, h, c.inc)
 	return fix, nil
-}
-
-// capped lowers auto to ask where secbot has changed the resource too often
-// lately.
-func (e *Engine) capped(ctx context.Context, f Finding, d Decision) (Decision, error) {
-	if d.Action != ActionAuto {
-		return d, nil
-	}
-	recent, err := e.o.Store.Incidents(ctx, IncidentQuery{Resource: f.Resource.ID, Limit: maxCounted})
-	if err != nil {
-		return d, fmt.Errorf("count the changes of %s: %w", f.Resource.ID, err)
-	}
-	since, n := e.now().Add(-time.Hour), 0
-	for _, inc := range recent {
-		if inc.Finding.Resource.Account != f.Resource.Account {
-			continue
-		}
-		for _, t := range inc.History {
-			if t.To == StatusFixing && t.By == ByItself && t.At.After(since) {
-				n++
-			}
-		}
-	}
-	if n >= maxFixesPerHour {
-		d = d.AtMost(ActionAsk, fmt.Sprintf("secbot has changed this resource %d times within the hour; something puts the change back, so a person decides", n))
-	}
-	return d, nil
 }
 
 // previous is the last settled incident of a finding; nil for none.

@@ -124,7 +124,7 @@ func (s *scanning) judge(ctx context.Context, ref Ref) {
 		}
 	}
 	if s.seen != nil {
-		s.seen(ctx, judged{env: env, state: state}, readAt)
+		s.seen(ctx, judged{env: env, state: state, readAt: readAt}, readAt)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,7 +144,7 @@ func (s *scanning) fail(err error) {
 // scanCommand scans for a person: it opens incidents, none of which is fixed
 // without a click, and posts a summary.
 func (e *Engine) scanCommand(ctx context.Context, h *held, cmd Command) error {
-	if err := e.beginScan(ctx, h, cmd); err != nil {
+	if err := e.beginScan(ctx, h, cmd.ID); err != nil {
 		return e.refuse(ctx, h, cmd, err)
 	}
 	report, err := e.scanAndOpen(ctx, h, cmd.ID, cmd.By, cmd.Scope)
@@ -163,19 +163,19 @@ const scanRecord = "scan/running"
 
 // beginScan lets one scan run at a time: whoever may type may start one, and a
 // dozen at once would use up what AWS and Slack allow in a minute.
-func (e *Engine) beginScan(ctx context.Context, h *held, cmd Command) error {
+func (e *Engine) beginScan(ctx context.Context, h *held, id string) error {
 	rec, err := e.o.Store.Record(ctx, scanRecord)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		rec = &Record{Key: scanRecord}
 	case err != nil:
 		return fmt.Errorf("read which scan is running: %w", err)
-	case string(rec.Data) == strconv.Quote(cmd.ID):
+	case string(rec.Data) == strconv.Quote(id):
 		return nil // it goes on after a crash
 	case rec.Until.After(e.now()):
 		return &RefusedError{Text: "A scan is running already, so no other was begun. Its summary will be posted here."}
 	}
-	rec.Data, rec.At, rec.Until = []byte(strconv.Quote(cmd.ID)), e.now(), e.now().Add(jobTimeout)
+	rec.Data, rec.At, rec.Until = []byte(strconv.Quote(id)), e.now(), e.now().Add(jobTimeout)
 	err = h.commit(ctx, Write{Records: []*Record{rec}}, false)
 	if errors.Is(err, ErrConflict) {
 		return &RefusedError{Text: "Another scan has just begun, so this one was not. Its summary will be posted here."}
@@ -200,6 +200,16 @@ func (e *Engine) endedScan(ctx context.Context) []*Record {
 // it finds waits for a person, as in every scan; only where there is something
 // new is there a summary.
 func (e *Engine) reconcile(ctx context.Context, h *held) error {
+	if e.now().Sub(h.job.Due) >= e.o.Config.Reconcile {
+		e.o.Log.Warn("a reconciling scan is left out: the next is due already", "job", h.job.ID)
+		return nil
+	}
+	var running *RefusedError
+	if err := e.beginScan(ctx, h, h.job.ID); errors.As(err, &running) {
+		return fmt.Errorf("%w: %w", errNotNow, running)
+	} else if err != nil {
+		return err
+	}
 	report, err := e.scanAndOpen(ctx, h, h.job.ID, ByItself, "all")
 	if err != nil {
 		return err
@@ -219,6 +229,7 @@ func (e *Engine) reconcile(ctx context.Context, h *held) error {
 		}
 		w.Notices = append(w.Notices, summary)
 	}
+	w.Records = append(w.Records, e.endedScan(ctx)...)
 	return h.commit(ctx, w, true)
 }
 
@@ -252,11 +263,29 @@ func (e *Engine) scanAndOpen(ctx context.Context, h *held, id, by, scope string)
 	if err != nil {
 		return nil, err
 	}
-	report.Read, err = e.scan(ctx, kinds, &scanning{e: e,
+	waiting, err := e.unsettled(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &scanning{e: e,
 		found:  func(f Finding) { findings = append(findings, f) },
 		failed: func(err error) { report.Failures = append(report.Failures, explain(err)) },
-		seen:   e.remember,
-	})
+	}
+	s.seen = func(ctx context.Context, live judged, readAt time.Time) {
+		e.remember(ctx, live, readAt)
+		for _, inc := range waiting[live.state.Ref()] {
+			if err := e.settleOne(ctx, h, live, inc, "in a scan"); err != nil {
+				s.fail(err)
+			}
+		}
+	}
+	reading, cancel := inTime(ctx, e.now())
+	defer cancel()
+	report.Read, err = e.scan(reading, kinds, s)
+	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		report.Failures = append(report.Failures, fmt.Sprintf("the time was up after %d resources: scan less at once (regions in secbot.yaml, /secbot scan s3 or sg), or give secbot more time", report.Read))
+		err = nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -269,6 +298,16 @@ func (e *Engine) scanAndOpen(ctx context.Context, h *held, id, by, scope string)
 	}
 	report.Finished = e.now()
 	return report, nil
+}
+
+// inTime leaves a part of the time for what has to be done after the reading, so
+// that what a scan has found is told even where it can't read everything.
+func inTime(ctx context.Context, now time.Time) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(ctx, deadline.Add(-min(deadline.Sub(now)/4, time.Minute)))
 }
 
 func worstFirst(a, b Finding) int { return b.Severity.Rank() - a.Severity.Rank() }

@@ -92,7 +92,7 @@ func (e *Engine) schedule(ctx context.Context) {
 		}
 		due := period.Add(s.every)
 		err := e.enqueueAt(ctx, due, s.kind, due.Format(time.RFC3339), "", struct{}{})
-		if err == nil && s.kind == jobReconcile {
+		if err == nil && s.kind == jobSweep {
 			// The first state of each resource is needed before its first change.
 			err = e.enqueue(ctx, jobSnapshot, "first", "", struct{}{})
 		}
@@ -105,7 +105,14 @@ func (e *Engine) schedule(ctx context.Context) {
 
 // snapshot reads all resources whose events carry no old values, and keeps what
 // they are. A scan does so too; this comes once, at the very beginning.
-func (e *Engine) snapshot(ctx context.Context) error {
+func (e *Engine) snapshot(ctx context.Context, h *held) error {
+	env, err := e.o.Provider.Environment(ctx, "", "")
+	if err != nil {
+		return fmt.Errorf("no playbooks: %w", err)
+	}
+	if _, ok := env.Readers[KindSecurityGroup].(Historian); !ok {
+		return nil
+	}
 	failures := 0
 	read, err := e.scan(ctx, []Kind{KindSecurityGroup}, &scanning{e: e, seen: e.remember, found: func(Finding) {},
 		failed: func(err error) { failures++; e.o.Log.Warn("a state was not kept", "error", err) }})
@@ -113,6 +120,9 @@ func (e *Engine) snapshot(ctx context.Context) error {
 		return err
 	}
 	e.o.Log.Info("the states before all changes are kept", "read", read, "failures", failures)
+	if failures > 0 && h.job.Attempts < maxReadAttempts {
+		return fmt.Errorf("%d states were not kept: without them a removed rule or group can't be put back", failures)
+	}
 	return nil
 }
 

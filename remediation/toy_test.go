@@ -28,6 +28,8 @@ type door struct {
 	onApply func()
 	onCall  func(ctx context.Context) // right before a changing call
 	onRead  func(remediation.Ref)     // before a read; set before the engine runs
+
+	onReading func(ctx context.Context) error // the same, and may fail it
 }
 
 const toyAccount = "111122223333"
@@ -66,7 +68,12 @@ func (d *door) List(context.Context) iter.Seq2[remediation.Ref, error] {
 	}
 }
 
-func (d *door) Read(_ context.Context, r remediation.Ref) (remediation.State, error) {
+func (d *door) Read(ctx context.Context, r remediation.Ref) (remediation.State, error) {
+	if d.onReading != nil {
+		if err := d.onReading(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if d.onRead != nil {
 		d.onRead(r)
 	}

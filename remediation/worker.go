@@ -433,7 +433,7 @@ func (e *Engine) perform(ctx context.Context, h *held) (err error) {
 	case jobListen:
 		return e.listen(ctx)
 	case jobSnapshot:
-		return e.snapshot(ctx)
+		return e.snapshot(ctx, h)
 	case jobReconcile:
 		return e.reconcile(ctx, h)
 	case jobUndo:
@@ -505,8 +505,29 @@ func (e *Engine) giveUp(ctx context.Context, h *held, cause error) error {
 			}
 			return h.commit(ctx, Write{}, true)
 		})
+	case jobCommand:
+		return decoded(h.job, func(cmd Command) error {
+			reply, err := e.replyNotice(cmd, Reply{Text: "It did not work, and secbot gave up: " + explain(cause), Failed: true})
+			if err != nil {
+				return err
+			}
+			return h.commit(ctx, Write{Notices: reply}, true)
+		})
+	case jobReconcile, jobSnapshot, jobListen, jobCheckpoint, jobSweep:
+		return e.giveUpOwn(ctx, h, cause)
 	}
 	return h.commit(ctx, Write{}, true)
+}
+
+// giveUpOwn says that work of secbot's own does not get done.
+func (e *Engine) giveUpOwn(ctx context.Context, h *held, cause error) error {
+	c := &change{e: e, now: e.now()}
+	c.alert("gave-up/"+h.job.ID, Alert{Title: "secbot could not do its own work: " + h.job.Kind,
+		Text: fmt.Sprintf("It was tried %d times. The last reason: %s", h.job.Attempts, explain(cause))})
+	if c.err != nil {
+		return c.err
+	}
+	return h.commit(ctx, c.w, true)
 }
 
 // failed ends a fix or undo that could not be carried through.
