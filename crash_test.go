@@ -446,7 +446,7 @@ func (c *crashing) idle() {
 		if n != last {
 			last, since = n, time.Now()
 		}
-		if time.Since(since) < 300*time.Millisecond {
+		if time.Since(since) < 1500*time.Millisecond {
 			return errors.New("secbot is at work")
 		}
 		return nil

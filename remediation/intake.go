@@ -418,6 +418,9 @@ func (e *Engine) create(ctx context.Context, h *held, f Finding, d Decision, rea
 		return nil, err
 	}
 	if previous != nil {
+		if f.EventID != "" && previous.Finding.EventID == f.EventID {
+			return nil, nil // the same event, taken up again after a crash
+		}
 		// That nobody decided has changed nothing.
 		if previous.Status != StatusExpired && !previous.UpdatedAt.Before(readAt) {
 			return nil, errOutdated

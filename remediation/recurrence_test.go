@@ -410,3 +410,41 @@ func TestLostAnswersOfTheStore(t *testing.T) {
 		t.Errorf("%d outcomes, %v, %v", len(inc.Outcomes), err, remediation.VerifyAudit(inc, log))
 	}
 }
+
+// unended is a store that fails to end the job of an event once.
+type unended struct {
+	remediation.Store
+	failed bool
+}
+
+func (s *unended) Commit(ctx context.Context, w remediation.Write) error {
+	for _, j := range w.Jobs {
+		if strings.HasPrefix(j.ID, "signal/") && j.Done && !s.failed {
+			s.failed = true
+			return errors.New("the disk was full")
+		}
+	}
+	return s.Store.Commit(ctx, w)
+}
+
+// TestAnEventIsOneIncident, also where it is taken up again after its incident
+// was fixed: what is open then has an event of its own.
+func TestAnEventIsOneIncident(t *testing.T) {
+	s := &unended{}
+	l := newLab(t, func(o *remediation.Options) { s.Store, o.Store = o.Store, s })
+	l.doors.set("h", "front")
+	l.accept(signal("e1", "h", "front"))
+	l.drain()
+	l.doors.set("h", "front")
+	l.advance(time.Minute)
+	l.drain()
+	if !s.failed {
+		t.Fatal("the event's job ended at once")
+	}
+	l.one(remediation.StatusFixed)
+	l.accept(signal("e2", "h", "front"))
+	l.drain()
+	if n := len(l.incidents()); n != 2 {
+		t.Errorf("%d incidents after another event, want 2", n)
+	}
+}
