@@ -17,6 +17,9 @@ const (
 	maxPast = 200
 	// keepPast is how long it holds them.
 	keepPast = 7 * 24 * time.Hour
+	// eventSecond is how far the time of an event may be off: CloudTrail tells
+	// whole seconds, and clocks differ.
+	eventSecond = 5 * time.Second
 )
 
 // Earlier is what is known of a group before a change.

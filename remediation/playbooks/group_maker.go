@@ -96,6 +96,9 @@ func (m groupMaker) create(ctx context.Context, want *GroupState) (*GroupState, 
 		return nil, callError(err, want.Group, "CreateSecurityGroup", "ec2:CreateSecurityGroup (with tags also ec2:CreateTags)")
 	}
 	remediation.RecordNote(ctx, fmt.Sprintf("The group is back with the new id %s (it was %s): whatever named the old id has to be pointed to the new one.", aws.ToString(out.GroupId), want.Group.ID))
+	if n := len(want.Tags) - len(ownTags(want.Tags)); n > 0 {
+		remediation.RecordNote(ctx, fmt.Sprintf("%d tags that begin with aws: are left out, since only AWS may set them: whatever made the group, a CloudFormation stack perhaps, does not know the new one.", n))
+	}
 	ref := want.Group
 	ref.ID = aws.ToString(out.GroupId)
 	var s *GroupState
@@ -128,7 +131,7 @@ func foreign(s, want *GroupState, wanted []remediation.Rule) error {
 		w, ok := ruleByKey(wanted, r.Key())
 		return ok && w.Description == r.Description || isDefaultEgress(r)
 	})
-	if s.Description == want.Description && maps.Equal(s.Tags, want.Tags) && len(extra) == 0 {
+	if s.Description == want.Description && maps.Equal(ownTags(s.Tags), ownTags(want.Tags)) && len(extra) == 0 {
 		return nil
 	}
 	return drift(s.Group, groupLines(want), groupLines(s))
@@ -151,7 +154,7 @@ func (m groupMaker) fill(ctx context.Context, s *GroupState, wanted []remediatio
 			switch {
 			case !there:
 				missing = append(missing, w)
-			case !sameRule(live, w) || !maps.Equal(live.Tags, w.Tags):
+			case !sameRule(live, w) || !maps.Equal(ownTags(live.Tags), ownTags(w.Tags)):
 				surplus, missing = append(surplus, live), append(missing, w) // EC2's own, where the old one had a description
 			}
 		}
@@ -197,7 +200,7 @@ func groupLines(s *GroupState) []string {
 	if s.VPC != "" {
 		lines = append(lines, "in "+s.VPC)
 	}
-	for _, k := range sortedKeys(s.Tags) {
+	for _, k := range sortedKeys(ownTags(s.Tags)) {
 		lines = append(lines, fmt.Sprintf("tag %s=%s", k, s.Tags[k]))
 	}
 	return append(lines, slices.Sorted(slices.Values(ruleLines(s.Rules)))...)

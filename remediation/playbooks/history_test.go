@@ -267,6 +267,7 @@ func TestOneChangeAfterAnother(t *testing.T) {
 		rule := allow(t, p.world, p.ref, nil, types.IpPermission{IpProtocol: aws.String("tcp"), FromPort: aws.Int32(22), ToPort: aws.Int32(22),
 			IpRanges: []types.IpRange{{CidrIp: aws.String("192.0.2.0/24")}}})[0]
 		p.keep()
+		p.now = p.now.Add(time.Minute)
 		p.none(p.widen(rule, "192.0.2.0/24"))
 	})
 	t.Run("revoked, and the snapshot renewed before the event came", func(t *testing.T) {

@@ -115,7 +115,7 @@ func TestJudgeOnlyWhatTheEventAddedAndIsThere(t *testing.T) {
 		"one is gone":                   {[]remediation.Rule{rdp, web}, added(ssh, rdp), []string{"sgr-2"}},
 		"all are gone":                  {[]remediation.Rule{web}, added(ssh), nil},
 		"the event gave no id":          {[]remediation.Rule{ssh}, added(unnamed), []string{"sgr-1"}},
-		"the id means another rule now": {[]remediation.Rule{narrowed}, added(ssh), nil},
+		"it is otherwise by now":        {[]remediation.Rule{narrowed}, added(ssh), []string{"sgr-1"}},
 		"added again by somebody else":  {[]remediation.Rule{again}, added(ssh), nil},
 		"the event names no rule":       {[]remediation.Rule{ssh}, added(), nil},
 	} {

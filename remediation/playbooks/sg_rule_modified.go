@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
@@ -52,8 +53,11 @@ func (ruleModified) Meta() remediation.Meta {
 	}
 }
 
-// change is a rule as it is and as it was.
-type ruleChange struct{ now, was remediation.Rule }
+// ruleChange is a rule as it is and as it was.
+type ruleChange struct {
+	now, was remediation.Rule
+	guessed  bool // AWS Config's record, which has no ids, lacks no other rule
+}
 
 // modifiedRules are the rules that the event changed, as it says they are now
 // and as they were before it, and the ids of those of which nobody knows what
@@ -66,7 +70,7 @@ func modifiedRules(s *GroupState, sig remediation.Signal) (changes []ruleChange,
 			continue
 		}
 		was, known := s.Earlier.had(sig.At, func(r remediation.Rule) bool { return r.ID == asked.ID && !sameRule(r, now) })
-		if !known && s.Earlier.unchanged(now) {
+		if !known && s.Earlier.unchanged(now, sig.At) {
 			continue // it was as it is: the call changed nothing
 		}
 		if !known {
@@ -82,16 +86,17 @@ func modifiedRules(s *GroupState, sig remediation.Signal) (changes []ruleChange,
 		if len(gone) == 1 {
 			was := gone[0]
 			was.ID, was.Tags = unknown[0].ID, unknown[0].Tags
-			return []ruleChange{{now: unknown[0], was: was}}, nil
+			return []ruleChange{{now: unknown[0], was: was, guessed: true}}, nil
 		}
 	}
 	return changes, unknown
 }
 
-// unchanged reports whether the last snapshot has the rule as it is, and knows
-// of no time at which it was otherwise.
-func (e *Earlier) unchanged(now remediation.Rule) bool {
-	if e == nil || e.Snapshot == nil {
+// unchanged reports whether the group was seen before the change with the rule as
+// it is now. What was seen only afterwards tells nothing: the events of several
+// changes come after the last of them.
+func (e *Earlier) unchanged(now remediation.Rule, at time.Time) bool {
+	if e == nil || e.Snapshot == nil || !e.Snapshot.At.Before(at.Add(-eventSecond)) {
 		return false
 	}
 	kept, there := ruleByID(e.Snapshot.Group.Rules, now.ID)
@@ -149,6 +154,9 @@ func modifiedFinding(s *GroupState, sig *remediation.Signal, d remediation.Direc
 	notes = append(notes, notesOf(live, now, of)...)
 	f.Notes = append(notes, f.Notes...)
 	f.Doubt = reopening(f.Was)
+	if f.Doubt == "" && slices.ContainsFunc(changes, func(c ruleChange) bool { return c.guessed }) {
+		f.Doubt = guess
+	}
 	return withRules(f, rated(now, of))
 }
 

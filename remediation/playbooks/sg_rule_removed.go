@@ -44,7 +44,11 @@ type removal struct {
 	rules   []remediation.Rule // known, and not there now
 	unknown []remediation.Rule // nobody knows whether they were there
 	ids     []string           // nobody knows what they were
+	guessed bool               // some of the rules are what AWS Config's record has and the group lacks
 }
+
+// guess is the doubt about rules that are known by what is missing alone.
+const guess = "AWS Config's record of the group has no rule ids, so that this rule is a guess: it is the one that is missing now"
 
 // removedRules says what a revoke took away. What the answer to the call named
 // is certain. What only the request named was there if somebody had seen it: in
@@ -76,7 +80,7 @@ func removedRules(s *GroupState, sig remediation.Signal) removal {
 		// A record without ids tells what they were where nothing else is missing.
 		gone := direction(e.vanished(s, out.rules), sig.Change.Direction)
 		if len(gone) == len(out.ids) {
-			out.rules, out.ids = append(out.rules, gone...), nil
+			out.rules, out.ids, out.guessed = append(out.rules, gone...), nil, true
 		}
 	}
 	isLive := func(r remediation.Rule) bool { _, live := ruleByKey(s.Rules, r.Key()); return live }
@@ -114,6 +118,9 @@ func (p ruleRemoved) Judge(st remediation.State, sig *remediation.Signal) []reme
 		f := base
 		f.Rules = slices.Clone(removed.rules)
 		f.Doubt = reopening(removed.rules)
+		if f.Doubt == "" && removed.guessed {
+			f.Doubt = guess
+		}
 		findings = append(findings, f)
 	}
 	if len(removed.unknown)+len(removed.ids) > 0 {

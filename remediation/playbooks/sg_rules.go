@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
@@ -31,16 +32,29 @@ type ruleParams struct {
 	Rules     []remediation.Rule    `json:"rules"`
 }
 
-// present gives the live rules that are among the wanted ones: of the same id
-// and content, or of the same content where no id is known.
-func present(live, wanted []remediation.Rule) []remediation.Rule {
+// present gives the live rules that are among those that were added: of the same
+// id, whatever somebody has made of them since, or of the same content where no
+// id is known.
+func present(live, added []remediation.Rule) []remediation.Rule {
 	var found []remediation.Rule
 	for _, r := range live {
-		if slices.ContainsFunc(wanted, func(w remediation.Rule) bool { return w.Key() == r.Key() && (w.ID == "" || w.ID == r.ID) }) {
+		if slices.ContainsFunc(added, func(a remediation.Rule) bool { return a.ID == r.ID || a.ID == "" && a.Key() == r.Key() }) {
 			found = append(found, r)
 		}
 	}
 	return found
+}
+
+// ownTags are the tags that anybody may set: those that begin with aws: are AWS's
+// own ("Tag your Amazon EC2 resources" in the EC2 User Guide).
+func ownTags(tags map[string]string) map[string]string {
+	own := map[string]string{}
+	for k, v := range tags {
+		if !strings.HasPrefix(strings.ToLower(k), "aws:") {
+			own[k] = v
+		}
+	}
+	return own
 }
 
 func minus(rules, without []remediation.Rule) []remediation.Rule {
@@ -219,6 +233,7 @@ func permission(r remediation.Rule) types.IpPermission {
 // tagSpecifications are the tags of a call's rules; nil for none.
 func tagSpecifications(tags map[string]string) []types.TagSpecification {
 	spec := types.TagSpecification{ResourceType: types.ResourceTypeSecurityGroupRule}
+	tags = ownTags(tags)
 	for _, k := range sortedKeys(tags) {
 		v := tags[k]
 		spec.Tags = append(spec.Tags, types.Tag{Key: &k, Value: &v})

@@ -321,10 +321,36 @@ func specifiedTags(x *exchange, kind string) (map[string]string, error) {
 			return nil, bad("InvalidParameterValue", "'"+s.text("ResourceType")+"' is not a valid taggable resource type for this operation.")
 		}
 		for _, t := range s.at("Tag").items() {
+			if err := settable(t.text("Key")); err != nil {
+				return nil, err
+			}
 			tags[t.text("Key")] = t.text("Value")
 		}
 	}
 	return tags, nil
+}
+
+// settable refuses the tags that only AWS sets: "Tag restrictions" in the EC2 User
+// Guide.
+func settable(key string) error {
+	if strings.HasPrefix(strings.ToLower(key), "aws:") {
+		return bad("InvalidParameterValue", "Tag keys starting with 'aws:' are reserved for internal use")
+	}
+	return nil
+}
+
+// SetStack tags a group as AWS does for a CloudFormation stack that made it.
+func (a *AWS) SetStack(group, stack string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, r := range a.regions {
+		if g := r.groups[group]; g != nil {
+			if g.tags == nil {
+				g.tags = map[string]string{}
+			}
+			g.tags["aws:cloudformation:stack-name"] = stack
+		}
+	}
 }
 
 func (a *AWS) createTags(x *exchange) (*result, error) {
@@ -341,6 +367,11 @@ func (a *AWS) deleteTags(x *exchange) (*result, error) {
 
 func (a *AWS) changeTags(x *exchange, change func(map[string]string, *node)) (*result, error) {
 	r := a.here(x)
+	for _, t := range x.form.at("Tag").items() {
+		if err := settable(t.text("Key")); err != nil {
+			return nil, err
+		}
+	}
 	var all []*map[string]string
 	for _, id := range x.form.at("ResourceId").texts() {
 		tags, err := r.tagsOf(id)
