@@ -111,13 +111,13 @@ func TestJudgeOnlyWhatTheEventAddedAndIsThere(t *testing.T) {
 		sig  *remediation.Signal
 		want []string
 	}{
-		"both of two":                   {[]remediation.Rule{ssh, rdp, web}, added(ssh, rdp), []string{"sgr-1", "sgr-2"}},
-		"one is gone":                   {[]remediation.Rule{rdp, web}, added(ssh, rdp), []string{"sgr-2"}},
-		"all are gone":                  {[]remediation.Rule{web}, added(ssh), nil},
-		"the event gave no id":          {[]remediation.Rule{ssh}, added(unnamed), []string{"sgr-1"}},
-		"it is otherwise by now":        {[]remediation.Rule{narrowed}, added(ssh), []string{"sgr-1"}},
-		"added again by somebody else":  {[]remediation.Rule{again}, added(ssh), nil},
-		"the event names no rule":       {[]remediation.Rule{ssh}, added(), nil},
+		"both of two":                  {[]remediation.Rule{ssh, rdp, web}, added(ssh, rdp), []string{"sgr-1", "sgr-2"}},
+		"one is gone":                  {[]remediation.Rule{rdp, web}, added(ssh, rdp), []string{"sgr-2"}},
+		"all are gone":                 {[]remediation.Rule{web}, added(ssh), nil},
+		"the event gave no id":         {[]remediation.Rule{ssh}, added(unnamed), []string{"sgr-1"}},
+		"it is otherwise by now":       {[]remediation.Rule{narrowed}, added(ssh), []string{"sgr-1"}},
+		"added again by somebody else": {[]remediation.Rule{again}, added(ssh), nil},
+		"the event names no rule":      {[]remediation.Rule{ssh}, added(), nil},
 	} {
 		found := groupPlaybook().Judge(group(tc.live...), tc.sig)
 		var got []string
