@@ -54,10 +54,13 @@ func decodeBucketACL(r record, base remediation.Signal) ([]remediation.Signal, s
 		return nil, why
 	}
 	grants := publicGrants(req)
+	sig.Playbooks = []string{playbookACL}
+	if len(grants) == 0 && req.BucketName == "" {
+		return single(sig), "its ACL can't be read: CloudTrail has left it out"
+	}
 	if len(grants) == 0 {
 		return nil, "nothing public in this ACL"
 	}
-	sig.Playbooks = []string{playbookACL}
 	sig.Change.Grants = grants
 	for _, g := range grants {
 		sig.Change.Openness = addOpenness(sig.Change.Openness, g.Openness)

@@ -14,26 +14,30 @@ type policyRequest struct {
 	Policy     json.RawMessage `json:"bucketPolicy"`
 }
 
+// decodeBucketPolicy decodes PutBucketPolicy. A policy that does not seem public,
+// or that can't be read, claims nothing and is a signal all the same: S3 may see
+// it otherwise, and the live state tells.
 func decodeBucketPolicy(r record, base remediation.Signal) ([]remediation.Signal, string) {
 	req := lenient[policyRequest](r.RequestParameters)
 	sig, why := bucketSignal(base, req.BucketName)
 	if why != "" {
 		return nil, why
 	}
+	sig.Playbooks = []string{playbookPolicy}
 	policy := rawObject(req.Policy)
 	if policy == nil {
-		return nil, "its bucket policy can't be read: it is not a JSON object"
+		return single(sig), "its bucket policy can't be read: it is not a JSON object"
 	}
+	sig.Change.Policy = policy
 	openness, err := policyOpenness(policy)
-	if len(openness) == 0 {
-		if err != nil {
-			return nil, "its bucket policy can't be read: " + clip(err.Error(), 200)
-		}
-		return nil, "no public Allow statement in this policy"
+	sig.Change.Openness = openness
+	switch {
+	case len(openness) > 0:
+		return single(sig), ""
+	case err != nil:
+		return single(sig), "its bucket policy can't be read: " + clip(err.Error(), 200)
 	}
-	sig.Playbooks = []string{playbookPolicy}
-	sig.Change.Policy, sig.Change.Openness = policy, openness
-	return single(sig), ""
+	return single(sig), "no public Allow statement in this policy"
 }
 
 // policyOpenness says how far the public statements of a policy open the

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
+
 	"secbot/remediation"
 )
 
@@ -37,6 +39,20 @@ type record struct {
 	RequestParameters   json.RawMessage `json:"requestParameters"`
 	ResponseElements    json.RawMessage `json:"responseElements"`
 	AdditionalEventData json.RawMessage `json:"additionalEventData"`
+	Resources           many[struct {
+		ARN text `json:"ARN"`
+	}] `json:"resources"`
+}
+
+// bucket is the bucket that the record names beside its parameters, which
+// CloudTrail leaves out where they are over 100 KB; empty for none.
+func (r record) bucket() string {
+	for _, res := range r.Resources {
+		if a, err := arn.Parse(string(res.ARN)); err == nil && a.Service == "s3" && !strings.Contains(a.Resource, "/") {
+			return a.Resource
+		}
+	}
+	return ""
 }
 
 // decoder decodes the records of some API calls.
@@ -127,6 +143,7 @@ func baseSignal(e event, r record) remediation.Signal {
 		Resource: remediation.Ref{
 			Account: first(r.RecipientAccountID, e.Account, r.UserIdentity.AccountID),
 			Region:  first(r.Region, e.Region),
+			ID:      r.bucket(),
 		},
 	}
 }
@@ -134,7 +151,7 @@ func baseSignal(e event, r record) remediation.Signal {
 // bucketSignal is the base of a signal about a bucket; the reason says why
 // there is none.
 func bucketSignal(base remediation.Signal, bucket text) (remediation.Signal, string) {
-	if bucket == "" {
+	if bucket = text(first(bucket, text(base.Resource.ID))); bucket == "" {
 		return base, "it names no bucket"
 	}
 	if why := unlikelyID(string(bucket)); why != "" {

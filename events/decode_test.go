@@ -132,8 +132,13 @@ func TestDecodeExactlyTooLarge(t *testing.T) {
 func checkResults(t testing.TB, results []Result) {
 	t.Helper()
 	for _, r := range results {
-		if (r.Skipped == "") != (len(r.Signals) > 0) {
-			t.Errorf("%d signals, skipped %q", len(r.Signals), r.Skipped)
+		if r.Skipped == "" && len(r.Signals) == 0 {
+			t.Errorf("neither signals nor a reason: %+v", r)
+		}
+		for _, s := range r.Signals {
+			if claims := len(s.Change.Rules)+len(s.Change.Grants)+len(s.Change.Openness) > 0; claims && r.Skipped != "" {
+				t.Errorf("skipped %q, though it claims %+v", r.Skipped, s.Change)
+			}
 		}
 		for _, s := range r.Signals {
 			if s.Resource.ID == "" && s.Change.GroupName == "" {

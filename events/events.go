@@ -47,7 +47,7 @@ type Result struct {
 	Source  remediation.Source   // who told it; empty where it is none that is listened for
 	Kind    string               // CloudTrail's eventName, else EventBridge's detail-type; empty where there is neither
 	Signals []remediation.Signal // empty where the event was skipped
-	Skipped string               // why there are no signals; empty where there are some
+	Skipped string               // why there are no signals, or why those claim nothing and only the live state tells
 }
 
 // Decode finds the events in raw, whatever envelopes are around them, and

@@ -137,7 +137,7 @@ func (h *Handler) take(ctx context.Context, results []Result) (reply, error) {
 	answer := reply{Skipped: []skipped{}}
 	h.listen(ctx, results)
 	for _, r := range results {
-		if r.Skipped != "" {
+		if len(r.Signals) == 0 {
 			answer.Skipped = append(answer.Skipped, skipped{Kind: clip(r.Kind, maxID), Why: r.Skipped})
 			h.log().Info("event skipped", "kind", clip(r.Kind, maxID), "why", r.Skipped)
 		}

@@ -95,19 +95,23 @@ func decodeAuthorize(direction remediation.Direction) func(record, remediation.S
 		b := ruleBuilder{direction: direction, account: sig.Resource.Account, places: map[string]int{}}
 		b.request(req)
 		b.response(res)
-		if len(b.rules) == 0 {
-			if b.err != nil {
-				return nil, "its rules can't be read: " + clip(b.err.Error(), 200)
-			}
-			return nil, "it names no rule"
+		unread := ""
+		switch {
+		case b.err != nil:
+			unread = "its rules can't be read: " + clip(b.err.Error(), 200)
+		case len(b.rules) == 0:
+			unread = "it names no rule"
 		}
 		group, name := groupOf(req, res)
 		sig, why := groupSignal(sig, text(group), text(name), playbookRuleAdded)
 		if why != "" {
-			return nil, why
+			return nil, first(text(unread), text(why))
 		}
-		sig.Change.Direction, sig.Change.Rules = direction, b.rules
-		return single(sig), ""
+		sig.Change.Direction, sig.Change.Rules, sig.Change.Unread = direction, b.rules, unread
+		if len(b.rules) > 0 {
+			unread = ""
+		}
+		return single(sig), unread
 	}
 }
 

@@ -132,6 +132,21 @@ func TestJudgeOnlyWhatTheEventAddedAndIsThere(t *testing.T) {
 	}
 }
 
+// TestJudgeWhatTheEventDoesNotTell: a rule that could not be read may be the open
+// one.
+func TestJudgeWhatTheEventDoesNotTell(t *testing.T) {
+	ssh, web := in("sgr-1", "tcp", 22, "0.0.0.0/0"), in("sgr-3", "tcp", 443, "10.0.0.0/8")
+	sig := added(web)
+	sig.Change.Unread = `its rules can't be read: "ssh" is no port`
+	found := groupPlaybook().Judge(group(ssh, web), sig)
+	if len(found) != 2 || found[0].Doubt != "" || found[1].Rules[0].ID != "sgr-1" || !strings.Contains(found[1].Doubt, "no port") || found[1].EventID != "e-1" {
+		t.Errorf("found %+v", found)
+	}
+	if found := groupPlaybook().Judge(group(web), sig); len(found) != 1 {
+		t.Errorf("nothing is open, and found is %+v", found)
+	}
+}
+
 func TestJudgeUnionWithLiveRules(t *testing.T) {
 	low, high := in("sgr-1", "tcp", 22, "0.0.0.0/1"), rule("sgr-2", remediation.Ingress, "tcp", 0, 65535, "128.0.0.0/1")
 	f := groupPlaybook().Judge(group(low, high), added(high))[0]

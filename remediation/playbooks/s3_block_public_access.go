@@ -29,7 +29,7 @@ func (blockPublicAccess) Meta() remediation.Meta {
 		ID:      idBlock,
 		Title:   "S3 Block Public Access loosened",
 		Kind:    remediation.KindBucket,
-		Handles: slices.Concat([]string{"PutBucketPublicAccessBlock", "DeleteBucketPublicAccessBlock"}, ownershipKinds(), configKinds()),
+		Handles: slices.Concat([]string{"PutBucketPublicAccessBlock", "DeleteBucketPublicAccessBlock"}, ownershipKinds(), []string{"PutBucketPolicy"}, configKinds()),
 		Labels: remediation.Labels{
 			Fixed:   "Bucket's Block Public Access turned on again",
 			Ask:     "Bucket's Block Public Access is off",
@@ -62,14 +62,15 @@ func isConfig(sig *remediation.Signal) bool {
 // Judge finds a block with a flag off: after a call that loosened it, after one
 // that had ACLs count again, and after
 // AWS Config called the bucket public without saying why, unless ACL or policy
-// is seen to be the reason, which their own playbooks judge. A scan finds only
-// what S3 calls public for no reason that can be seen.
+// is seen to be the reason, which their own playbooks judge. After a policy was
+// put, and in a scan, it finds only what S3 calls public for no reason that can be
+// seen.
 func (p blockPublicAccess) Judge(st remediation.State, sig *remediation.Signal) []remediation.Finding {
 	s, ok := st.(*BucketState)
 	if !ok || !handles(p.Meta(), sig) || s.Block.All() {
 		return nil
 	}
-	if sig == nil || isConfig(sig) {
+	if sig == nil || isConfig(sig) || sig.Kind == "PutBucketPolicy" {
 		return p.judgePublic(s, sig)
 	}
 	if slices.Contains(ownershipKinds(), sig.Kind) {

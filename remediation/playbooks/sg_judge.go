@@ -42,10 +42,29 @@ func (p ruleAdded) Judge(st remediation.State, sig *remediation.Signal) []remedi
 		return judgeWidened(s, sig)
 	}
 	added := present(direction(s.Rules, sig.Change.Direction), sig.Change.Rules)
-	if len(added) == 0 {
-		return nil
+	var findings []remediation.Finding
+	if len(added) > 0 {
+		findings = append(findings, addedFinding(s, sig, sig.Change.Direction, added))
 	}
-	return []remediation.Finding{addedFinding(s, sig, sig.Change.Direction, added)}
+	if sig.Change.Unread != "" {
+		findings = append(findings, judgeUnread(s, sig, added)...)
+	}
+	return findings
+}
+
+// judgeUnread finds what is open to the world beside the rules that the event
+// tells: it may be what the event did not tell.
+func judgeUnread(s *GroupState, sig *remediation.Signal, told []remediation.Rule) []remediation.Finding {
+	var findings []remediation.Finding
+	for _, f := range judgeOpen(s) {
+		if len(minus(f.Rules, told)) == 0 {
+			continue
+		}
+		f = fromSignal(f, sig)
+		f.Doubt = "the event does not tell all rules (" + sig.Change.Unread + "), so that this one may be older"
+		findings = append(findings, f)
+	}
+	return findings
 }
 
 // judgeWidened finds the modified rules of which nobody knows what they were:
