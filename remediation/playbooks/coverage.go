@@ -146,17 +146,73 @@ func (sp space) openness(p netip.Prefix) remediation.Openness {
 // would make it superfluous, and it makes those within it superfluous.
 func (sp space) union(ranges []netip.Prefix) []bool {
 	part := make([]bool, len(ranges))
-	if !sp.covers(ranges) {
-		return part
-	}
-	for i, p := range ranges {
-		set := []netip.Prefix{p}
-		for _, other := range ranges {
-			if !other.Overlaps(p) {
-				set = append(set, other)
-			}
+	all := slices.Concat(ranges, sp.reserved)
+	var inside []int
+	for i, p := range all {
+		switch {
+		case holds(p, sp.root):
+			part[i] = true
+		case holds(sp.root, p):
+			inside = append(inside, i)
 		}
-		part[i] = sp.public(p) > 0 && sp.covers(set)
 	}
+	tree := treeOf(sp.root, all, inside)
+	tree.mark(func(i int) {
+		if i < len(ranges) {
+			part[i] = sp.public(ranges[i]) > 0
+		}
+	})
 	return part
+}
+
+// tree is a part of a space with the ranges that lie in it.
+type tree struct {
+	own       []int // the places of those that are all of it
+	covered   bool  // the ranges in it hold all of it
+	low, high *tree // its halves; nil where no range is smaller
+}
+
+// treeOf sorts ranges, given by their places, into the halves of p.
+func treeOf(p netip.Prefix, ranges []netip.Prefix, inside []int) *tree {
+	if len(inside) == 0 {
+		return &tree{}
+	}
+	var t tree
+	var lower, upper []int
+	low, high := p, p
+	if p.Bits() < p.Addr().BitLen() {
+		low, high = halves(p)
+	}
+	for _, i := range inside {
+		switch {
+		case ranges[i].Bits() == p.Bits():
+			t.own = append(t.own, i)
+		case holds(low, ranges[i]):
+			lower = append(lower, i)
+		default:
+			upper = append(upper, i)
+		}
+	}
+	if len(lower)+len(upper) > 0 {
+		t.low, t.high = treeOf(low, ranges, lower), treeOf(high, ranges, upper)
+	}
+	t.covered = len(t.own) > 0 || t.low != nil && t.low.covered && t.high.covered
+	return &t
+}
+
+// mark calls f for each range that covers everything together with what lies
+// apart from it. t is a part beside which everything is covered.
+func (t *tree) mark(f func(int)) {
+	for _, i := range t.own {
+		f(i)
+	}
+	if t.low == nil {
+		return
+	}
+	if t.high.covered {
+		t.low.mark(f)
+	}
+	if t.low.covered {
+		t.high.mark(f)
+	}
 }

@@ -96,8 +96,9 @@ func rateFamily(rules []remediation.Rule, family []cidrRule, out []exposure) {
 	}
 	sp := spaceOf(family[0].prefix)
 	alone := make([]remediation.Openness, len(family))
+	ranges := make([]netip.Prefix, len(family))
 	for i, c := range family {
-		alone[i] = sp.openness(c.prefix)
+		alone[i], ranges[i] = sp.openness(c.prefix), c.prefix
 	}
 	unions := map[string][]bool{} // many bands have the same rules
 	for _, b := range bandsOf(family) {
@@ -105,7 +106,7 @@ func rateFamily(rules []remediation.Rule, family []cidrRule, out []exposure) {
 		key := fmt.Sprint(in)
 		union, known := unions[key]
 		if !known {
-			union = sp.union(prefixesOf(family, in))
+			union = sp.union(pick(ranges, in))
 			unions[key] = union
 		}
 		rateBand(rules, family, alone, b, in, union, out)
@@ -135,7 +136,11 @@ func rateBand(rules []remediation.Rule, family []cidrRule, alone []remediation.O
 	}
 }
 
+// merge joins two sorted sets. In most bands they are the same.
 func merge(a, b []int) []int {
+	if slices.Equal(a, b) {
+		return a
+	}
 	all := slices.Concat(a, b)
 	slices.Sort(all)
 	return slices.Compact(all)
@@ -195,10 +200,10 @@ func within(family []cidrRule, b band) []int {
 	return in
 }
 
-func prefixesOf(family []cidrRule, in []int) []netip.Prefix {
-	list := make([]netip.Prefix, len(in))
-	for k, i := range in {
-		list[k] = family[i].prefix
+func pick(ranges []netip.Prefix, places []int) []netip.Prefix {
+	list := make([]netip.Prefix, len(places))
+	for k, i := range places {
+		list[k] = ranges[i]
 	}
 	return list
 }
