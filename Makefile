@@ -5,7 +5,7 @@ MOTO_VERSION := 5.2.1
 
 BIN := $(CURDIR)/.bin
 
-.PHONY: test vet lint vuln test-moto test-crash storm test-anonymous test-browser demo bench lambda
+.PHONY: test vet lint vuln test-moto test-crash storm fuzz test-anonymous test-browser demo bench lambda
 
 test:
 	go test -race ./...
@@ -49,6 +49,14 @@ test-crash:
 # Ten thousand events as fast as they can be sent; some minutes.
 storm:
 	SECBOT_STORM=10000 go test -tags crash -run CrashStorm -v -count=1 .
+
+# Every fuzz target that there is, one after the other.
+FUZZTIME := 10m
+fuzz:
+	grep -rE --include='*_test.go' '^func Fuzz' . | sed -E 's#^(.*)/[^/]*_test.go:func (Fuzz[A-Za-z0-9_]+).*#\1 \2#' | sort | \
+	while read -r package target; do \
+		go test $$package -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) </dev/null || exit 1; \
+	done
 
 # Whether strangers get an object before a fix, after it and after its undo, on a
 # server that really answers or refuses them. A module of its own.

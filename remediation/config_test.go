@@ -325,6 +325,7 @@ func FuzzParseConfig(f *testing.F) {
 		}
 		f.Add(data)
 	}
+	f.Add([]byte("rules:\n- {match: {expr: 'finding.rules.exists(r, r.from_port == 22) || finding.tags[\"x\"] == \"y\"'}, then: auto}\n"))
 	f.Add([]byte("mode: ask\nrules:\n- {match: {port: [22, all], tags: {a: '*'}}, then: notify}\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := remediation.ParseConfig("f", data)

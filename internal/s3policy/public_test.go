@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -173,12 +174,52 @@ func slowMatch(p, s string) bool {
 	return s != "" && (p[0] == '?' || p[0] == s[0]) && slowMatch(p[1:], s[1:])
 }
 
+// FuzzPublic: whatever the policy, its public statements can be taken out, the
+// others stay byte for byte, and nothing public is left.
 func FuzzPublic(f *testing.F) {
 	f.Add([]byte(policy))
 	f.Add([]byte(`{"Statement":{"Effect":"Allow","Principal":"*","Action":"*"}}`))
+	f.Add([]byte(`{"Statement":[{"Effect":"Allow","NotPrincipal":{"AWS":["a"]},"NotAction":"s3:Get*","Resource":"*"},{"Effect":"Deny","Principal":{"AWS":"*"},"Action":"s3:*","Resource":["*"],"Condition":{"Bool":{"aws:SecureTransport":"false"}}}]}`))
+	f.Add([]byte(`{"Statement":[{"Effect":"Allow","Principal":{"AWS":["*"]},"Action":["s3:GetObject"],"Resource":"*","Condition":{"IpAddress":{"aws:SourceIp":["0.0.0.0/1","128.0.0.0/1"]}}}]}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		if _, err := PublicStatements(raw); err != nil && !errors.Is(err, ErrMalformed) {
-			t.Fatal(fmt.Errorf("untyped error: %w", err))
+		public, err := PublicStatements(raw)
+		if err != nil {
+			if !errors.Is(err, ErrMalformed) {
+				t.Fatal(fmt.Errorf("untyped error: %w", err))
+			}
+			return
+		}
+		before, err := Statements(raw)
+		if err != nil {
+			t.Fatalf("public statements are found in what has none: %v", err)
+		}
+		isPublic := func(_ int, st remediation.Statement) bool {
+			is, _, err := Public(st)
+			return is && err == nil
+		}
+		out, left, err := Without(raw, isPublic)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left != len(before)-len(public) {
+			t.Fatalf("%d statements are left of %d, of which %d are public", left, len(before), len(public))
+		}
+		if left == 0 {
+			return
+		}
+		rest, err := PublicStatements(out)
+		if err != nil || len(rest) != 0 {
+			t.Fatalf("%d public statements are left, %v: %s", len(rest), err, out)
+		}
+		after, err := Statements(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		private := slices.DeleteFunc(slices.Clone(before), func(st remediation.Statement) bool { return isPublic(0, st) })
+		for i := range after {
+			if string(after[i].JSON) != string(private[i].JSON) {
+				t.Fatalf("a statement that is not public has changed from %s to %s", private[i].JSON, after[i].JSON)
+			}
 		}
 	})
 }

@@ -99,55 +99,59 @@ func addresses(sp space, ranges []netip.Prefix) int {
 	return n
 }
 
-func TestCoversAsCounted(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		sp, ranges := small(t)
-		all := addresses(sp, []netip.Prefix{sp.root})
-		if got, want := sp.covers(ranges), addresses(sp, ranges) == all; got != want {
-			t.Fatalf("covers %v, counted %v", got, want)
+func TestCoversAsCounted(t *testing.T) { rapid.Check(t, coversAsCounted) }
+
+func FuzzCovers(f *testing.F) { f.Fuzz(rapid.MakeFuzz(coversAsCounted)) }
+
+func coversAsCounted(t *rapid.T) {
+	sp, ranges := small(t)
+	all := addresses(sp, []netip.Prefix{sp.root})
+	if got, want := sp.covers(ranges), addresses(sp, ranges) == all; got != want {
+		t.Fatalf("covers %v, counted %v", got, want)
+	}
+	for _, p := range ranges {
+		if got, want := sp.public(p), float64(addresses(sp, []netip.Prefix{p})); got != want {
+			t.Fatalf("%s holds %v public addresses, counted %v", p, got, want)
 		}
-		for _, p := range ranges {
-			if got, want := sp.public(p), float64(addresses(sp, []netip.Prefix{p})); got != want {
-				t.Fatalf("%s holds %v public addresses, counted %v", p, got, want)
-			}
-		}
-	})
+	}
 }
 
 // TestUnionAsEnumerated compares with all subsets: a range counts where a subset
 // that covers everything, and of which no member can be left out, has it.
-func TestUnionAsEnumerated(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		sp, ranges := small(t)
-		all := addresses(sp, []netip.Prefix{sp.root})
-		if all == 0 {
-			t.Skip("nothing is public")
-		}
-		subset := func(bits int) (list []netip.Prefix) {
-			for i, p := range ranges {
-				if bits&(1<<i) != 0 {
-					list = append(list, p)
-				}
-			}
-			return list
-		}
-		want := make([]bool, len(ranges))
-		for bits := range 1 << len(ranges) {
-			if addresses(sp, subset(bits)) != all {
-				continue
-			}
-			smallest := true
-			for i := range ranges {
-				smallest = smallest && (bits&(1<<i) == 0 || addresses(sp, subset(bits&^(1<<i))) != all)
-			}
-			for i := range ranges {
-				want[i] = want[i] || (smallest && bits&(1<<i) != 0)
+func TestUnionAsEnumerated(t *testing.T) { rapid.Check(t, unionAsEnumerated) }
+
+func FuzzUnion(f *testing.F) { f.Fuzz(rapid.MakeFuzz(unionAsEnumerated)) }
+
+func unionAsEnumerated(t *rapid.T) {
+	sp, ranges := small(t)
+	all := addresses(sp, []netip.Prefix{sp.root})
+	if all == 0 {
+		t.Skip("nothing is public")
+	}
+	subset := func(bits int) (list []netip.Prefix) {
+		for i, p := range ranges {
+			if bits&(1<<i) != 0 {
+				list = append(list, p)
 			}
 		}
-		if got := sp.union(ranges); !slices.Equal(got, want) {
-			t.Fatalf("%v: %v, enumerated %v", ranges, got, want)
+		return list
+	}
+	want := make([]bool, len(ranges))
+	for bits := range 1 << len(ranges) {
+		if addresses(sp, subset(bits)) != all {
+			continue
 		}
-	})
+		smallest := true
+		for i := range ranges {
+			smallest = smallest && (bits&(1<<i) == 0 || addresses(sp, subset(bits&^(1<<i))) != all)
+		}
+		for i := range ranges {
+			want[i] = want[i] || (smallest && bits&(1<<i) != 0)
+		}
+	}
+	if got := sp.union(ranges); !slices.Equal(got, want) {
+		t.Fatalf("%v: %v, enumerated %v", ranges, got, want)
+	}
 }
 
 // drawRule draws a rule of a few protocols, ports and ranges.
