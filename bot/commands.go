@@ -17,7 +17,7 @@ import (
 func (h *Handler) commands(w http.ResponseWriter, r *http.Request) {
 	signature := r.Header.Get("X-Slack-Signature")
 	cmd, err := slack.SlashCommandParse(r)
-	if err != nil || cmd.UserID == "" {
+	if err != nil || !isUser(cmd.UserID) {
 		http.Error(w, "the form holds no slash command of Slack's", http.StatusBadRequest)
 		return
 	}

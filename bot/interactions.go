@@ -42,7 +42,7 @@ type click struct {
 }
 
 func clickOf(ic *slack.InteractionCallback) (click, bool) {
-	if len(ic.ActionCallback.BlockActions) == 0 || ic.User.ID == "" {
+	if len(ic.ActionCallback.BlockActions) == 0 || !isUser(ic.User.ID) {
 		return click{}, false
 	}
 	a := ic.ActionCallback.BlockActions[0]

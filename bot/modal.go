@@ -87,6 +87,10 @@ func ignoreOptions() []*slack.OptionBlockObject {
 func (h *Handler) submitted(w http.ResponseWriter, r *http.Request, ic *slack.InteractionCallback) {
 	reply := remediation.ReplyTo{User: ic.User.ID}
 	var memory modalMemory
+	if !isUser(ic.User.ID) {
+		http.Error(w, "the form was not submitted by a user of Slack's", http.StatusBadRequest)
+		return
+	}
 	if ic.View.CallbackID != ignoreCallback || json.Unmarshal([]byte(ic.View.PrivateMetadata), &memory) != nil || !isIncidentID(memory.Incident) {
 		h.log().Warn("an unknown modal was submitted", "callback", ic.View.CallbackID)
 		reply.Channel = ic.User.ID // a direct message: a modal belongs to no channel

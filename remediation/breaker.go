@@ -156,7 +156,7 @@ func (c *change) alert(id string, a Alert) {
 
 // reset closes a breaker, or all that are open where the command names none.
 func (e *Engine) reset(ctx context.Context, h *held, cmd Command) error {
-	if err := e.mayReset(ctx, cmd); err != nil {
+	if err := e.authorise(ctx, cmd, nil); err != nil {
 		return e.refuse(ctx, h, cmd, err)
 	}
 	places, err := e.breakers(ctx, cmd.Scope)
@@ -190,13 +190,6 @@ func (e *Engine) reset(ctx context.Context, h *held, cmd Command) error {
 		return c.err
 	}
 	return h.commit(ctx, c.w, true)
-}
-
-func (e *Engine) mayReset(ctx context.Context, cmd Command) error {
-	if isShell(cmd.By) {
-		return nil
-	}
-	return e.among(ctx, cmd.By, e.o.Config.Responders)
 }
 
 // breakers are the places to reset: the named one, else all that have one.

@@ -22,6 +22,11 @@ const (
 	VerbReset    Verb = "reset"    // close the circuit breaker again; Incident is empty
 )
 
+// Verbs lists every verb.
+func Verbs() []Verb {
+	return []Verb{VerbFix, VerbUndo, VerbIgnore, VerbUnignore, VerbRetry, VerbScan, VerbReset}
+}
+
 // changes reports whether the verb has AWS changed.
 func (v Verb) changes() bool { return v == VerbFix || v == VerbRetry || v == VerbUndo }
 

@@ -32,7 +32,7 @@ func (e *Engine) decide(ctx context.Context, h *held, cmd Command) (*held, error
 	if err != nil {
 		return nil, err
 	}
-	if err := e.Authorise(ctx, cmd.By, inc); err != nil {
+	if err := e.authorise(ctx, cmd, inc); err != nil {
 		return nil, err
 	}
 	if e.o.Config.Mode == ModeObserve && cmd.Verb.changes() {

@@ -144,6 +144,9 @@ func (s *scanning) fail(err error) {
 // scanCommand scans for a person: it opens incidents, none of which is fixed
 // without a click, and posts a summary.
 func (e *Engine) scanCommand(ctx context.Context, h *held, cmd Command) error {
+	if err := e.authorise(ctx, cmd, nil); err != nil {
+		return e.refuse(ctx, h, cmd, err)
+	}
 	if err := e.beginScan(ctx, h, cmd.ID); err != nil {
 		return e.refuse(ctx, h, cmd, err)
 	}
