@@ -335,10 +335,10 @@ func (p *process) playbooks(asJSON bool) error {
 }
 
 func iamPolicyCommand(p *process) *cobra.Command {
-	return command("iam-policy", "Print the IAM policy that secbot's role needs.", cobra.NoArgs, func(context.Context, []string) error {
+	return command("iam-policy", "Print the IAM policy that secbot's role needs, with what SECBOT_QUEUE_URL and SECBOT_STORE add.", cobra.NoArgs, func(context.Context, []string) error {
 		enc := json.NewEncoder(p.out)
 		enc.SetIndent("", "  ")
-		return enc.Encode(playbooks.IAMPolicy(playbooks.Actions()))
+		return enc.Encode(playbooks.IAMPolicy(p.settings.actions()))
 	})
 }
 

@@ -72,7 +72,7 @@ type flow struct {
 func newCrashing(t *testing.T, program string, f flow) *crashing {
 	c := &crashing{t: t, program: program, seen: map[string]int{}}
 	c.sb, c.w = startSandbox(t)
-	c.sb.AWS.AddCaller("AKIASECBOT", fakeaws.Caller{Role: "secbot"})
+	c.sb.AWS.AddCaller("AKIASECBOT", granted())
 	dir := t.TempDir()
 	c.store = filepath.Join(dir, "secbot.db")
 	if err := os.WriteFile(filepath.Join(dir, "secbot.yaml"), []byte(f.config), 0o600); err != nil {

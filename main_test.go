@@ -24,7 +24,6 @@ import (
 
 	"secbot/internal/demo"
 	"secbot/internal/sandbox"
-	"secbot/internal/sandbox/fakeaws"
 	"secbot/internal/sandbox/fakeslack"
 )
 
@@ -258,7 +257,8 @@ func TestServeWithoutAnything(t *testing.T) {
 func onEmulators(t *testing.T, sb *sandbox.Sandbox) {
 	t.Helper()
 	t.Chdir(t.TempDir()) // there is no secbot.yaml
-	sb.AWS.AddCaller("AKIASECBOT", fakeaws.Caller{Role: "secbot"})
+	sb.AWS.AddCaller("AKIASECBOT", granted())
+	t.Cleanup(func() { nothingDenied(t, sb) })
 	for name, value := range map[string]string{
 		"AWS_ENDPOINT_URL": sb.AWSURL, "AWS_REGION": sb.AWS.Region(), "AWS_ACCESS_KEY_ID": "AKIASECBOT", "AWS_SECRET_ACCESS_KEY": "s",
 		"SLACK_API_URL": sb.Slack.APIURL(), "SLACK_BOT_TOKEN": sb.Slack.Token(), "SLACK_SIGNING_SECRET": sb.Slack.Secret(),

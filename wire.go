@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -79,6 +80,16 @@ func settingsFrom(getenv func(string) string) *settings {
 		QueueURL:      getenv("SECBOT_QUEUE_URL"),
 		Lambda:        getenv("SECBOT_LAMBDA"),
 	}
+}
+
+// actions are the IAM actions that secbot needs with these settings, sorted.
+func (s *settings) actions() []string {
+	all := slices.Concat(playbooks.Actions(), store.Actions(s.Store))
+	if s.QueueURL != "" {
+		all = append(all, events.Actions()...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // list splits at commas and drops what is empty.

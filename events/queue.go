@@ -143,3 +143,9 @@ func (q *Queue) extend(ctx context.Context, m types.Message) {
 		q.log().Warn("a message's visibility could not be extended (sqs:ChangeMessageVisibility); it may be delivered twice", "message", aws.ToString(m.MessageId), "error", err)
 	}
 }
+
+// Actions are the IAM actions for a queue: those of who works from it, and
+// sqs:SendMessage for the function that answers Slack.
+func Actions() []string {
+	return []string{"sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:ReceiveMessage", "sqs:SendMessage"}
+}

@@ -154,14 +154,8 @@ const (
 // is secbot's identity and an intent for that resource had been stored shortly
 // before. The identity alone proves nothing.
 func (e *Engine) authorOf(ctx context.Context, sig Signal) (author, error) {
-	if sig.RequestID != "" {
-		_, err := e.o.Store.Record(ctx, callRecord(sig.RequestID))
-		if err == nil {
-			return ours, nil
-		}
-		if !errors.Is(err, ErrNotFound) {
-			return others, fmt.Errorf("read secbot's own calls: %w", err)
-		}
+	if known, err := e.called(ctx, sig); err != nil || known {
+		return ours, err
 	}
 	self := e.self(ctx)
 	if !self.is(sig.Actor) {
@@ -192,7 +186,24 @@ func (e *Engine) authorOf(ctx context.Context, sig Signal) (author, error) {
 	if self.RoleARN == "" {
 		return others, nil // a person's own credentials, which people use too
 	}
+	// An intent that was just completed matches no more: its request id is in the
+	// ledger since then.
+	if known, err := e.called(ctx, sig); err != nil || known {
+		return ours, err
+	}
 	return ourRole, nil
+}
+
+// called reports whether the ledger has the request id of a signal's call.
+func (e *Engine) called(ctx context.Context, sig Signal) (bool, error) {
+	if sig.RequestID == "" {
+		return false, nil
+	}
+	_, err := e.o.Store.Record(ctx, callRecord(sig.RequestID))
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return false, fmt.Errorf("read secbot's own calls: %w", err)
+	}
+	return err == nil, nil
 }
 
 // self is who secbot is. Without it only known request ids tell; that is the

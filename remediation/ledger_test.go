@@ -2,6 +2,7 @@ package remediation_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -113,4 +114,37 @@ func TestNoFixForWhatIsIrreversible(t *testing.T) {
 			t.Errorf("decision %+v", part.Decision)
 		}
 	}
+}
+
+// lateLedger finds a call's record only when it is looked for again: the call's
+// answer is stored between two reads of one judgement.
+type lateLedger struct {
+	remediation.Store
+	missed bool
+}
+
+func (s *lateLedger) Record(ctx context.Context, key string) (*remediation.Record, error) {
+	if strings.HasPrefix(key, "call/") && !s.missed {
+		s.missed = true
+		return nil, remediation.ErrNotFound
+	}
+	return s.Store.Record(ctx, key)
+}
+
+// TestOwnCallThatIsJustStored is no stranger's.
+func TestOwnCallThatIsJustStored(t *testing.T) {
+	s := &lateLedger{missed: true}
+	l := newLab(t, func(o *remediation.Options) { s.Store, o.Store, o.Self = o.Store, s, ownIdentity })
+	l.doors.set("h", "front")
+	l.accept(signal("e1", "h", "front"))
+	l.drain()
+	sig := signal("e2", "h", "side")
+	sig.RequestID, sig.Actor, sig.At = "req-front", ownActor(), l.clock()
+	s.missed = false
+	l.accept(sig)
+	l.drain()
+	if !s.missed {
+		t.Fatal("the ledger was not asked")
+	}
+	l.one(remediation.StatusFixed) // and there is no alarm
 }

@@ -57,6 +57,16 @@ func Open(where string, config func() (aws.Config, error)) (remediation.Store, e
 	return nil, fmt.Errorf("%q: %w", where, ErrURL)
 }
 
+// Actions are the IAM actions that the store of a URL needs; none where it is not
+// in AWS.
+func Actions(url string) []string {
+	o, ok := table(url)
+	if !ok {
+		return nil
+	}
+	return dynamo.Actions(o)
+}
+
 // Shared reports whether several processes may use the store of that URL at the
 // same time.
 func Shared(url string) bool { return strings.HasPrefix(url, schemeDynamo) }

@@ -69,6 +69,16 @@ type Store struct {
 	closed atomic.Bool
 }
 
+// Actions are the IAM actions that a store needs: the transaction's are those of
+// its parts ("IAM and transactions" in the DynamoDB Developer Guide).
+func Actions(o Options) []string {
+	actions := []string{"dynamodb:DeleteItem", "dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"}
+	if o.Bucket != "" {
+		actions = append(actions, "s3:GetObject", "s3:PutObject")
+	}
+	return actions
+}
+
 // New makes a store on a table that exists, as CreateTable makes it. It calls
 // nobody.
 func New(cfg aws.Config, o Options) *Store {
