@@ -506,3 +506,30 @@ func TestSecretsStayOut(t *testing.T) {
 		}
 	}
 }
+
+// TestReplayedRequestIsOneCommand: who records a signed request and sends it again
+// within Slack's five minutes brings nothing new about: the command has the same
+// id, and the engine stores an id once.
+func TestReplayedRequestIsOneCommand(t *testing.T) {
+	r := newRig(t)
+	inc := incident(opened())
+	r.save(inc)
+	click := url.Values{"payload": {`{"type":"block_actions","user":{"id":"U0ALICE","team_id":"T0ACME"},"team":{"id":"T0ACME"},"trigger_id":"1.2",` +
+		`"container":{"channel_id":"C0SECURITY","message_ts":"1.1"},"actions":[{"type":"button","action_id":"fix","block_id":"x","value":"` + inc.ID + `","action_ts":"17.1"}]}`}}.Encode()
+	for path, body := range map[string]string{
+		"/slack/commands":     "command=%2Fsecbot&text=scan&user_id=U0ALICE&team_id=T0ACME&trigger_id=1",
+		"/slack/interactions": click,
+	} {
+		before := len(r.engine.commands())
+		header := signed(r.slack.Secret(), body, time.Now())
+		for range 2 {
+			if status, answer := r.raw("POST", path, body, header); status != http.StatusOK {
+				t.Fatalf("%s: %d %s", path, status, answer)
+			}
+		}
+		got := r.engine.commands()[before:]
+		if len(got) != 2 || got[0].ID != got[1].ID {
+			t.Errorf("%s: two deliveries are the commands %+v", path, got)
+		}
+	}
+}
