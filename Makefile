@@ -41,10 +41,10 @@ test-moto: $(BIN)/moto-$(MOTO_VERSION)/bin/moto_server
 	SECBOT_MOTO=$< go test -race -tags moto -run Moto -count=1 ./remediation/playbooks .
 	SECBOT_MOTO=$< go test -race -tags moto -run Moto -count=1 ./remediation/store/dynamo -rapid.checks=20
 
-# secbot killed at every call that it makes and started again, and a thousand
-# events at once.
+# secbot killed at every call that it makes and started again, every mishap at
+# each of them, and a thousand events at once.
 test-crash:
-	go test -race -tags crash -run Crash -parallel 12 -count=1 .
+	go test -race -tags crash -run 'Crash|Faults' -parallel 16 -count=1 .
 
 # Ten thousand events as fast as they can be sent; some minutes.
 storm:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // undo takes an incident that is being undone to its end.
@@ -17,8 +18,12 @@ func (e *Engine) undo(ctx context.Context, h *held, r run) error {
 		return nil
 	}
 	rctx, rec := withRecorder(ctx)
-	err = e.persist(rctx, maxCallAttempts, isTransient, func() error {
-		return un.pb.Undo(rctx, *un.inc.Plan, un.inc.Outcomes)
+	worthIt := func(err error) bool { return isTransient(err) || errors.Is(err, errStillFixed) }
+	err = e.persist(rctx, maxCallAttempts, worthIt, func() error {
+		if err := un.pb.Undo(rctx, *un.inc.Plan, un.inc.Outcomes); err != nil {
+			return err
+		}
+		return un.reallyUndone(ctx, rec)
 	})
 	switch {
 	case ctx.Err() != nil:
@@ -27,6 +32,29 @@ func (e *Engine) undo(ctx context.Context, h *held, r run) error {
 		return un.undone(ctx, rec)
 	}
 	return un.notUndone(ctx, rec, err)
+}
+
+// errStillFixed says that an undo found nothing to do, and yet the fix holds.
+var errStillFixed = errors.New("AWS showed the state before the fix, which was not so any more")
+
+// looksAtNoUndo is how often it is looked whether an undo that made no call is
+// one: right after a fix AWS may still show the state before it.
+const looksAtNoUndo = 3
+
+// reallyUndone looks whether an undo that made no call had nothing to do.
+func (un *fixing) reallyUndone(ctx context.Context, rec *recorder) error {
+	if ids, lost := rec.calls(); len(ids)+lost+un.attempts() > 0 {
+		return nil
+	}
+	for look := range looksAtNoUndo {
+		if err := un.e.o.Sleep(ctx, backoff(look+1, 200*time.Millisecond, time.Second)); err != nil {
+			return err
+		}
+		if un.pb.Verify(ctx, *un.inc.Plan, un.inc.Outcomes) == nil {
+			return errStillFixed
+		}
+	}
+	return nil
 }
 
 func (un *fixing) undone(ctx context.Context, rec *recorder) error {

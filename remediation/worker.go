@@ -292,8 +292,15 @@ func (h *held) commit(ctx context.Context, w Write, done bool) error {
 		w.countUp()
 		h.e.committed(w)
 	}
-	*h.job = next
+	h.became(next)
 	return nil
+}
+
+// became takes over what a write has changed of the job's row. All else of it is
+// read without the lock.
+func (h *held) became(next Job) {
+	h.job.Version, h.job.UpdatedAt, h.job.LeaseUntil = next.Version, next.UpdatedAt, next.LeaseUntil
+	h.job.Done, h.job.Error = next.Done, next.Error
 }
 
 // stored reports whether the job's row is the one that was to be written: no
@@ -357,7 +364,7 @@ func (h *held) extend(ctx context.Context) {
 		h.e.logUnlessOver(ctx, "a lease could not be renewed", err)
 		return
 	}
-	*h.job = next
+	h.became(next)
 }
 
 // newJobs has the loop read the due jobs again.

@@ -205,7 +205,7 @@ func (s *Store) Sweep(ctx context.Context, before time.Time) (int, error) {
 		})
 		var changed *types.ConditionalCheckFailedException
 		switch {
-		case errors.As(err, &changed): // somebody needs it again
+		case errors.As(err, &changed): // somebody needs it again, or has swept it
 		case err != nil:
 			return swept, s.explain(err)
 		default:

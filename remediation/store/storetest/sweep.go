@@ -88,6 +88,11 @@ func testSweepMany(t *testing.T, s remediation.Store) {
 		}
 		must(t, s, w)
 	}
-	equal(t, "swept", get(s.Sweep(t.Context(), at(1)))(t), many)
-	notFound(t, s, "1299")
+	// Where an answer gets lost on the network the row is gone and not counted.
+	if n := get(s.Sweep(t.Context(), at(1)))(t); n > many || n < many-many/100 {
+		t.Errorf("%d rows were swept, want %d", n, many)
+	}
+	for n := 0; n < many; n += 97 {
+		notFound(t, s, fmt.Sprint(n))
+	}
 }
