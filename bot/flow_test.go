@@ -85,7 +85,12 @@ func (g *gate) Apply(context.Context, remediation.Step) (remediation.Outcome, er
 	return remediation.Outcome{}, nil
 }
 
-func (g *gate) Verify(context.Context, remediation.Plan, []remediation.Outcome) error { return nil }
+func (g *gate) Verify(context.Context, remediation.Plan, []remediation.Outcome) error {
+	if g.isOpen() {
+		return remediation.ErrNotVerified
+	}
+	return nil
+}
 
 func (g *gate) Undo(context.Context, remediation.Plan, []remediation.Outcome) error {
 	g.set(true)
