@@ -26,7 +26,10 @@ const maxControl = 64 << 10
 //	POST /sandbox/submit   {"user","view","values":{…}}   a modal
 //	POST /sandbox/close    {"user","view"}                a modal, without submitting it
 //
-// Everything is JSON. It is for loopback: whoever reaches it may click as
+//	POST /sandbox/faults   [{"service":"ec2","action":"RevokeSecurityGroupIngress","fault":"throttled","from":1,"count":2}]
+//
+// The last plays a script of mishaps, see Mishap; [] ends it. Everything is
+// JSON. It is for loopback: whoever reaches it may click as
 // anybody. Requests that a web page of another origin could make are refused.
 func (s *Sandbox) People(r chi.Router) {
 	r.Use(sameOrigin)
@@ -43,6 +46,7 @@ func (s *Sandbox) People(r chi.Router) {
 	r.Post("/sandbox/command", act(s.command))
 	r.Post("/sandbox/submit", act(s.submit))
 	r.Post("/sandbox/close", act(s.close))
+	r.Post("/sandbox/faults", act(s.faults))
 }
 
 // slackAndPeople serves the Slack API, and beside it the people.

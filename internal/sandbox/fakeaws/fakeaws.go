@@ -62,6 +62,7 @@ type AWS struct {
 	callers   map[string]Caller // by access key id
 	regions   map[regionKey]*region
 	parked    map[string]attachment // network interfaces, by id
+	before    past
 	buckets   map[string]*bucket
 	blocks    map[string]*Block // account-wide Block Public Access, by account
 	topics    map[string]*topic // by ARN
@@ -97,6 +98,7 @@ func New(o Options) *AWS {
 		callers: map[string]Caller{},
 		regions: map[regionKey]*region{},
 		parked:  map[string]attachment{},
+		before:  past{groups: map[regionKey]map[string]*group{}, buckets: map[string]*bucket{}},
 		buckets: map[string]*bucket{},
 		blocks:  map[string]*Block{},
 		topics:  map[string]*topic{},
@@ -277,7 +279,7 @@ func (a *AWS) run(x *exchange, op *operation, f *Fault) (*result, *Error) {
 	if e := x.denied(); e != nil {
 		return nil, e
 	}
-	res, err := op.run(x)
+	res, err := a.inTime(x, op, f.Stale)
 	if err == nil {
 		return res, nil
 	}

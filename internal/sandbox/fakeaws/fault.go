@@ -24,6 +24,10 @@ type Fault struct {
 	Message string
 	Delay   time.Duration // waited first; cut short where the client goes away
 	Drop    bool          // the connection is closed without an answer
+	// Stale has a read answer from before the last change of the security groups
+	// and buckets that it is about, as AWS may for a while. Changing calls don't
+	// heed it, nor do reads of what has never changed.
+	Stale bool
 	// After lets the call take effect first: the mishap befalls the answer
 	// alone.
 	After bool
