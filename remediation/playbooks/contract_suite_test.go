@@ -78,12 +78,10 @@ func (b backend) config() aws.Config {
 
 func newWorld(t *testing.T, b backend) *world {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
-	t.Cleanup(cancel)
 	cfg := b.config()
 	c := playbooks.NewClients(cfg, b.account, testRegion)
 	return &world{
-		backend: b, ctx: ctx, clients: c,
+		backend: b, ctx: t.Context(), clients: c,
 		s3:      s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true }),
 		ec2:     ec2.NewFromConfig(cfg),
 		readers: playbooks.Readers(c), playbooks: playbooks.All(c), kept: map[remediation.Ref]json.RawMessage{},
