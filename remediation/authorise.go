@@ -14,12 +14,14 @@ const shellPrefix = "shell:"
 func isShell(by string) bool { return strings.HasPrefix(by, shellPrefix) }
 
 // authorise returns nil where a command may be carried out; else the errors of
-// Authorise. Anybody may scan: it changes nothing, and one runs at a time. A
-// circuit breaker, which is about no incident, is reset by a responder.
+// Authorise. Anybody may scan: it changes nothing, and one runs at a time. Whether
+// a change was theirs only the person says who was asked. A circuit breaker, which is about no incident, is reset by a responder.
 func (e *Engine) authorise(ctx context.Context, cmd Command, inc *Incident) error {
 	switch {
 	case cmd.Verb == VerbScan:
 		return nil
+	case cmd.Verb == VerbClaim || cmd.Verb == VerbDisown:
+		return e.wasAsked(ctx, cmd.By, inc)
 	case cmd.Verb != VerbReset:
 		return e.Authorise(ctx, cmd.By, inc)
 	case isShell(cmd.By):

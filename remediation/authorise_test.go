@@ -50,6 +50,10 @@ func (l *lab) before(v remediation.Verb) *remediation.Incident {
 	l.accept(signal("e1", "h", "side"))
 	l.drain()
 	switch v {
+	case remediation.VerbApprove, remediation.VerbDecline:
+		l.config.Rules[1].Approvals = 1
+		l.submit(remediation.Command{ID: "before", Verb: remediation.VerbFix, Incident: l.incidents()[0].ID, By: "U6", Reason: "x"})
+		l.drain()
 	case remediation.VerbUndo:
 		said("before", remediation.VerbFix)
 	case remediation.VerbUnignore:
@@ -82,6 +86,7 @@ func TestEveryVerbByEverybody(t *testing.T) {
 		{"somebody whom the policy names for the account", "U7", true},
 		{"somebody whom it names for another account", "U8", false},
 		{"a group's own id", "S9", false},
+		{"whoever made the change", "U5", false},
 		{"secbot itself", remediation.ByItself, false},
 		{"the shell of secbot's machine", "shell:root", true},
 	}
@@ -100,11 +105,14 @@ func everybodySays(t *testing.T, v remediation.Verb, by string, may bool) {
 	})
 	l.config.Rules = []remediation.PolicyRule{
 		{Match: remediation.Match{Accounts: []string{"999999999999"}}, Then: remediation.ActionAsk, Approvers: []string{"U8"}},
-		{Match: remediation.Match{Accounts: []string{toyAccount}}, Then: remediation.ActionAsk, Approvers: []string{"U1", "S1", "U7"}},
+		{Match: remediation.Match{Accounts: []string{toyAccount}}, Then: remediation.ActionAsk, Approvers: []string{"U1", "S1", "U7", "U6"}},
 	}
+	l.config.People = []remediation.Person{{Actor: "arn:aws:iam::*:user/dana", User: "U5"}}
 	switch {
 	case v == remediation.VerbScan:
 		may = true // it changes nothing
+	case v == remediation.VerbClaim || v == remediation.VerbDisown:
+		may = by == "U5" // whether it was them nobody else can say
 	case v == remediation.VerbReset && by == "U7":
 		may = false // a breaker is of no account's rule
 	}

@@ -64,6 +64,17 @@ func (c *change) thread(text string, diff ...DiffLine) {
 	c.tell(NotifySlack, OpThread, ThreadNote{Text: text, Diff: diff})
 }
 
+// mentionIn adds a reply that calls people, by their Slack ids.
+func (c *change) mentionIn(people []string, text string) {
+	c.tell(NotifySlack, OpThread, ThreadNote{Text: text, People: people})
+}
+
+// point tells a channel or a user of the incident.
+func (c *change) point(to string, p Pointer) {
+	c.tell(NotifySlack, OpPointer, p)
+	c.w.Notices[len(c.w.Notices)-1].Channel = to
+}
+
 // reply answers the person behind a command, where there is a way.
 func (c *change) reply(cmd Command, r Reply) {
 	n, err := c.e.replyNotice(cmd, r)

@@ -13,18 +13,23 @@ type Verb string
 
 // The verbs.
 const (
-	VerbFix      Verb = "fix"      // revert the offender's change
-	VerbUndo     Verb = "undo"     // take our fix back
-	VerbIgnore   Verb = "ignore"   // leave it, for a time and a reason
-	VerbUnignore Verb = "unignore" // take an ignore back
-	VerbRetry    Verb = "retry"    // try a failed fix again
-	VerbScan     Verb = "scan"     // look for what is open now; Incident is empty
-	VerbReset    Verb = "reset"    // close the circuit breaker again; Incident is empty
+	VerbFix      Verb = "fix"               // revert the offender's change
+	VerbUndo     Verb = "undo"              // take our fix back
+	VerbIgnore   Verb = "ignore"            // leave it, for a time and a reason
+	VerbUnignore Verb = "unignore"          // take an ignore back
+	VerbRetry    Verb = "retry"             // try a failed fix again
+	VerbAllow    Verb = "allow_temporarily" // leave it for a while, then close it
+	VerbApprove  Verb = "approve"           // agree to what another has asked for
+	VerbDecline  Verb = "decline"           // drop what somebody has asked for
+	VerbClaim    Verb = "actor_yes"         // say that the change was one's own
+	VerbDisown   Verb = "actor_no"          // say that it was not
+	VerbScan     Verb = "scan"              // look for what is open now; Incident is empty
+	VerbReset    Verb = "reset"             // close the circuit breaker again; Incident is empty
 )
 
 // Verbs lists every verb.
 func Verbs() []Verb {
-	return []Verb{VerbFix, VerbUndo, VerbIgnore, VerbUnignore, VerbRetry, VerbScan, VerbReset}
+	return []Verb{VerbFix, VerbUndo, VerbIgnore, VerbUnignore, VerbRetry, VerbAllow, VerbApprove, VerbDecline, VerbClaim, VerbDisown, VerbScan, VerbReset}
 }
 
 // changes reports whether the verb has AWS changed.
@@ -39,8 +44,8 @@ type Command struct {
 	State    *int          `json:"state,omitempty"` // Incident.State() of the message that was clicked; nil where nothing was clicked
 	By       string        `json:"by"`              // a Slack user id, or "shell:NAME"
 	Reason   string        `json:"reason,omitempty"`
-	For      time.Duration `json:"for,omitempty"`   // ignore: how long; 0 is for good
-	Scope    string        `json:"scope,omitempty"` // scan: s3, sg or all; reset: the breaker's place, empty for all
+	For      time.Duration `json:"for,omitempty"`   // ignore: how long, 0 is for good; allow: how long, 0 is AllowFor
+	Scope    string        `json:"scope,omitempty"` // scan: s3, sg or all; reset: the breaker's place, empty for all; ignore: a Scope, empty for ScopeFinding
 	ReplyTo  ReplyTo       `json:"reply_to"`
 }
 
@@ -68,8 +73,9 @@ func (e *DeniedError) Error() string {
 // RefusedError is any other reason why a command was not carried out. Text is
 // meant for the person; Err, which may be nil, is for the log.
 type RefusedError struct {
-	Text string
-	Err  error
+	Text   string
+	People []string // Slack ids of people named in the text
+	Err    error
 }
 
 // Error gives the text and the cause.

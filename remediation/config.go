@@ -45,9 +45,37 @@ type Config struct {
 	// Digest is how many new messages a channel gets within a minute; those of
 	// further incidents, less than critical ones, become one digest. 0: no bound.
 	Digest int
+	// Question is how long people have to decide, and who is told where nobody does.
+	Question Question
+	// Accounts are the names of accounts, by id: what people call them.
+	Accounts map[string]string
+	// People are the Slack users behind AWS identities.
+	People []Person
 	// Rules are tried in order. nil means BuiltinRules; a list without rules
 	// means that everything asks.
 	Rules []PolicyRule
+}
+
+// Question is what becomes of a question that nobody answers. Each time is
+// counted from when it was asked.
+type Question struct {
+	Remind   time.Duration `json:"remind,omitempty"`      // after how long the people who may decide are reminded; 0 for never
+	Escalate time.Duration `json:"escalate,omitempty"`    // after how long EscalateTo is told; 0 for never
+	To       []string      `json:"escalate_to,omitempty"` // channels (C…, G…, #…) and users (U…, W…)
+	Expire   time.Duration `json:"expire,omitempty"`      // after how long it ends, and nothing is changed; 0 for never
+}
+
+// QuestionRule is what one rule of the policy says of its questions; nil members
+// leave it to the Config.
+type QuestionRule struct {
+	Remind, Escalate, Expire *time.Duration
+	To                       []string
+}
+
+// Person is a Slack user and what AWS calls them.
+type Person struct {
+	Actor string // a glob over the actor's ARN and that of the role behind it
+	User  string // U… or W…
 }
 
 // Notify says where automatic fixes are published besides Slack.
@@ -63,6 +91,8 @@ type PolicyRule struct {
 	Then      Action
 	Channel   string   // empty: the Config's
 	Approvers []string // empty: the Config's Responders
+	Approvals int      // how many of them must approve what one of them asks for; 0: none, whoever decides decides
+	Question  QuestionRule
 }
 
 // Match says which findings a rule is for. Every member that isn't empty must
@@ -92,7 +122,8 @@ type PortRange struct {
 // DefaultConfig is what holds without a file: mode auto, the built-in rules, a
 // reconciling scan every six hours, and nobody and no channel named.
 func DefaultConfig() *Config {
-	return &Config{Mode: ModeAuto, Reconcile: 6 * time.Hour, Heartbeat: 7 * 24 * time.Hour, Breaker: defaultBreaker(), Digest: 20}
+	return &Config{Mode: ModeAuto, Reconcile: 6 * time.Hour, Heartbeat: 7 * 24 * time.Hour, Breaker: defaultBreaker(), Digest: 20,
+		Question: Question{Remind: time.Hour, Expire: 7 * 24 * time.Hour}}
 }
 
 // LoadConfig reads the file at path and parses it. The error satisfies

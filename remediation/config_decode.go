@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -26,11 +27,27 @@ func ParseConfig(file string, data []byte) (*Config, error) {
 	c.File = file
 	if root := d.document(data); root != nil {
 		d.object(root, topScope(), d.topFields(c))
+		d.escalations(c)
 	}
 	if err := d.err(); err != nil {
 		return nil, err
 	}
 	return c, nil
+}
+
+// escalations refuses to escalate to nobody.
+func (d *configDecoder) escalations(c *Config) {
+	check := func(q Question, line int, s configScope) {
+		if q.Escalate > 0 && len(q.To) == 0 {
+			d.fault(line, s.path+"escalate", s.at("escalate").words+" names nobody who is told", "add escalate_to: a channel (\"#leads\") or a user's id (U…, W…)")
+		}
+	}
+	check(c.Question, 0, questionScope(0))
+	for i, r := range c.Rules {
+		if r.Question.Escalate != nil {
+			check(c.Question.with(r.Question), r.Line, questionScope(i+1))
+		}
+	}
 }
 
 // configDecoder walks the YAML nodes and collects what is wrong with them.
@@ -80,6 +97,14 @@ func matchScope(n int) configScope {
 		of: fmt.Sprintf(" of rule %d", n), in: fmt.Sprintf("the match of rule %d", n)}
 }
 
+func questionScope(rule int) configScope {
+	if rule == 0 {
+		return configScope{path: "question.", name: "question.", in: "question"}
+	}
+	return configScope{path: fmt.Sprintf("rules[%d].question.", rule), name: "question.",
+		of: fmt.Sprintf(" of rule %d", rule), in: fmt.Sprintf("the question of rule %d", rule)}
+}
+
 func tagsScope(n int) configScope {
 	return configScope{path: fmt.Sprintf("rules[%d].match.tags.", n), name: "match.tags.",
 		of: fmt.Sprintf(" of rule %d", n), in: fmt.Sprintf("match.tags of rule %d", n)}
@@ -124,6 +149,13 @@ func (d *configDecoder) topFields(c *Config) []configField {
 		{"heartbeat", setOne(d, &c.Heartbeat, textNode(parseInterval))},
 		{"breaker", func(n *yaml.Node, _ configPlace) { d.object(n, breakerScope(), d.breakerFields(&c.Breaker)) }},
 		{"digest", setOne(d, &c.Digest, numberNode(parseMessages))},
+		{"question", func(n *yaml.Node, _ configPlace) {
+			var q QuestionRule
+			d.object(n, questionScope(0), d.questionFields(&q))
+			c.Question = c.Question.with(q)
+		}},
+		{"accounts", func(n *yaml.Node, at configPlace) { c.Accounts = d.accounts(n, at) }},
+		{"people", func(n *yaml.Node, at configPlace) { c.People = d.people(n, at) }},
 		{"notify", func(n *yaml.Node, _ configPlace) { d.object(n, notifyScope(), d.notifyFields(&c.Notify)) }},
 		{"rules", func(n *yaml.Node, at configPlace) { c.Rules = d.rules(n, at) }},
 	}
@@ -150,7 +182,53 @@ func (d *configDecoder) ruleFields(r *PolicyRule, num int) []configField {
 		{"then", setOne(d, &r.Then, textNode(parseOneOf("action", Actions())))},
 		{"channel", setOne(d, &r.Channel, textNode(parseChannel))},
 		{"approvers", setMany(d, &r.Approvers, textNode(parseResponder))},
+		{"approvals", setOne(d, &r.Approvals, numberNode(parseApprovals))},
+		{"question", func(n *yaml.Node, _ configPlace) { d.object(n, questionScope(num), d.questionFields(&r.Question)) }},
 	}
+}
+
+func (d *configDecoder) questionFields(q *QuestionRule) []configField {
+	span := func(dst **time.Duration) func(*yaml.Node, configPlace) {
+		return func(n *yaml.Node, at configPlace) {
+			*dst = new(time.Duration)
+			setOne(d, *dst, textNode(parseSpan))(n, at)
+		}
+	}
+	return []configField{
+		{"remind", span(&q.Remind)},
+		{"escalate", span(&q.Escalate)},
+		{"escalate_to", setMany(d, &q.To, textNode(parseTarget))},
+		{"expire", span(&q.Expire)},
+	}
+}
+
+// accounts decodes a mapping from account ids to names.
+func (d *configDecoder) accounts(n *yaml.Node, at configPlace) map[string]string {
+	names := map[string]string{}
+	d.members(n, configScope{path: "accounts.", name: "accounts.", in: "accounts"}, func(k, v *yaml.Node) {
+		if _, f := accountNode(k); f != nil {
+			d.fault(k.Line, at.path+"."+shorten(k.Value), "accounts: "+f.problem, f.hint)
+			return
+		}
+		var name string
+		setOne(d, &name, textNode(parseLine))(v, configPlace{at.path + "." + k.Value, "the name of account " + k.Value})
+		names[k.Value] = name
+	})
+	return names
+}
+
+// people decodes a mapping from patterns of ARNs to Slack users.
+func (d *configDecoder) people(n *yaml.Node, at configPlace) []Person {
+	var all []Person
+	d.members(n, configScope{path: "people.", name: "people.", in: "people"}, func(k, v *yaml.Node) {
+		p := Person{Actor: k.Value}
+		if _, f := parseGlob(k.Value); f != nil {
+			d.fault(k.Line, at.path+"."+shorten(k.Value), "people: "+f.problem, f.hint)
+		}
+		setOne(d, &p.User, textNode(parseUser))(v, configPlace{at.path + "." + shorten(k.Value), "the user of " + quote(k.Value)})
+		all = append(all, p)
+	})
+	return all
 }
 
 func (d *configDecoder) matchFields(m *Match, num int) []configField {
@@ -250,6 +328,7 @@ func (d *configDecoder) homeOf(key string) string {
 		{"in a rule, beside its match", d.ruleFields(&PolicyRule{}, 0)},
 		{"under notify", d.notifyFields(&Notify{})},
 		{"under breaker", d.breakerFields(&Breaker{})},
+		{"under question", d.questionFields(&QuestionRule{})},
 		{"at the top of the file", d.topFields(&Config{})},
 	}
 	for _, h := range homes {

@@ -65,6 +65,14 @@ breaker: {fixes: 5, overall: never, minutes: 30}
 digest: 7
 notify:
   sns_topic_arn: arn:aws-us-gov:sns:us-gov-west-1:111122223333:fixes
+question:
+  remind: 30m
+  escalate: 4h
+  escalate_to: ["#leads", U0CISO]
+  expire: never
+accounts: {"012345678901": prod}
+people:
+  "arn:aws:iam::*:user/dana": U0DANA
 rules:
   - name: everything at once
     match:
@@ -81,6 +89,8 @@ rules:
     then: notify
     channel: G0QUIET
     approvers: U0CAROL
+    approvals: 2
+    question: {remind: never, escalate_to: C0SECOND}
   - then: ignore
 `))
 	if err != nil {
@@ -90,10 +100,14 @@ rules:
 		File: "secbot.yaml", Mode: remediation.ModeAsk, Channel: "#cloud-alerts",
 		Responders: []string{"U0ALICE", "W0BOB", "S0ONCALL"}, Regions: []string{"eu-central-1"}, Reconcile: 12 * time.Hour,
 		Breaker: remediation.Breaker{Fixes: 5, Window: 30 * time.Minute}, Digest: 7,
-		Notify: remediation.Notify{SNSTopicARN: "arn:aws-us-gov:sns:us-gov-west-1:111122223333:fixes"},
+		Notify:   remediation.Notify{SNSTopicARN: "arn:aws-us-gov:sns:us-gov-west-1:111122223333:fixes"},
+		Question: remediation.Question{Remind: 30 * time.Minute, Escalate: 4 * time.Hour, To: []string{"#leads", "U0CISO"}},
+		Accounts: map[string]string{"012345678901": "prod"},
+		People:   []remediation.Person{{Actor: "arn:aws:iam::*:user/dana", User: "U0DANA"}},
 		Rules: []remediation.PolicyRule{{
-			Name: "everything at once", Line: 13, Then: remediation.ActionNotify,
-			Channel: "G0QUIET", Approvers: []string{"U0CAROL"},
+			Name: "everything at once", Line: 21, Then: remediation.ActionNotify,
+			Channel: "G0QUIET", Approvers: []string{"U0CAROL"}, Approvals: 2,
+			Question: remediation.QuestionRule{Remind: new(time.Duration), To: []string{"C0SECOND"}},
 			Match: remediation.Match{
 				Playbooks:  []string{"sg-rule-added", "s3-public-acl"},
 				Accounts:   []string{"012345678901"},
@@ -106,7 +120,7 @@ rules:
 				Ports:      []remediation.PortRange{{From: 22, To: 22}, {From: 80, To: 80}, {From: 8000, To: 8999}, {All: true}},
 				Openness:   []remediation.Openness{"world"},
 			},
-		}, {Line: 28, Then: remediation.ActionIgnore}},
+		}, {Line: 38, Then: remediation.ActionIgnore}},
 	}
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Errorf("config (-want +got):\n%s", diff)

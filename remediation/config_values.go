@@ -16,6 +16,7 @@ import (
 var (
 	channelID   = regexp.MustCompile(`^[CG][A-Z0-9]{1,63}$`)
 	responderID = regexp.MustCompile(`^[UWS][A-Z0-9]{1,63}$`)
+	userID      = regexp.MustCompile(`^[UW][A-Z0-9]{1,63}$`)
 	accountID   = regexp.MustCompile(`^[0-9]{12}$`)
 	regionName  = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]+$`)
 	playbookID  = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
@@ -25,6 +26,12 @@ var (
 
 // maxIntervalHours bounds intervals: thirty days.
 const maxIntervalHours = 720
+
+// minSpan bounds the times of questions.
+const minSpan = 5 * time.Minute
+
+// maxApprovals bounds how many people must approve.
+const maxApprovals = 5
 
 // maxMessages bounds the messages of a channel's minute: Slack takes about one a
 // second.
@@ -101,6 +108,52 @@ func parseInterval(s string) (time.Duration, *fault) {
 		return 0, &fault{quote(s) + " is no interval", fmt.Sprintf("write whole hours from 1h to %dh, or never", maxIntervalHours)}
 	}
 	return time.Duration(n) * time.Hour, nil
+}
+
+// parseSpan takes whole minutes or hours, as 30m or 4h, or never, which is 0.
+func parseSpan(s string) (time.Duration, *fault) {
+	if s == "never" {
+		return 0, nil
+	}
+	unit := time.Hour
+	number, isHours := strings.CutSuffix(s, "h")
+	if !isHours {
+		unit = time.Minute
+		number, isHours = strings.CutSuffix(s, "m")
+	}
+	n, err := strconv.ParseUint(number, 10, 16)
+	span := time.Duration(n) * unit
+	if !isHours || err != nil || span < minSpan || span > maxIntervalHours*time.Hour || number[0] == '0' {
+		return 0, &fault{quote(s) + " is no time", fmt.Sprintf("write whole minutes or hours from 5m to %dh, or never", maxIntervalHours)}
+	}
+	return span, nil
+}
+
+// parseApprovals takes how many people must approve.
+func parseApprovals(s string) (int, *fault) {
+	n, err := strconv.ParseUint(s, 10, 8)
+	if err != nil || n > maxApprovals {
+		return 0, &fault{quote(s) + " is no number of approvals", fmt.Sprintf("write 0 to %d; whoever asks is not counted", maxApprovals)}
+	}
+	return int(n), nil
+}
+
+// parseTarget takes a channel or a user.
+func parseTarget(s string) (string, *fault) {
+	if userID.MatchString(s) {
+		return s, nil
+	}
+	if _, f := parseChannel(s); f != nil {
+		return "", &fault{quote(s) + " is neither a channel nor a user", "write a channel's id (C…, G…) or name (\"#name\"), or a user's id (U…, W…)"}
+	}
+	return s, nil
+}
+
+func parseUser(s string) (string, *fault) {
+	if userID.MatchString(s) {
+		return s, nil
+	}
+	return "", &fault{quote(s) + " is no Slack user's id", "write U… or W… (Copy member ID in the profile's menu)"}
 }
 
 // parseCount takes a number of fixes, or never, which is 0.

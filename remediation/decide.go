@@ -35,45 +35,85 @@ func (e *Engine) decide(ctx context.Context, h *held, cmd Command) (*held, error
 	if err := e.authorise(ctx, cmd, inc); err != nil {
 		return nil, err
 	}
-	if e.o.Config.Mode == ModeObserve && cmd.Verb.changes() {
-		return nil, &RefusedError{Text: "secbot is in mode observe, in which it changes nothing, so nothing was changed. Whoever keeps secbot.yaml can set `mode: ask`."}
+	if cmd.Verb == VerbApprove {
+		if err := e.stillMay(ctx, inc); err != nil {
+			return nil, err
+		}
+	}
+	person, err := e.personBehind(ctx, inc)
+	if err != nil {
+		return nil, err
 	}
 	var fix *held
 	_, err = e.update(ctx, h, cmd.Incident, true, func(c *change) (err error) {
 		if cmd.State != nil && *cmd.State != c.inc.State() {
 			return &StaleError{Incident: c.inc}
 		}
-		fix, err = c.decide(ctx, cmd)
+		fix, err = c.decide(ctx, cmd, person)
 		return err
 	})
 	return fix, err
 }
 
-// decide is one decision on an incident, without a look at who decides.
-func (c *change) decide(ctx context.Context, cmd Command) (*held, error) {
+// decide is one decision on an incident, without a look at who decides. person is
+// the Slack user whose change it is; empty where nobody knows.
+func (c *change) decide(ctx context.Context, cmd Command, person string) (*held, error) {
+	needed := c.e.approvals(c.inc)
+	switch {
+	case cmd.Verb == VerbApprove:
+		return c.approve(ctx, cmd, needed, person)
+	case cmd.Verb == VerbDecline:
+		return nil, c.decline(cmd)
+	case cmd.Verb == VerbClaim || cmd.Verb == VerbDisown:
+		return nil, c.answerActor(cmd)
+	case needed > 0 && cmd.Verb.needsApproval():
+		return nil, c.request(cmd, needed)
+	}
+	return c.carryOut(ctx, cmd)
+}
+
+// carryOut does what was decided.
+func (c *change) carryOut(ctx context.Context, cmd Command) (*held, error) {
+	if cmd.Verb.changes() {
+		if err := c.e.mayChange(); err != nil {
+			return nil, err
+		}
+	}
 	c.inc.Error = ""
 	switch cmd.Verb {
 	case VerbFix, VerbRetry:
-		return c.decideFix(cmd)
+		return c.decideFix(ctx, cmd)
 	case VerbUndo:
 		return c.decideUndo(cmd)
 	case VerbIgnore:
 		return nil, c.decideIgnore(cmd)
 	case VerbUnignore:
 		return nil, c.decideUnignore(ctx, cmd)
+	case VerbAllow:
+		return nil, c.decideAllow(cmd)
 	}
 	return nil, &RefusedError{Text: fmt.Sprintf("secbot does not know the command %q; nothing was changed.", cmd.Verb)}
 }
 
 // decideFix claims the incident; the fix itself plans on the live state.
-func (c *change) decideFix(cmd Command) (*held, error) {
+func (c *change) decideFix(ctx context.Context, cmd Command) (*held, error) {
 	if why := c.inc.Finding.Irreversible; why != "" {
 		return nil, &RefusedError{Text: "secbot can't take this back, so nothing was changed: " + why + "."}
 	}
+	if c.inc.Status == StatusAllowed {
+		if err := c.endSuppressions(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return c.startFix(cmd.By, cmd.Reason, run{Command: &cmd, Again: len(c.inc.Outcomes) > 0})
+}
+
+// startFix begins a fix, and has the message say so.
+func (c *change) startFix(by, why string, r run) (*held, error) {
 	if len(c.inc.Outcomes) == 0 {
 		c.inc.Plan = nil
 	}
-	fix, err := c.start(StatusFixing, cmd.By, cmd.Reason, run{Command: &cmd, Again: len(c.inc.Outcomes) > 0})
+	fix, err := c.start(StatusFixing, by, why, r)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +132,7 @@ func (c *change) decideUndo(cmd Command) (*held, error) {
 		return nil, err
 	}
 	c.intend(StatusUndoing, []Step{{Action: "undo " + c.inc.Finding.Playbook, Resource: c.inc.Finding.Resource}})
-	c.suppress(cmd.By, "put back by an undo", c.now.Add(undoAllowance))
+	c.suppress(Command{By: cmd.By, Reason: "put back by an undo"}, c.now.Add(undoAllowance))
 	c.show()
 	return undo, nil
 }
@@ -100,7 +140,10 @@ func (c *change) decideUndo(cmd Command) (*held, error) {
 // decideIgnore keeps the finding from being told until a time, for a reason.
 func (c *change) decideIgnore(cmd Command) error {
 	if cmd.Reason == "" {
-		return &RefusedError{Text: "An ignore needs a reason, so that others can follow it; nothing was changed."}
+		return errNoReason()
+	}
+	if _, err := parseScope(cmd.Scope); err != nil {
+		return err
 	}
 	var until time.Time
 	text := "for good"
@@ -111,7 +154,7 @@ func (c *change) decideIgnore(cmd Command) error {
 	if err := c.move(StatusIgnored, cmd.By, cmd.Reason); err != nil {
 		return err
 	}
-	c.suppress(cmd.By, cmd.Reason, until)
+	c.suppress(cmd, until)
 	if !until.IsZero() {
 		if err := c.expireAt(until); err != nil {
 			return err
@@ -122,11 +165,26 @@ func (c *change) decideIgnore(cmd Command) error {
 	return nil
 }
 
+// mayChange returns a *RefusedError while secbot may change nothing at all.
+func (e *Engine) mayChange() error {
+	if e.o.Config.Mode != ModeObserve {
+		return nil
+	}
+	return &RefusedError{Text: "secbot is in mode observe, in which it changes nothing, so nothing was changed. Whoever keeps secbot.yaml can set `mode: ask`."}
+}
+
+func errNoReason() error {
+	return &RefusedError{Text: "An ignore needs a reason, so that others can follow it; nothing was changed."}
+}
+
 func (c *change) decideUnignore(ctx context.Context, cmd Command) error {
 	if err := c.move(StatusOpen, cmd.By, cmd.Reason); err != nil {
 		return err
 	}
 	if err := c.endSuppressions(ctx); err != nil {
+		return err
+	}
+	if err := c.ask(); err != nil {
 		return err
 	}
 	c.show()
@@ -149,7 +207,7 @@ func (e *Engine) refuse(ctx context.Context, h *held, cmd Command, cause error) 
 	case h.job.Done:
 		return cause
 	case errors.As(cause, &other):
-		reply.Text = other.Text
+		reply.Text, reply.People = other.Text, other.People
 	case errors.As(cause, &scope):
 	case errors.Is(cause, ErrNotFound):
 		reply.Text = fmt.Sprintf("There is no incident %q, so nothing was changed. See what there is with /secbot incidents.", cmd.Incident)

@@ -124,7 +124,16 @@ const (
 	jobFix     = "fix"
 	jobUndo    = "undo"
 	jobExpire  = "expire" // an ignore has run out
-	jobSweep   = "sweep"  // once a day
+	// The timers of a question: jobRemind and jobEscalate tell that nobody has
+	// decided, jobLapse ends it.
+	jobRemind   = "remind"
+	jobEscalate = "escalate"
+	jobLapse    = "lapse"
+	// jobClose closes what was allowed for a while.
+	jobClose = "close"
+	// jobForget drops a request that was not approved.
+	jobForget = "forget"
+	jobSweep  = "sweep" // once a day
 	// jobReconcile scans for what no event has told.
 	jobReconcile = "reconcile"
 	// jobCheckpoint writes the heads of the audit logs down.

@@ -30,6 +30,7 @@ type run struct {
 	Incident string   `json:"incident"`
 	Command  *Command `json:"command,omitempty"` // who waits for the result; nil for the policy's own
 	Again    bool     `json:"again,omitempty"`   // an earlier fix has been carried out already
+	Round    int      `json:"round,omitempty"`   // of a timer: the length of the history, or the state, that it is about
 }
 
 // fixing is a fix under way.
@@ -56,6 +57,9 @@ func (e *Engine) fix(ctx context.Context, h *held, r run) error {
 		if err := fx.reconsider(ctx); err != nil {
 			return err
 		}
+	}
+	if err := e.mayChange(); err != nil && !fx.done() {
+		return fx.fail(ctx, err)
 	}
 	for replans := 0; ; replans++ {
 		if fx.inc.Plan == nil {
@@ -89,6 +93,11 @@ func (e *Engine) fix(ctx context.Context, h *held, r run) error {
 	}
 }
 
+// done reports whether all that was planned has been done.
+func (fx *fixing) done() bool {
+	return fx.inc.Plan != nil && len(fx.inc.Outcomes) >= len(fx.inc.Plan.Steps)
+}
+
 // idle reports whether the fix has changed nothing, and no call whose answer got
 // lost may have either.
 func (fx *fixing) idle() bool {
@@ -102,7 +111,7 @@ func (fx *fixing) idle() bool {
 // hold: what is there now has to be planned on. What the earlier one did stays
 // in the audit log.
 func (fx *fixing) reconsider(ctx context.Context) error {
-	if fx.inc.Plan == nil || len(fx.inc.Outcomes) < len(fx.inc.Plan.Steps) {
+	if !fx.done() {
 		return nil
 	}
 	err := fx.pb.Verify(ctx, *fx.inc.Plan, fx.inc.Outcomes)

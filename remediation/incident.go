@@ -71,16 +71,19 @@ type Decision struct {
 	Rule      string   `json:"rule"` // which rule decided, for people: `rule 2 "admin ports"`
 	Channel   string   `json:"channel,omitempty"`
 	Approvers []string `json:"approvers,omitempty"` // Slack user (U…, W…) and user group (S…) ids
-	Why       string   `json:"why,omitempty"`       // what lowered the action: the mode, a doubt, the cap
+	Approvals int      `json:"approvals,omitempty"` // how many of them must approve what one of them asks for
+	Question  Question `json:"question,omitzero"`
+	Why       string   `json:"why,omitempty"` // what lowered the action: the mode, a doubt, the cap
 }
 
 // Transition is one change of an incident's status, kept as its history.
 type Transition struct {
-	From   Status    `json:"from,omitempty"`
-	To     Status    `json:"to"`
-	At     time.Time `json:"at"`
-	By     string    `json:"by"`               // a Slack user id, a shell user as "shell:NAME", or "secbot"
-	Reason string    `json:"reason,omitempty"` // why: the policy's rule, a person's words, an error
+	From     Status    `json:"from,omitempty"`
+	To       Status    `json:"to"`
+	At       time.Time `json:"at"`
+	By       string    `json:"by"`                 // a Slack user id, a shell user as "shell:NAME", or "secbot"
+	Reason   string    `json:"reason,omitempty"`   // why: the policy's rule, a person's words, an error
+	Approved []string  `json:"approved,omitempty"` // who approved it, where approvals were needed
 }
 
 // Incident is a finding on its way: what the store keeps.
@@ -98,11 +101,42 @@ type Incident struct {
 	Previous  string       `json:"previous,omitempty"` // id of an earlier, settled incident of the same key
 	CreatedAt time.Time    `json:"created_at"`
 	UpdatedAt time.Time    `json:"updated_at"`
-	Repeats   int          `json:"repeats,omitempty"` // how often the finding came again while active
-	Calls     []Call       `json:"calls,omitempty"`   // the ledger of changing calls: the intent first, then its request ids
-	NoticeSeq int          `json:"notice_seq"`        // the last notice's number
-	AuditSeq  int          `json:"audit_seq"`         // the last audit entry's number
-	AuditHead string       `json:"audit_head"`        // and its hash
+	Repeats   int          `json:"repeats,omitempty"`  // how often the finding came again while active
+	Calls     []Call       `json:"calls,omitempty"`    // the ledger of changing calls: the intent first, then its request ids
+	NoticeSeq int          `json:"notice_seq"`         // the last notice's number
+	AuditSeq  int          `json:"audit_seq"`          // the last audit entry's number
+	AuditHead string       `json:"audit_head"`         // and its hash
+	Request   *Request     `json:"request,omitempty"`  // a decision that waits for approvals; nil for none
+	Requests  int          `json:"requests,omitempty"` // how often one was made, or went without being carried out
+	Until     time.Time    `json:"until,omitzero"`     // open: when the question ends; allowed: when it is closed; zero: never
+	Answer    *ActorAnswer `json:"answer,omitempty"`   // of whoever is said to have made the change
+}
+
+// Request is a decision that one person has asked for and that others have to
+// approve before it is carried out.
+type Request struct {
+	Verb     Verb          `json:"verb"`
+	By       string        `json:"by"`
+	At       time.Time     `json:"at"`
+	Reason   string        `json:"reason,omitempty"`
+	For      time.Duration `json:"for,omitempty"`
+	Scope    string        `json:"scope,omitempty"`
+	Needed   int           `json:"needed"` // approvals, of others than By
+	Approved []Approval    `json:"approved,omitempty"`
+}
+
+// Approval is one person's consent.
+type Approval struct {
+	By string    `json:"by"`
+	At time.Time `json:"at"`
+}
+
+// ActorAnswer is what somebody says to "Was this you?".
+type ActorAnswer struct {
+	By     string    `json:"by"` // a Slack user id
+	Yes    bool      `json:"yes"`
+	Reason string    `json:"reason,omitempty"` // of a yes
+	At     time.Time `json:"at"`
 }
 
 // Call is one changing call that was made or is about to be made. It is stored
@@ -117,9 +151,9 @@ type Call struct {
 	Lost       int       `json:"lost,omitempty"` // calls whose answer never came
 }
 
-// State counts the changes of status. A message's block ids carry it, so that
-// a click on an outdated message is known.
-func (i *Incident) State() int { return len(i.History) }
+// State counts the changes of status, and the requests between them. A message's
+// block ids carry it, so that a click on an outdated message is known.
+func (i *Incident) State() int { return len(i.History) + i.Requests }
 
 // Last is the newest transition; the zero Transition before the first.
 func (i *Incident) Last() Transition {
@@ -137,6 +171,18 @@ func (i *Incident) move(to Status, at time.Time, by, reason string) error {
 	}
 	i.History = append(i.History, Transition{From: i.Status, To: to, At: at, By: by, Reason: reason})
 	i.Status, i.UpdatedAt = to, at
+	// What was asked for was asked of the status before.
+	i.Request, i.Until = nil, time.Time{}
+	return nil
+}
+
+// mayBecome returns a *StatusError where a verb does not fit the status.
+func (i *Incident) mayBecome(v Verb) error {
+	to, ok := map[Verb]Status{VerbFix: StatusFixing, VerbRetry: StatusFixing, VerbUndo: StatusUndoing, VerbIgnore: StatusIgnored,
+		VerbAllow: StatusAllowed, VerbUnignore: StatusOpen}[v]
+	if ok && !i.Status.CanBecome(to) {
+		return &StatusError{Incident: i.ID, Status: i.Status, Wanted: to, Last: i.Last()}
+	}
 	return nil
 }
 

@@ -62,7 +62,7 @@ func (e *Engine) judgeSignal(ctx context.Context, h *held, sig Signal) error {
 	case ourRole:
 		log.Error("a call with secbot's own role that secbot did not make")
 		sig.OwnRole = true
-		if _, err := e.open(ctx, h, e.ownRole(sig), e.now()); err != nil {
+		if _, err := e.open(ctx, h, e.ownRole(sig), judged{}, e.now()); err != nil {
 			return err
 		}
 	}
@@ -259,7 +259,7 @@ func (e *Engine) openAll(ctx context.Context, h *held, live judged, readAt time.
 	var errs []error
 	for _, f := range live.findings {
 		for _, part := range e.o.Config.Decide(f) {
-			fix, err := e.open(ctx, h, part, readAt)
+			fix, err := e.open(ctx, h, part, live, readAt)
 			if err != nil {
 				errs = append(errs, err)
 			}
@@ -285,7 +285,7 @@ func (e *Engine) openAll(ctx context.Context, h *held, live judged, readAt time.
 // open makes an incident of one finding, unless it is to be ignored, is
 // suppressed, or has an active incident. It returns the job of the fix where
 // there shall be one, already leased.
-func (e *Engine) open(ctx context.Context, h *held, part Part, readAt time.Time) (*held, error) {
+func (e *Engine) open(ctx context.Context, h *held, part Part, live judged, readAt time.Time) (*held, error) {
 	f, d := part.Finding, part.Decision
 	e.o.Metrics.findings.WithLabelValues(f.Playbook, string(d.Action)).Inc()
 	if d.Action == ActionIgnore {
@@ -311,7 +311,7 @@ func (e *Engine) open(ctx context.Context, h *held, part Part, readAt time.Time)
 				continue
 			}
 		case errors.Is(err, ErrNotFound):
-			fix, err = e.create(ctx, h, f, d, readAt)
+			fix, err = e.create(ctx, h, f, d, live, readAt)
 		default:
 			return nil, fmt.Errorf("read the active incident: %w", err)
 		}
@@ -404,9 +404,25 @@ func (c *change) fixAgain(d Decision) (*held, error) {
 	return fix, err
 }
 
+// proposal is the diff of what a revert would do now; none where that can't be told.
+func (l judged) proposal(f Finding) []DiffLine {
+	if l.env == nil || l.state == nil {
+		return nil
+	}
+	pb := l.env.Playbook(f.Playbook)
+	if pb == nil {
+		return nil
+	}
+	p, err := pb.Plan(l.state, f)
+	if err != nil {
+		return nil // the fix itself will say why
+	}
+	return p.Diff
+}
+
 // create opens an incident and, where the policy says so, the job of its fix.
 // ErrConflict says that somebody else has just opened one.
-func (e *Engine) create(ctx context.Context, h *held, f Finding, d Decision, readAt time.Time) (*held, error) {
+func (e *Engine) create(ctx context.Context, h *held, f Finding, d Decision, live judged, readAt time.Time) (*held, error) {
 	c := e.newIncident(f, d)
 	d, err := c.brake(ctx, f, d)
 	if err != nil {
@@ -436,7 +452,16 @@ func (e *Engine) create(ctx context.Context, h *held, f Finding, d Decision, rea
 			return nil, err
 		}
 	} else {
+		if err := c.ask(); err != nil {
+			return nil, err
+		}
 		c.show()
+		if proposal := live.proposal(f); len(proposal) > 0 && d.Action == ActionAsk {
+			c.thread("What Revert Change would do, as the live state is:", proposal...)
+		}
+	}
+	if err := c.askActor(ctx); err != nil {
+		return nil, err
 	}
 	if c.err != nil {
 		return nil, c.err

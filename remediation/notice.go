@@ -30,6 +30,13 @@ const (
 	// OpDigest posts what stands for the messages of many incidents; the payload
 	// is a Digest.
 	OpDigest = "digest"
+	// OpPointer posts, in the notice's channel or to the user there, a message that
+	// points to the incident's own; the payload is a Pointer.
+	OpPointer = "pointer"
+	// OpActor shows whoever is said to have made the change, in a direct message,
+	// the question whether it was them, as the incident stands; the payload is an
+	// ActorQuestion.
+	OpActor = "actor"
 	// OpMitigated publishes an automatic fix to SNS.
 	OpMitigated = "auto-mitigated"
 )
@@ -37,8 +44,16 @@ const (
 // ThreadNote is the payload of OpThread. Text is plain; whoever renders it
 // escapes it.
 type ThreadNote struct {
-	Text string     `json:"text"`
-	Diff []DiffLine `json:"diff,omitempty"`
+	Text   string     `json:"text"`
+	Diff   []DiffLine `json:"diff,omitempty"`
+	People []string   `json:"people,omitempty"` // Slack ids of channels, users and groups that are to be told
+}
+
+// Pointer is the payload of OpPointer. Its texts are plain.
+type Pointer struct {
+	Title  string   `json:"title"`
+	Text   string   `json:"text"`
+	People []string `json:"people,omitempty"` // Slack ids of users and groups that are to be told
 }
 
 // Alert is the payload of OpAlert. Its texts are plain.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Actions lists every action, the strongest first.
@@ -129,22 +130,30 @@ func (c *Config) firstMatch(f Finding, r *Rule) Decision {
 		fits, err := rule.Match.Expr.fits(f, r)
 		if err != nil {
 			// Nobody knows whether the rule was meant for this.
-			return c.complete(Decision{Action: ActionAsk, Rule: rule.title(i+1, builtin), Channel: rule.Channel, Approvers: rule.Approvers, Why: err.Error()})
+			d := rule.decision(i+1, builtin)
+			d.Action, d.Why = ActionAsk, err.Error()
+			return c.complete(d, rule.Question)
 		}
 		if !fits {
 			continue
 		}
-		d := Decision{Action: rule.Then, Rule: rule.title(i+1, builtin), Channel: rule.Channel, Approvers: rule.Approvers}
-		if d.Action.rank() < 0 {
-			d.Action = ActionAsk
-		}
-		return c.complete(d)
+		return c.complete(rule.decision(i+1, builtin), rule.Question)
 	}
-	return c.complete(Decision{Action: ActionAsk, Rule: "no rule matched"})
+	return c.complete(Decision{Action: ActionAsk, Rule: "no rule matched"}, QuestionRule{})
+}
+
+// decision is what the rule itself says; num is its place in the file.
+func (r PolicyRule) decision(num int, builtin bool) Decision {
+	d := Decision{Action: r.Then, Rule: r.title(num, builtin), Channel: r.Channel, Approvers: r.Approvers, Approvals: r.Approvals}
+	if d.Action.rank() < 0 {
+		d.Action = ActionAsk
+	}
+	return d
 }
 
 // complete fills in what the rule leaves to the configuration.
-func (c *Config) complete(d Decision) Decision {
+func (c *Config) complete(d Decision, q QuestionRule) Decision {
+	d.Question = c.Question.with(q)
 	if d.Channel == "" {
 		d.Channel = c.Channel
 	}
@@ -152,6 +161,32 @@ func (c *Config) complete(d Decision) Decision {
 		d.Approvers = c.Responders
 	}
 	return d
+}
+
+// with gives q with what a rule says otherwise.
+func (q Question) with(r QuestionRule) Question {
+	for _, m := range []struct {
+		dst *time.Duration
+		src *time.Duration
+	}{{&q.Remind, r.Remind}, {&q.Escalate, r.Escalate}, {&q.Expire, r.Expire}} {
+		if m.src != nil {
+			*m.dst = *m.src
+		}
+	}
+	if r.To != nil {
+		q.To = r.To
+	}
+	return q
+}
+
+// Person is the Slack user behind an actor, where the configuration names one.
+func (c *Config) Person(a Actor) string {
+	for _, p := range c.People {
+		if anyGlob([]string{p.Actor}, a.ARN, a.IssuerARN) {
+			return p.User
+		}
+	}
+	return ""
 }
 
 // title names the rule for people: `rule 2 "admin ports"`.

@@ -196,7 +196,7 @@ func TestBuiltinRules(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			want := []remediation.Part{{Finding: tt.f, Decision: remediation.Decision{
-				Action: tt.action, Rule: tt.rule, Channel: "C0ENV", Approvers: []string{"U0ENV"}}}}
+				Action: tt.action, Rule: tt.rule, Channel: "C0ENV", Approvers: []string{"U0ENV"}, Question: c.Question}}}
 			if diff := cmp.Diff(want, c.Decide(tt.f)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}

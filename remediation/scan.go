@@ -403,7 +403,10 @@ func (e *Engine) createAsked(ctx context.Context, h *held, part Part, message bo
 	if err := c.move(StatusOpen, ByItself, part.Decision.Rule); err != nil {
 		return "", err
 	}
-	if message {
+	if message { // else nobody is asked yet
+		if err := c.ask(); err != nil {
+			return "", err
+		}
 		c.show()
 	}
 	if c.err != nil {

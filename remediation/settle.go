@@ -15,8 +15,9 @@ const settleAfter = time.Minute
 // maxUnsettled bounds how many waiting incidents a scan looks for.
 const maxUnsettled = 1000
 
-// waiting are the statuses in which an incident waits for people.
-func waiting() []Status { return []Status{StatusOpen, StatusFailed} }
+// waiting are the statuses in which an incident waits for people, or for the end
+// of a time that they have set.
+func waiting() []Status { return []Status{StatusOpen, StatusFailed, StatusAllowed} }
 
 // settleSafe ends what waits for people about a resource and is over, since
 // somebody else has closed it. Who decided by hand, beside Slack, is not asked
@@ -46,6 +47,10 @@ func (e *Engine) settleOne(ctx context.Context, h *held, live judged, inc *Incid
 			return nil // something has happened to it since the state was read
 		}
 		c.inc.Error = ""
+		// Whoever opens it again is not the one who was allowed to.
+		if err := c.endSuppressions(ctx); err != nil {
+			return err
+		}
 		if err := c.move(StatusResolved, ByItself, "it was closed without secbot, as the live state shows "+why); err != nil {
 			return err
 		}

@@ -174,6 +174,7 @@ type Suppression struct {
 	Playbook  string    `json:"playbook,omitempty"`
 	Resource  *Ref      `json:"resource,omitempty"`
 	Rules     []string  `json:"rules,omitempty"` // rule keys: every rule of a finding must be among them
+	Scope     Scope     `json:"scope,omitempty"` // how far it reaches; empty is ScopeFinding
 	Reason    string    `json:"reason"`
 	By        string    `json:"by"`
 	Until     time.Time `json:"until"` // zero: for good

@@ -4,21 +4,69 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
 // undoAllowance is how long the change that an undo has put back is let be.
 const undoAllowance = 24 * time.Hour
 
+// Scope is how far an ignore reaches.
+type Scope string
+
+// The scopes, the narrowest first.
+const (
+	ScopeFinding  Scope = "finding"  // exactly this change of this resource
+	ScopeResource Scope = "resource" // whatever is found on this resource
+	ScopePlaybook Scope = "playbook" // what this playbook finds in this account
+	ScopeAccount  Scope = "account"  // whatever is found in this account
+)
+
+// Scopes lists every scope, the narrowest first.
+func Scopes() []Scope { return []Scope{ScopeFinding, ScopeResource, ScopePlaybook, ScopeAccount} }
+
+// parseScope takes the scope of a command, of which the empty one is ScopeFinding.
+func parseScope(s string) (Scope, error) {
+	if s == "" {
+		return ScopeFinding, nil
+	}
+	if !slices.Contains(Scopes(), Scope(s)) {
+		var known []string
+		for _, v := range Scopes() {
+			known = append(known, string(v))
+		}
+		return "", &RefusedError{Text: fmt.Sprintf("An ignore reaches as far as %s, not %q; nothing was changed.", strings.Join(known, ", "), s)}
+	}
+	return Scope(s), nil
+}
+
 // Matches reports whether the suppression covers f at the given time.
 func (s Suppression) Matches(f Finding, now time.Time) bool {
 	if s.Ended || (!s.Until.IsZero() && !s.Until.After(now)) {
 		return false
 	}
-	if s.Key != "" && s.Key == f.Key() {
+	return s.Covers(f)
+}
+
+// Covers reports whether f is one of the findings that the suppression is about,
+// whatever the time. Calls by secbot's own role are covered one by one only: who
+// ignores an account does not mean them.
+func (s Suppression) Covers(f Finding) bool {
+	if s.Key != "" && s.Key == f.Key() || s.coversRules(f) {
 		return true
 	}
-	return s.coversRules(f)
+	if f.Playbook == OwnRolePlaybook || s.Resource == nil {
+		return false
+	}
+	switch s.Scope {
+	case ScopeResource:
+		return *s.Resource == f.Resource
+	case ScopePlaybook:
+		return s.Playbook == f.Playbook && s.Resource.Account == f.Resource.Account
+	case ScopeAccount:
+		return s.Resource.Account == f.Resource.Account
+	}
+	return false
 }
 
 // coversRules reports whether every rule of f is among the suppressed ones of
@@ -35,16 +83,25 @@ func (s Suppression) coversRules(f Finding) bool {
 	return true
 }
 
-// suppress makes the suppression of exactly this incident's finding.
-func (c *change) suppress(by, reason string, until time.Time) {
-	f := c.inc.Finding
-	s := &Suppression{ID: fmt.Sprintf("%s/%d", c.inc.ID, c.inc.State()), Incident: c.inc.ID, Key: c.inc.Key,
-		Playbook: f.Playbook, Resource: &f.Resource, Reason: reason, By: by, Until: until,
-		CreatedAt: c.now, UpdatedAt: c.now}
+// SuppressionOf is what a decision to ignore the finding as far as scope would
+// suppress, for counting what it would have covered.
+func SuppressionOf(f Finding, scope Scope) Suppression {
+	s := Suppression{Key: f.Key(), Playbook: f.Playbook, Resource: &f.Resource, Scope: scope}
 	for _, r := range f.Rules {
 		s.Rules = append(s.Rules, r.Key())
 	}
-	c.w.Suppressions = append(c.w.Suppressions, s)
+	return s
+}
+
+// suppress makes the suppression that a command decides on.
+func (c *change) suppress(cmd Command, until time.Time) {
+	s := SuppressionOf(c.inc.Finding, ScopeFinding)
+	if cmd.Verb == VerbIgnore && cmd.Scope != "" {
+		s.Scope = Scope(cmd.Scope)
+	}
+	s.ID, s.Incident = fmt.Sprintf("%s/%d", c.inc.ID, c.inc.State()), c.inc.ID
+	s.Reason, s.By, s.Until, s.CreatedAt, s.UpdatedAt = cmd.Reason, cmd.By, until, c.now, c.now
+	c.w.Suppressions = append(c.w.Suppressions, &s)
 }
 
 // endSuppressions takes back the suppressions that an incident has made.

@@ -19,13 +19,7 @@ const (
 // expireAt adds the timer that reopens an ignored incident. It is a job like any
 // other: whichever process finds it due takes it.
 func (c *change) expireAt(until time.Time) error {
-	j, err := c.job(jobExpire, run{})
-	if err != nil {
-		return err
-	}
-	j.Due = until
-	c.w.Jobs = append(c.w.Jobs, j)
-	return nil
+	return c.later(jobExpire, until, run{})
 }
 
 // expire reopens an incident whose ignore has run out. One that has been ignored
@@ -50,6 +44,9 @@ func (e *Engine) expire(ctx context.Context, h *held, r run) error {
 // reopen asks again about an ignored incident.
 func (c *change) reopen() error {
 	if err := c.move(StatusOpen, ByItself, "the ignore has run out"); err != nil {
+		return err
+	}
+	if err := c.ask(); err != nil {
 		return err
 	}
 	c.show()

@@ -433,6 +433,16 @@ func (e *Engine) perform(ctx context.Context, h *held) (err error) {
 		return decoded(h.job, func(r run) error { return e.fix(ctx, h, r) })
 	case jobExpire:
 		return decoded(h.job, func(r run) error { return e.expire(ctx, h, r) })
+	case jobRemind:
+		return decoded(h.job, func(r run) error { return e.remind(ctx, h, r) })
+	case jobEscalate:
+		return decoded(h.job, func(r run) error { return e.escalate(ctx, h, r) })
+	case jobLapse:
+		return decoded(h.job, func(r run) error { return e.lapse(ctx, h, r) })
+	case jobClose:
+		return decoded(h.job, func(r run) error { return e.closeAllowed(ctx, h, r) })
+	case jobForget:
+		return decoded(h.job, func(r run) error { return e.forget(ctx, h, r) })
 	case jobSweep:
 		return e.sweep(ctx)
 	case jobCheckpoint:

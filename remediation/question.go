@@ -1,0 +1,144 @@
+package remediation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// ask begins the time of a question: its reminder, its escalation and its end are
+// jobs with a due time, which whichever process finds them due takes. A finding
+// that is only told asks nothing.
+func (c *change) ask() error {
+	if c.inc.Decision.Action == ActionNotify {
+		return nil
+	}
+	q := c.inc.Decision.Question
+	for _, t := range []struct {
+		kind  string
+		after time.Duration
+	}{{jobRemind, q.Remind}, {jobEscalate, q.Escalate}, {jobLapse, q.Expire}} {
+		if t.after <= 0 {
+			continue
+		}
+		if err := c.later(t.kind, c.now.Add(t.after), run{Round: len(c.inc.History)}); err != nil {
+			return err
+		}
+	}
+	if q.Expire > 0 {
+		c.inc.Until = c.now.Add(q.Expire)
+	}
+	return nil
+}
+
+// later adds a timer about the incident.
+func (c *change) later(kind string, due time.Time, r run) error {
+	j, err := c.job(kind, r)
+	if err != nil {
+		return err
+	}
+	j.Due = due
+	c.w.Jobs = append(c.w.Jobs, j)
+	return nil
+}
+
+// remind tells the people who may decide that nobody has yet.
+func (e *Engine) remind(ctx context.Context, h *held, r run) error {
+	return e.unanswered(ctx, h, r, func(c *change, standing string) error {
+		c.mentionIn(c.inc.Decision.Approvers, fmt.Sprintf("Reminder: nobody has decided since %s. %s%s",
+			c.inc.Last().At.Format("2006-01-02 15:04 UTC"), upperFirst(standing), c.ending()))
+		return nil
+	})
+}
+
+// ending says when the question ends, where it does.
+func (c *change) ending() string {
+	if c.inc.Until.IsZero() {
+		return "."
+	}
+	return fmt.Sprintf("; the question ends %s, and then nothing is changed.", c.inc.Until.Format("2006-01-02 15:04 UTC"))
+}
+
+// escalate tells those of whom the policy says that they shall hear of questions
+// that nobody answers.
+func (e *Engine) escalate(ctx context.Context, h *held, r run) error {
+	return e.unanswered(ctx, h, r, func(c *change, standing string) error {
+		to := c.inc.Decision.Question.To
+		for _, target := range to {
+			c.point(target, Pointer{Title: "Nobody has decided yet",
+				Text: fmt.Sprintf("This has waited for a decision since %s. %s.", c.inc.Last().At.Format("2006-01-02 15:04 UTC"), upperFirst(standing))})
+		}
+		c.mentionIn(to, "Nobody has decided, so that others are told now.")
+		return c.audit(ByItself, "escalated", strings.Join(to, ", "), nil)
+	})
+}
+
+// lapse ends a question that nobody has answered. Nothing is changed: that nobody
+// is there is no reason to act, and the next scan asks anew.
+func (e *Engine) lapse(ctx context.Context, h *held, r run) error {
+	return e.unanswered(ctx, h, r, func(c *change, standing string) error {
+		if c.inc.Status != StatusOpen {
+			return nil
+		}
+		if err := c.move(StatusExpired, ByItself, "nobody decided in time; nothing was changed, and "+standing); err != nil {
+			return err
+		}
+		c.show()
+		return nil
+	})
+}
+
+// unanswered has f tell of a question, unless it is over or the live state shows
+// that it need not be answered any more; together with that the timer's job ends.
+// standing says how the resource is.
+func (e *Engine) unanswered(ctx context.Context, h *held, r run, f func(c *change, standing string) error) error {
+	inc, err := e.o.Store.Incident(ctx, r.Incident)
+	if err != nil {
+		return fmt.Errorf("read incident %s: %w", r.Incident, err)
+	}
+	if len(inc.History) != r.Round {
+		return nil // somebody has decided
+	}
+	standing, err := e.standing(ctx, h, inc)
+	if err != nil {
+		return err
+	}
+	_, err = e.update(ctx, h, r.Incident, true, func(c *change) error {
+		if len(c.inc.History) != r.Round {
+			return nil
+		}
+		return f(c, standing)
+	})
+	return err
+}
+
+// standing looks at the resource of an incident that waits for people, ends the
+// incident where it is safe, and says in words how it is.
+func (e *Engine) standing(ctx context.Context, h *held, inc *Incident) (string, error) {
+	live := judged{readAt: e.now()}
+	var err error
+	live.env, live.state, err = e.read(ctx, inc.Finding.Resource)
+	switch {
+	case live.state != nil: // also of a resource that is gone
+	case err != nil && isTransient(err) && h.job.Attempts < maxReadAttempts:
+		return "", err
+	case errors.Is(err, ErrGone):
+		return "the resource does not exist any more", nil
+	default:
+		return "whether it is still so could not be read: " + explain(err), nil
+	}
+	if err := e.settleOne(ctx, h, live, inc, "at the time of its reminder"); err != nil {
+		return "", err
+	}
+	return "it is still as it was found", nil
+}
+
+// upperFirst gives s with its first letter in upper case.
+func upperFirst(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}
