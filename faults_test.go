@@ -177,7 +177,7 @@ func newWard(t *testing.T) *ward {
 	api := bot.NewClient(w.sb.Slack.Token(), w.sb.Slack.APIURL(), nil)
 	policy := remediation.DefaultConfig().WithDefaults(fakeslack.ChannelSecurity, []string{fakeslack.Alice})
 	policy.Reconcile, policy.Heartbeat = 0, 0
-	slackNotifier := &bot.Notifier{Client: api, Store: w.st, Metas: metas(), Channel: policy.Channel, APIURL: w.sb.Slack.APIURL(), Now: w.clock}
+	slackNotifier := &bot.Notifier{Client: api, Store: w.st, Names: names(policy), Channel: policy.Channel, APIURL: w.sb.Slack.APIURL(), Now: w.clock}
 	w.engine = remediation.New(remediation.Options{
 		Store: w.st, Provider: env, Config: policy, Notifiers: map[string]remediation.Notifier{remediation.NotifySlack: slackNotifier},
 		Directory: bot.NewDirectory(api, w.clock), Enrich: env.Enrich, Self: env.Identity, Now: w.clock,

@@ -178,7 +178,7 @@ func wire(s *settings, cfg aws.Config, policy *remediation.Config, st remediatio
 	cfg = calls.Count(cfg)
 	env := awsenv.New(cfg)
 	api := bot.NewClient(s.SlackToken, s.SlackAPI, slackCalls)
-	slackNotifier := &bot.Notifier{Client: api, Store: st, Metas: metas(), Channel: policy.Channel, APIURL: s.SlackAPI, Log: log}
+	slackNotifier := &bot.Notifier{Client: api, Store: st, Names: names(policy), Channel: policy.Channel, APIURL: s.SlackAPI, Log: log}
 	notifiers := map[string]remediation.Notifier{remediation.NotifySlack: slackNotifier}
 	if topic := policy.Notify.SNSTopicARN; topic != "" {
 		notifiers[remediation.NotifySNS] = snsNotifier(cfg, topic, st)
@@ -195,7 +195,7 @@ func wire(s *settings, cfg aws.Config, policy *remediation.Config, st remediatio
 	a.events = &events.Handler{Accept: a.accept, Heard: engine.Heard, Token: s.EventsToken, Topics: s.SNSTopics, Log: log}
 	var err error
 	a.handler, err = server.Handler(server.Options{
-		Mount:   []func(chi.Router){a.events.Routes, a.slackRoutes(api)},
+		Mount:   []func(chi.Router){a.events.Routes, a.slackRoutes(api, names(policy))},
 		Checks:  s.checks(env, slackNotifier, st, engine),
 		Metrics: []prometheus.Collector{metrics, engine.Gauges(), calls, slackCalls},
 		Log:     log,
@@ -216,8 +216,8 @@ func snsNotifier(cfg aws.Config, topic string, st remediation.Store) *notify.SNS
 	return &notify.SNS{Topic: topic, Client: client, Store: st}
 }
 
-func (a *app) slackRoutes(api *slack.Client) func(chi.Router) {
-	h := &bot.Handler{SigningSecret: a.settings.SigningSecret, Client: api, APIURL: a.settings.SlackAPI, Engine: bell{a.engine, a}, Store: a.store, Metas: metas(), Log: a.log}
+func (a *app) slackRoutes(api *slack.Client, names bot.Names) func(chi.Router) {
+	h := &bot.Handler{SigningSecret: a.settings.SigningSecret, Client: api, APIURL: a.settings.SlackAPI, Engine: bell{a.engine, a}, Store: a.store, Names: names, Log: a.log}
 	return h.Routes
 }
 
@@ -482,4 +482,6 @@ func (d *demoApp) open() {
 }
 
 // metas describe everything that a message may be about.
-func metas() []remediation.Meta { return append(playbooks.Metas(), remediation.OwnRoleMeta()) }
+func names(policy *remediation.Config) bot.Names {
+	return bot.Names{Metas: append(playbooks.Metas(), remediation.OwnRoleMeta()), Accounts: policy.Accounts}
+}

@@ -42,7 +42,7 @@ func benchmarkCommand(b *testing.B, text string) {
 		b.Fatal(err)
 	}
 	engine := remediation.New(remediation.Options{Store: st, Config: remediation.DefaultConfig()})
-	h := &Handler{SigningSecret: "secret", Client: NewClient("", "", nil), Engine: engine, Store: st, Metas: metas()}
+	h := &Handler{SigningSecret: "secret", Client: NewClient("", "", nil), Engine: engine, Store: st, Names: names()}
 	router := chi.NewRouter()
 	h.Routes(router)
 	server := httptest.NewServer(router)

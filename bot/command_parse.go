@@ -26,9 +26,9 @@ type Parsed struct {
 	Name     string               // of the CommandSpec
 	Verb     remediation.Verb     // what is to be submitted; empty for commands that only read
 	Incident string               // the id as typed: whole, or a part of at least 6 characters
-	For      time.Duration        // ignore: how long; 0 is for good
-	Reason   string               // ignore: why
-	Scope    string               // scan: s3, sg or all
+	For      time.Duration        // ignore: how long, 0 is for good; allow: how long, 0 is remediation.AllowFor
+	Reason   string               // ignore, allow: why
+	Scope    string               // scan: s3, sg or all; ignore: a remediation.Scope, empty for the narrowest
 	Statuses []remediation.Status // incidents: which; empty for all
 }
 
@@ -58,8 +58,11 @@ func Commands() []CommandSpec {
 		{"show", "ID", "Show one incident with its history.", withID("show", "")},
 		{"fix", "ID", "Revert the change, or try a failed fix again.", withID("fix", remediation.VerbFix)},
 		{"undo", "ID", "Put back what a fix has taken away.", withID("undo", remediation.VerbUndo)},
-		{"ignore", "ID for 7d because …", "Leave it for a while (30m, 12h, 7d, 4w) or forever.", parseIgnore},
-		{"unignore", "ID", "Take an ignore back.", withID("unignore", remediation.VerbUnignore)},
+		{"ignore", "ID [resource|playbook|account] for 7d because …", "Leave it for a while (30m, 12h, 7d, 4w) or forever; with a word, as far as that reaches.", parseIgnore},
+		{"unignore", "ID", "Take an ignore back, or ask again about what was undone.", withID("unignore", remediation.VerbUnignore)},
+		{"allow", "ID [for 2h] [because …]", "Leave it for some hours, then revert it without asking again.", parseAllow},
+		{"approve", "ID", "Agree to what somebody else has asked for.", withID("approve", remediation.VerbApprove)},
+		{"decline", "ID", "Drop what somebody has asked for.", withID("decline", remediation.VerbDecline)},
 		{"reset", "", "Let secbot fix by itself again after the circuit breaker has opened.", parseReset},
 		{"help", "", "Show this list.", parseHelp},
 	}
@@ -72,6 +75,9 @@ func ParseCommand(text string) (Parsed, error) {
 		return Parsed{}, &UsageError{Problem: fmt.Sprintf("That is too long; %d characters are the most.", maxCommandText)}
 	}
 	words := strings.Fields(clean(text))
+	if len(words) > 0 && strings.EqualFold(words[0], "/secbot") {
+		words = words[1:] // somebody has typed it twice
+	}
 	if len(words) == 0 {
 		return Parsed{Name: "help"}, nil
 	}
@@ -103,7 +109,8 @@ func unknownCommand(word string) error {
 
 // example is the command as it might be typed.
 func (c CommandSpec) example() string {
-	words := strings.NewReplacer("ID", exampleID, "…", "it is meant so", "[s3|sg|all]", "all", "[status]", "open")
+	words := strings.NewReplacer("ID", exampleID, "…", "it is meant so", "[s3|sg|all]", "all", "[status]", "open",
+		"[resource|playbook|account] ", "", "[for 2h]", "for 2h", "[because …]", "because it is meant so")
 	return strings.TrimSpace(c.Name + " " + words.Replace(c.Usage))
 }
 
@@ -198,6 +205,10 @@ func parseIgnore(args []string) (Parsed, error) {
 	}
 	p.Incident = id
 	rest := args[1:]
+	if len(rest) > 0 && slices.Contains(remediation.Scopes(), remediation.Scope(strings.ToLower(rest[0]))) {
+		p.Scope = strings.ToLower(rest[0])
+		rest = rest[1:]
+	}
 	if len(rest) > 0 && strings.EqualFold(rest[0], "for") {
 		rest = rest[1:]
 	}
@@ -210,6 +221,36 @@ func parseIgnore(args []string) (Parsed, error) {
 	if p.Reason == "" {
 		return Parsed{}, ignoreUsage("An ignore needs a reason, so that others can follow it.")
 	}
+	return p, nil
+}
+
+// parseAllow takes "ID for 2h because the vendor needs it", of which the id alone
+// is needed.
+func parseAllow(args []string) (Parsed, error) {
+	usage := func(problem string) error {
+		return &UsageError{Problem: problem, Example: "allow " + exampleID + " for 2h because the vendor needs it"}
+	}
+	p := Parsed{Verb: remediation.VerbAllow}
+	if len(args) == 0 {
+		return Parsed{}, usage("\"allow\" takes the id of one incident.")
+	}
+	id, problem := parseID(args[0])
+	if problem != "" {
+		return Parsed{}, usage(problem)
+	}
+	p.Incident = id
+	rest := args[1:]
+	if len(rest) > 0 && strings.EqualFold(rest[0], "for") {
+		d, used, problem := parseDuration(rest[1:])
+		if problem == "" && (d <= 0 || d > remediation.MaxAllow) {
+			problem = fmt.Sprintf("It can be allowed for %d hours at most; what shall stay for longer can be ignored.", int(remediation.MaxAllow.Hours()))
+		}
+		if problem != "" {
+			return Parsed{}, usage(problem)
+		}
+		p.For, rest = d, rest[1+used:]
+	}
+	p.Reason = parseReason(rest)
 	return p, nil
 }
 

@@ -1,16 +1,22 @@
 package bot
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/slack-go/slack"
 
 	"secbot/remediation"
 )
+
+// afterAck is how long an answer waits, so that it does not come before the
+// acknowledgement of its command.
+const afterAck = time.Second
 
 // commands answers /secbot. What only reads is answered at once; what changes
 // something is stored first, and its result comes by way of the outbox.
@@ -68,7 +74,8 @@ func (h *Handler) run(ctx context.Context, cmd slack.SlashCommand, p Parsed, sig
 	return h.request(ctx, p, remediation.Command{
 		ID:   hashID("command", once, cmd.UserID, cmd.Text),
 		Verb: p.Verb, By: cmd.UserID, Reason: p.Reason, For: p.For, Scope: p.Scope,
-		ReplyTo: remediation.ReplyTo{ResponseURL: cmd.ResponseURL, Channel: cmd.ChannelID, User: cmd.UserID},
+		ReplyTo: remediation.ReplyTo{ResponseURL: cmd.ResponseURL, Channel: cmd.ChannelID, User: cmd.UserID,
+			NotBefore: h.now().UTC().Add(afterAck)},
 	})
 }
 
@@ -102,9 +109,15 @@ func doingText(p Parsed, inc *remediation.Incident) string {
 	case remediation.VerbUndo:
 		return "undo the fix of " + what
 	case remediation.VerbIgnore:
-		return "ignore " + what + " " + durationText(p.For) + ", because " + escaped(p.Reason, maxReason)
+		return "ignore " + what + scopeText(remediation.Scope(p.Scope)) + " " + durationText(p.For) + ", because " + escaped(p.Reason, maxReason)
 	case remediation.VerbUnignore:
 		return "take back the ignore of " + what
+	case remediation.VerbAllow:
+		return "allow " + what + " " + durationText(cmp.Or(p.For, remediation.AllowFor))
+	case remediation.VerbApprove:
+		return "approve what was asked for about " + what
+	case remediation.VerbDecline:
+		return "decline what was asked for about " + what
 	}
 	return "revert the change of " + what
 }
@@ -117,7 +130,7 @@ func (h *Handler) list(ctx context.Context, p Parsed) Message {
 		return h.notRead("", err)
 	}
 	more := len(found) > maxListed
-	return renderIncidents(found[:min(len(found), maxListed)], h.Metas, more)
+	return renderIncidents(found[:min(len(found), maxListed)], h.Names, more)
 }
 
 func (h *Handler) show(ctx context.Context, p Parsed) Message {
@@ -127,7 +140,7 @@ func (h *Handler) show(ctx context.Context, p Parsed) Message {
 	if err != nil {
 		return h.notRead(p.Incident, err)
 	}
-	v, err := viewOf(ctx, h.Store, h.Metas, inc, h.now())
+	v, err := viewOf(ctx, h.Store, h.Names, inc, h.now())
 	if err != nil {
 		return h.notRead(p.Incident, err)
 	}

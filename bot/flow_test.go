@@ -3,6 +3,7 @@ package bot
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"iter"
 	"net/url"
 	"strings"
@@ -104,7 +105,7 @@ type live struct {
 	changed chan struct{}
 }
 
-func newLive(t *testing.T, then remediation.Action) *live {
+func newLive(t *testing.T, then remediation.Action, change ...func(*remediation.Config)) *live {
 	t.Helper()
 	l := &live{rig: newRig(t), gate: &gate{open: true}, changed: make(chan struct{}, 1)}
 	l.notifier.Now = nil
@@ -114,11 +115,15 @@ func newLive(t *testing.T, then remediation.Action) *live {
 		default:
 		}
 	}))
+	config := &remediation.Config{Mode: remediation.ModeAuto, Channel: "#security", Responders: []string{fakeslack.GroupResponders},
+		Rules: []remediation.PolicyRule{{Name: "all", Then: then}}}
+	for _, f := range change {
+		f(config)
+	}
 	engine := remediation.New(remediation.Options{
 		Store: l.store, Provider: l.gate, Directory: NewDirectory(l.handler.Client, time.Now),
 		Notifiers: map[string]remediation.Notifier{remediation.NotifySlack: l.notifier},
-		Config: &remediation.Config{Mode: remediation.ModeAuto, Channel: "#security", Responders: []string{fakeslack.GroupResponders},
-			Rules: []remediation.PolicyRule{{Name: "all", Then: then}}},
+		Config:    config,
 	})
 	l.handler.Engine = engine
 	ctx, cancel := context.WithCancel(context.Background())
@@ -140,7 +145,11 @@ func (l *live) wait(what string, ok func() bool) {
 		select {
 		case <-l.changed:
 		case <-deadline:
-			l.t.Fatalf("waited in vain for: %s\n%+v", what, l.slack.Messages("#security"))
+			var texts []string
+			for _, m := range l.slack.Messages("#security") {
+				texts = append(texts, m.Text+"\n  "+string(m.Blocks))
+			}
+			l.t.Fatalf("waited in vain for: %s\n%s", what, strings.Join(texts, "\n"))
 		}
 	}
 }
@@ -189,7 +198,7 @@ func TestAutoFixUndone(t *testing.T) {
 	l.click(fakeslack.Mallory, m, "undo")
 	l.told(fakeslack.Mallory, "You are not one of the people")
 	l.click(fakeslack.Alice, m, "undo")
-	l.shows("The fix was taken back* at the request of <@" + fakeslack.Alice + ">")
+	l.shows("the fix was taken back at the request of <@" + fakeslack.Alice + ">")
 	if !l.gate.isOpen() {
 		t.Fatal("it was not put back")
 	}
@@ -199,7 +208,7 @@ func TestAutoFixUndone(t *testing.T) {
 func TestAskedThenReverted(t *testing.T) {
 	l := newLive(t, remediation.ActionAsk)
 	m := l.shows("It waits for a decision")
-	if b := m.Buttons(); len(b) != 2 || b[0].Text != "Revert Change" || b[1].Text != "Ignore…" {
+	if b := m.Buttons(); len(b) != 3 || b[0].Text != "Revert Change" || b[1].Text != "Allow for 2 h" || b[2].Text != "Ignore…" {
 		t.Fatalf("buttons: %+v", b)
 	}
 	l.click(fakeslack.Bob, m, "fix")
@@ -252,5 +261,206 @@ func TestCommandsReachTheEngine(t *testing.T) {
 	l.told(fakeslack.Alice, "Done: sg-0abc is fixed")
 	cmd("undo " + id)
 	l.told(fakeslack.Alice, "Done: sg-0abc is as it was")
-	l.shows("The fix was taken back")
+	l.shows("the fix was taken back")
+}
+
+func TestAllowedThenRevertedEarly(t *testing.T) {
+	l := newLive(t, remediation.ActionAsk)
+	l.click(fakeslack.Alice, l.shows("It waits for a decision"), "allow_temporarily")
+	m := l.shows("Then secbot reverts it by itself")
+	if !l.gate.isOpen() {
+		t.Fatal("it was closed at once")
+	}
+	l.click(fakeslack.Bob, m, "fix")
+	l.shows("Reverted* at the request of <@" + fakeslack.Bob + ">")
+	if l.gate.isOpen() {
+		t.Error("it is still open")
+	}
+}
+
+func TestApprovedByTwo(t *testing.T) {
+	l := newLive(t, remediation.ActionAsk, func(c *remediation.Config) { c.Rules[0].Approvals = 2 })
+	l.click(fakeslack.Alice, l.shows("It waits for a decision"), "fix")
+	m := l.shows("asks to revert this change")
+	l.click(fakeslack.Alice, m, "approve")
+	l.told(fakeslack.Alice, "others have to approve it")
+	l.click(fakeslack.Mallory, m, "approve")
+	l.told(fakeslack.Mallory, "You are not one of the people")
+	l.click(fakeslack.Bob, m, "approve")
+	m = l.shows("It has 1 of 2 approvals of others, by <@" + fakeslack.Bob + ">")
+	if !l.gate.isOpen() {
+		t.Fatal("one approval was enough")
+	}
+	l.click(fakeslack.Carol, m, "approve")
+	l.shows("approved by <@" + fakeslack.Bob + ">, <@" + fakeslack.Carol + ">, and read back")
+	if l.gate.isOpen() {
+		t.Error("it is still open")
+	}
+}
+
+func TestDeclined(t *testing.T) {
+	l := newLive(t, remediation.ActionAsk, func(c *remediation.Config) { c.Rules[0].Approvals = 1 })
+	l.click(fakeslack.Alice, l.shows("It waits for a decision"), "fix")
+	old := l.shows("asks to revert this change")
+	l.click(fakeslack.Bob, old, "decline")
+	l.shows("It waits for a decision")
+	if _, err := l.slack.ClickStale(t.Context(), fakeslack.Carol, old, "approve"); err != nil {
+		t.Fatal(err)
+	}
+	l.told(fakeslack.Carol, "out of date")
+	if !l.gate.isOpen() {
+		t.Error("what was declined was done")
+	}
+}
+
+func TestUndoneIsAskedAboutAgain(t *testing.T) {
+	l := newLive(t, remediation.ActionAuto)
+	l.click(fakeslack.Alice, l.shows("Closed automatically"), "undo")
+	m := l.shows("It is open again:")
+	l.click(fakeslack.Alice, m, "unignore")
+	again := l.shows("It waits for a decision")
+	if again.TS == m.TS {
+		t.Fatal("the question took the place of the message that it is about")
+	}
+	l.click(fakeslack.Alice, m, "unignore")
+	l.told(fakeslack.Alice, "It is asked about already")
+	l.click(fakeslack.Alice, again, "fix")
+	l.shows("Reverted* at the request of")
+	if l.gate.isOpen() {
+		t.Error("it is still open")
+	}
+}
+
+// dana has the finding's actor asked.
+func dana(c *remediation.Config) {
+	c.People = []remediation.Person{{Actor: "*:user/dana", User: fakeslack.Dana}}
+}
+
+// asked waits for the direct message to Dana.
+func (l *live) asked(text string) fakeslack.Message {
+	l.t.Helper()
+	var m fakeslack.Message
+	l.wait("Dana is asked "+text, func() bool {
+		for _, m = range l.slack.Messages(fakeslack.DirectID(fakeslack.Dana)) {
+			if strings.Contains(m.Text+string(m.Blocks), text) {
+				return true
+			}
+		}
+		return false
+	})
+	return m
+}
+
+func TestTheActorSaysYes(t *testing.T) {
+	l := newLive(t, remediation.ActionAsk, dana)
+	m := l.asked("Was this you?")
+	l.click(fakeslack.Dana, m, "actor_yes")
+	v := l.slack.Views(fakeslack.Dana)[0]
+	if sub, err := l.slack.SubmitView(t.Context(), fakeslack.Dana, v.ID, url.Values{"reason": {" "}}); err != nil || sub.Errors["reason"] == "" {
+		t.Fatalf("a blank reason: %+v %v", sub, err)
+	}
+	if _, err := l.slack.SubmitView(t.Context(), fakeslack.Dana, v.ID, url.Values{"reason": {"for the <!channel> vendor"}}); err != nil {
+		t.Fatal(err)
+	}
+	l.shows("says that it was them: for the &lt;!channel&gt; vendor")
+	if m := l.asked("You said that it was you"); len(m.Buttons()) != 0 {
+		t.Errorf("there is still something to answer: %+v", m.Buttons())
+	}
+}
+
+func TestTheActorSaysNo(t *testing.T) {
+	l := newLive(t, remediation.ActionAsk, dana)
+	l.click(fakeslack.Dana, l.asked("Was this you?"), "actor_no")
+	l.shows("It was not them:*")
+	l.shows("It was not the person whose access was used")
+	l.shows("*Severity*\\nCritical")
+	l.asked("You said that it was not you")
+}
+
+// TestTheActorIsFoundByAddress, or not at all; and asked once, also where the
+// answer of the first attempt got lost.
+func TestTheActorIsFoundByAddress(t *testing.T) {
+	r := newRig(t)
+	r.save(incident(opened()))
+	for _, attempt := range []int{1, 2} {
+		if attempt == 2 { // as if the process had died before it could keep where
+			r.store = forgetful{r.store}
+			r.notifier.Store = r.store
+		}
+		if err := r.notify(remediation.OpActor, attempt, remediation.ActorQuestion{Email: "dana@example.com"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(r.slack.Messages(fakeslack.DirectID(fakeslack.Dana))); n != 1 {
+		t.Errorf("Dana has %d messages, want 1", n)
+	}
+	for _, email := range []string{"nobody@example.com", "secbot@example.com"} {
+		r := newRig(t)
+		r.save(incident(opened()))
+		if err := r.notify(remediation.OpActor, 1, remediation.ActorQuestion{Email: email}); err != nil {
+			t.Errorf("%s: %v", email, err)
+		}
+	}
+}
+
+// forgetful has no record of who was asked.
+type forgetful struct{ remediation.Store }
+
+func (forgetful) Record(context.Context, string) (*remediation.Record, error) {
+	return nil, remediation.ErrNotFound
+}
+
+func (forgetful) Commit(context.Context, remediation.Write) error { return nil }
+
+// TestPointers go to a channel or a person with the way to the message, and hold
+// nothing back where they can't.
+func TestPointers(t *testing.T) {
+	r := newRig(t)
+	r.shown(incident(opened()))
+	point := func(to string) error {
+		n := remediation.Notice{ID: "p-" + to, Incident: incidentID, Op: remediation.OpPointer, Channel: to, Attempts: 1, CreatedAt: r.now,
+			Payload: json.RawMessage(`{"title":"Nobody has decided yet","text":"This <waits>.","people":["U0BOB"]}`)}
+		return r.notifier.Notify(t.Context(), n)
+	}
+	if err := point(fakeslack.Bob); err != nil {
+		t.Fatal(err)
+	}
+	got := r.slack.Messages(fakeslack.DirectID(fakeslack.Bob))
+	if len(got) != 1 || !strings.Contains(string(got[0].Blocks), "|Go to the message>") || !strings.Contains(string(got[0].Blocks), "This &lt;waits&gt;. <@U0BOB>") {
+		t.Errorf("Bob has %+v", got)
+	}
+	for _, to := range []string{fakeslack.ChannelRandom, "C0NOWHERE", "U0NOBODY"} {
+		if err := point(to); !errors.Is(err, remediation.ErrUndeliverable) {
+			t.Errorf("to %s: %v, want it to be given up", to, err)
+		}
+	}
+	r.slack.Fault(func(fakeslack.Call) *fakeslack.Fault { return &fakeslack.Fault{Status: 503} })
+	if err := point(fakeslack.Carol); err == nil || errors.Is(err, remediation.ErrUndeliverable) {
+		t.Errorf("while Slack is down: %v, want it to be tried again", err)
+	}
+}
+
+// TestIgnoreSaysWhatItWouldHaveCovered: the form counts by scope, and sends the
+// one that was chosen.
+func TestIgnoreSaysWhatItWouldHaveCovered(t *testing.T) {
+	r := newRig(t)
+	for i, id := range []string{"01JQ8Z5N6X7W9V4T3R2P1M0AAA", "01JQ8Z5N6X7W9V4T3R2P1M0BBB"} {
+		other := incident(opened())
+		other.ID, other.Key, other.CreatedAt = id, id, time.Now().Add(-time.Hour)
+		if i == 1 {
+			other.Finding.Resource.ID, other.CreatedAt = "sg-old", time.Now().Add(-91*24*time.Hour)
+		}
+		other.Finding.Rules = nil
+		r.save(other)
+	}
+	v := ignoreForm(t, r)
+	if got := string(v.JSON); !strings.Contains(got, "would have matched 1 in the last 90 days") || strings.Contains(got, "would have matched 3") {
+		t.Errorf("the form says %s", got)
+	}
+	if _, err := r.slack.SubmitView(t.Context(), fakeslack.Alice, v.ID, url.Values{"duration": {"1h"}, "reason": {"x"}, "scope": {"account"}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.engine.commands(); len(got) != 1 || got[0].Scope != "account" {
+		t.Errorf("%+v", got)
+	}
 }

@@ -430,22 +430,28 @@ func TestCommandsAnswer(t *testing.T) {
 	twin.ID, twin.Key = "01JQ8Z5N6X7W9V4T3R00000000", "other"
 	r.save(incident(opened()), twin)
 	for text, says := range map[string]string{
-		"":                                       "/secbot ignore ID for 7d because",
-		"help":                                   "/secbot scan [s3|sg|all]",
-		"incidents":                              "2P1M0K8H",
-		"incidents fixed":                        "No incidents.",
-		"show " + incidentID:                     "*History*",
-		"show 2p1m0k8h":                          "*History*",
-		"show 01JQ8Z":                            "may be any of",
-		"show 01JQ0000000000000000000000":        "There is no incident",
-		"fix ZZZZZZZZ":                           "There is no incident",
-		"shwo x":                                 `Did you mean \"show\"?`,
-		"<!channel>":                             "&lt;!channel&gt;",
-		"scan":                                   "On it",
-		"fix 2P1M0K8H":                           "On it: revert the change of `web` (`sg-0abc`) (incident `" + incidentID + "`)",
-		"undo " + incidentID:                     "On it: undo the fix of `web`",
-		"unignore " + incidentID:                 "On it: take back the ignore",
-		"ignore 2P1M0K8H for 7d because <!here>": "On it: ignore `web` (`sg-0abc`) (incident `" + incidentID + "`) for 1 week, because &lt;!here&gt;",
+		"":                                "/secbot ignore ID [resource|playbook|account] for 7d because",
+		"help":                            "/secbot scan [s3|sg|all]",
+		"incidents":                       "2P1M0K8H",
+		"incidents fixed":                 "No incidents.",
+		"show " + incidentID:              "*History*",
+		"show 2p1m0k8h":                   "*History*",
+		"show 01JQ8Z":                     "may be any of",
+		"show 01JQ0000000000000000000000": "There is no incident",
+		"fix ZZZZZZZZ":                    "There is no incident",
+		"shwo x":                          `Did you mean \"show\"?`,
+		"<!channel>":                      "&lt;!channel&gt;",
+		"scan":                            "On it",
+		"fix 2P1M0K8H":                    "On it: revert the change of `web` (`sg-0abc`) (incident `" + incidentID + "`)",
+		"undo " + incidentID:              "On it: undo the fix of `web`",
+		"unignore " + incidentID:          "On it: take back the ignore",
+		"allow 2P1M0K8H for 3h because of a vendor": "On it: allow `web` (`sg-0abc`) (incident `" + incidentID + "`) for 3 hours",
+		"allow 2P1M0K8H for 3d":                     "24 hours at most",
+		"allow":                                     "takes the id",
+		"approve 2P1M0K8H":                          "On it: approve what was asked for",
+		"decline 2P1M0K8H":                          "On it: decline what was asked for",
+		"/secbot incidents fixed":                   "No incidents.",
+		"ignore 2P1M0K8H for 7d because <!here>":    "On it: ignore `web` (`sg-0abc`) (incident `" + incidentID + "`) for 1 week, because &lt;!here&gt;",
 	} {
 		if got := r.typed(text); !strings.Contains(got, says) {
 			t.Errorf("%q: %s, want %q", text, got, says)
@@ -455,12 +461,18 @@ func TestCommandsAnswer(t *testing.T) {
 	for _, c := range r.engine.commands() {
 		verbs[c.Verb] = c
 	}
-	if len(r.engine.commands()) != 5 || len(verbs) != 5 {
+	if len(r.engine.commands()) != 8 || len(verbs) != 8 {
 		t.Fatalf("submitted: %+v", r.engine.commands())
 	}
 	got := verbs[remediation.VerbIgnore]
 	want := remediation.Command{ID: got.ID, Verb: remediation.VerbIgnore, Incident: incidentID, By: fakeslack.Alice, Reason: "<!here>", For: 7 * day,
-		ReplyTo: remediation.ReplyTo{ResponseURL: "http://127.0.0.1:1/x", Channel: fakeslack.ChannelSecurity, User: fakeslack.Alice}}
+		ReplyTo: remediation.ReplyTo{ResponseURL: "http://127.0.0.1:1/x", Channel: fakeslack.ChannelSecurity, User: fakeslack.Alice, NotBefore: got.ReplyTo.NotBefore}}
+	if got.ReplyTo.NotBefore.IsZero() {
+		t.Error("the answer may overtake the acknowledgement")
+	}
+	if got := verbs[remediation.VerbAllow]; got.For != 3*time.Hour || got.Reason != "of a vendor" {
+		t.Errorf("allow: %+v", got)
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("ignore (-want +got):\n%s", diff)
 	}

@@ -47,6 +47,8 @@ func metas() []remediation.Meta {
 	}
 }
 
+func names() Names { return Names{Metas: metas()} }
+
 func sshRule() remediation.Rule {
 	return remediation.Rule{ID: "sgr-0a", Direction: remediation.Ingress, Protocol: "tcp", FromPort: port(22), ToPort: port(22),
 		CIDR: "0.0.0.0/0", Description: "ssh for everybody", Openness: remediation.OpenWorld, Severity: remediation.SeverityHigh}
@@ -182,8 +184,8 @@ func newRig(t testing.TB, change ...func(*fakeslack.Options)) *rig {
 	client := NewClient(ws.Token(), ws.APIURL(), nil)
 	st := memory.New()
 	r := &rig{t: t, slack: ws, engine: &fakeEngine{}, store: st, now: time.Now()}
-	r.handler = &Handler{SigningSecret: ws.Secret(), Client: client, APIURL: ws.APIURL(), Engine: r.engine, Store: st, Metas: metas()}
-	r.notifier = &Notifier{Client: client, Store: st, Metas: metas(), Channel: fakeslack.ChannelSecurity, APIURL: ws.APIURL(), Now: func() time.Time { return r.now }}
+	r.handler = &Handler{SigningSecret: ws.Secret(), Client: client, APIURL: ws.APIURL(), Engine: r.engine, Store: st, Names: names()}
+	r.notifier = &Notifier{Client: client, Store: st, Names: names(), Channel: fakeslack.ChannelSecurity, APIURL: ws.APIURL(), Now: func() time.Time { return r.now }}
 	router := chi.NewRouter()
 	r.handler.Routes(router)
 	r.server = httptest.NewServer(router)

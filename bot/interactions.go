@@ -94,6 +94,8 @@ func (h *Handler) clicked(w http.ResponseWriter, r *http.Request, ic *slack.Inte
 		h.tell(ctx, c.reply, words("The button names no incident, so nothing was changed. See what there is with `/secbot incidents`."))
 	case c.action == string(remediation.VerbIgnore):
 		h.openModal(ctx, c)
+	case c.action == string(remediation.VerbClaim):
+		h.openClaim(ctx, c)
 	default:
 		h.decide(ctx, w, c)
 		return
@@ -103,7 +105,8 @@ func (h *Handler) clicked(w http.ResponseWriter, r *http.Request, ic *slack.Inte
 
 // clickable are the verbs that have a button.
 func clickable() []remediation.Verb {
-	return []remediation.Verb{remediation.VerbFix, remediation.VerbUndo, remediation.VerbIgnore, remediation.VerbUnignore, remediation.VerbRetry}
+	return []remediation.Verb{remediation.VerbFix, remediation.VerbUndo, remediation.VerbIgnore, remediation.VerbUnignore, remediation.VerbRetry,
+		remediation.VerbAllow, remediation.VerbApprove, remediation.VerbDecline, remediation.VerbClaim, remediation.VerbDisown}
 }
 
 // decide stores the click and only then acknowledges it.

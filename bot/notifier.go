@@ -19,6 +19,7 @@ type MessageStore interface {
 	Incident(ctx context.Context, id string) (*remediation.Incident, error)
 	Suppressions(ctx context.Context, now time.Time) ([]*remediation.Suppression, error)
 	Message(ctx context.Context, incident string) (*remediation.MessageRef, error)
+	Record(ctx context.Context, key string) (*remediation.Record, error)
 	Commit(ctx context.Context, w remediation.Write) error
 }
 
@@ -27,7 +28,7 @@ type MessageStore interface {
 type Notifier struct {
 	Client  *slack.Client
 	Store   MessageStore
-	Metas   []remediation.Meta
+	Names   Names
 	Channel string           // where messages go unless the incident's decision says otherwise
 	APIURL  string           // SLACK_API_URL
 	Log     *slog.Logger     // discarded where nil
@@ -37,8 +38,8 @@ type Notifier struct {
 	ids   sync.Map // of channels, by name
 }
 
-// Notify delivers n: OpMessage, OpThread, OpReply, OpScan, OpAlert or
-// OpDigest. A repeated attempt
+// Notify delivers n: OpMessage, OpThread, OpReply, OpScan, OpAlert, OpDigest,
+// OpPointer or OpActor. A repeated attempt
 // looks in Slack's history for what an earlier one has left there and adopts
 // it, by the incident and the operation in the messages' metadata. Its errors
 // are those of remediation.Notifier; whatever a person can mend is tried again
@@ -57,6 +58,10 @@ func (n *Notifier) Notify(ctx context.Context, notice remediation.Notice) error 
 		return n.alert(ctx, notice)
 	case remediation.OpDigest:
 		return n.digest(ctx, notice)
+	case remediation.OpPointer:
+		return n.pointer(ctx, notice)
+	case remediation.OpActor:
+		return n.actor(ctx, notice)
 	}
 	return fmt.Errorf("%w: this secbot does not know the notice %q", remediation.ErrUndeliverable, notice.Op)
 }
@@ -85,7 +90,7 @@ func (n *Notifier) message(ctx context.Context, notice remediation.Notice) error
 	if err != nil {
 		return err
 	}
-	v, err := viewOf(ctx, n.Store, n.Metas, inc, n.now())
+	v, err := viewOf(ctx, n.Store, n.Names, inc, n.now())
 	if err != nil {
 		return err
 	}
@@ -256,7 +261,7 @@ func (n *Notifier) scan(ctx context.Context, notice remediation.Notice) error {
 	if err := decode(notice, &report); err != nil {
 		return err
 	}
-	return n.once(ctx, notice, report.Channel, renderScan(report, n.Metas))
+	return n.once(ctx, notice, report.Channel, renderScan(report, n.Names))
 }
 
 // alert posts a message about secbot itself.
@@ -274,7 +279,7 @@ func (n *Notifier) digest(ctx context.Context, notice remediation.Notice) error 
 	if err := decode(notice, &d); err != nil {
 		return err
 	}
-	return n.once(ctx, notice, "", renderDigest(d, n.Metas))
+	return n.once(ctx, notice, "", renderDigest(d, n.Names))
 }
 
 // once posts a message about no incident, unless an earlier attempt has.

@@ -51,8 +51,10 @@ func details() []detail {
 type view struct {
 	inc   *remediation.Incident
 	meta  remediation.Meta
-	until *time.Time // when an ignore, or the allowance of an undo, ends; zero: never; nil: not known
-	bare  bool       // without buttons
+	names Names
+	scope remediation.Scope // how far an ignore reaches
+	until *time.Time        // when an ignore, or the allowance of an undo, ends; zero: never; nil: not known
+	bare  bool              // without buttons
 }
 
 // renderIncident makes an incident's message as the incident stands now.
@@ -104,7 +106,8 @@ func (p painter) fallback(title string) string {
 	if id := clean(p.f.Resource.ID); id != p.name() {
 		where = escaped(id, 80) + " in account "
 	}
-	return cut(s+" ("+p.severity()+" severity, "+where+escaped(p.f.Resource.Account, 20)+", incident "+escaped(p.inc.ID, maxIDLength)+")", maxFallback)
+	account := strings.ReplaceAll(p.names.account(p.f.Resource.Account), "`", "")
+	return cut(s+" ("+p.severity()+" severity, "+where+account+", incident "+escaped(p.inc.ID, maxIDLength)+")", maxFallback)
 }
 
 // section is a section block; nil where it would be empty.

@@ -22,30 +22,17 @@ const (
 	maxDiff = 2500
 )
 
-// titleOf is a playbook's title.
-func titleOf(metas []remediation.Meta, id string) string {
-	return metaOf(metas, id).Title
-}
-
-// metaOf finds a playbook's description; one that nobody knows is called by
-// its id.
-func metaOf(metas []remediation.Meta, id string) remediation.Meta {
-	for _, m := range metas {
-		if m.ID == id {
-			return m
-		}
-	}
-	return remediation.Meta{ID: id, Title: id}
-}
-
 // renderThread makes a reply in a message's thread. The diff is rich text, in
 // which nothing is formatted.
 func renderThread(note remediation.ThreadNote) Message {
-	text := escaped(note.Text, maxSection)
+	text := escaped(note.Text, maxSection/2)
 	if text == "" {
 		text = "More about this incident:"
 	}
-	m := Message{Text: text, Blocks: []slack.Block{section(text)}}
+	if len(note.People) > 0 {
+		text += " " + mentions(note.People, maxNamed)
+	}
+	m := Message{Text: cut(text, maxSection), Blocks: []slack.Block{section(text)}}
 	if diff := diffText(note.Diff); diff != "" {
 		m.Blocks = append(m.Blocks, slack.NewRichTextBlock("", preformatted(diff)))
 	}
@@ -119,7 +106,7 @@ func replyText(r remediation.Reply) string {
 var slackID = regexp.MustCompile(`\b[UWS][A-Z0-9]{2,31}\b`)
 
 // renderScan makes the summary of a scan.
-func renderScan(r remediation.ScanReport, metas []remediation.Meta) Message {
+func renderScan(r remediation.ScanReport, names Names) Message {
 	title := fmt.Sprintf("Scan finished: %d open, %d resources read", len(r.Findings), r.Read)
 	if n := len(r.Failures); n > 0 {
 		title += fmt.Sprintf(", %d not readable", n)
@@ -129,7 +116,7 @@ func renderScan(r remediation.ScanReport, metas []remediation.Meta) Message {
 		m = Message{Text: title, Blocks: compact([]slack.Block{
 			slack.NewHeaderBlock(plain(title, maxHeader)),
 			section(scanSaid(r)),
-			section(scanFindings(r, metas, d)),
+			section(scanFindings(r, names, d)),
 			section(bullets("*This is not everything.* What could not be read:", r.Failures, min(d.lines, 5), d.line)),
 			slack.NewContextBlock("", mrkdwn(fmt.Sprintf("%s · took %s · finished %s", scanCause(r.By),
 				r.Finished.Sub(r.Started).Round(100*time.Millisecond), date(r.Finished)))),
@@ -143,7 +130,7 @@ func renderScan(r remediation.ScanReport, metas []remediation.Meta) Message {
 
 // renderAlert makes a message about secbot itself.
 func renderAlert(a remediation.Alert) Message {
-	blocks := []slack.Block{slack.NewHeaderBlock(plain(a.Title, maxHeader)), section(escaped(a.Text, maxSection))}
+	blocks := compact([]slack.Block{slack.NewHeaderBlock(plain(a.Title, maxHeader)), section(escaped(a.Text, maxSection))})
 	if a.Breaker != "" {
 		b := slack.NewButtonBlockElement(string(remediation.VerbReset), a.Breaker, plain("Reset", 75)).
 			WithConfirm(confirm("Reset the circuit breaker?", "secbot fixes by itself again what the policy says.", "Reset"))
@@ -152,18 +139,18 @@ func renderAlert(a remediation.Alert) Message {
 	if a.By != "" {
 		blocks = append(blocks, slack.NewContextBlock("", mrkdwn("By "+mention(a.By))))
 	}
-	return Message{Text: cut(clean(a.Title+". "+a.Text), 300), Blocks: blocks}
+	return Message{Text: escaped(a.Title+". "+a.Text, 300), Blocks: blocks}
 }
 
 // renderDigest makes the message that stands for those of many incidents.
-func renderDigest(d remediation.Digest, metas []remediation.Meta) Message {
+func renderDigest(d remediation.Digest, names Names) Message {
 	title := fmt.Sprintf("%d more incidents within a minute", d.Count)
 	var lines, worst []string
 	for _, l := range d.Lines {
-		lines = append(lines, fmt.Sprintf("• %d × *%s* · %s · %s", l.Count, upper(escaped(string(l.Severity), 20)), escaped(titleOf(metas, l.Playbook), 60), escaped(string(l.Status), 20)))
+		lines = append(lines, fmt.Sprintf("• %d × *%s* · %s · %s", l.Count, upper(escaped(string(l.Severity), 20)), escaped(names.title(l.Playbook), 60), escaped(string(l.Status), 20)))
 	}
 	for _, f := range d.Worst {
-		worst = append(worst, findingLine(f.Finding, metas)+incidentPart(f.Incident))
+		worst = append(worst, findingLine(f.Finding, names)+incidentPart(f.Incident))
 	}
 	return Message{Text: title, Blocks: compact([]slack.Block{
 		slack.NewHeaderBlock(plain(title, maxHeader)),
@@ -199,11 +186,11 @@ func scanSaid(r remediation.ScanReport) string {
 	return s + "."
 }
 
-func scanFindings(r remediation.ScanReport, metas []remediation.Meta, d detail) string {
+func scanFindings(r remediation.ScanReport, names Names, d detail) string {
 	var lines []string
 	shown := min(len(r.Findings), d.lines+5)
 	for _, f := range r.Findings[:shown] {
-		lines = append(lines, findingLine(f.Finding, metas)+incidentPart(f.Incident))
+		lines = append(lines, findingLine(f.Finding, names)+incidentPart(f.Incident))
 	}
 	if more := len(r.Findings) - shown; more > 0 {
 		lines = append(lines, fmt.Sprintf("• and %d more: `/secbot incidents open`", more))
@@ -218,9 +205,9 @@ func incidentPart(id string) string {
 	return " · incident " + code(short(id), shortID)
 }
 
-func findingLine(f remediation.Finding, metas []remediation.Meta) string {
-	return "• *" + upper(escaped(string(f.Severity), 20)) + "* · " + escaped(titleOf(metas, f.Playbook), 60) + " · " +
-		nameAndID(f, 60) + " in " + escaped(f.Resource.Account, 20) + " " + escaped(f.Resource.Region, 30)
+func findingLine(f remediation.Finding, names Names) string {
+	return "• *" + upper(escaped(string(f.Severity), 20)) + "* · " + escaped(names.title(f.Playbook), 60) + " · " +
+		nameAndID(f, 60) + " in " + names.short(f.Resource.Account) + " " + escaped(f.Resource.Region, 30)
 }
 
 // nameAndID gives the name and, where it isn't the name itself, the id: several
@@ -241,13 +228,13 @@ func plural(n int, thing string) string {
 }
 
 // renderIncidents lists incidents for one person.
-func renderIncidents(found []*remediation.Incident, metas []remediation.Meta, more bool) Message {
+func renderIncidents(found []*remediation.Incident, names Names, more bool) Message {
 	if len(found) == 0 {
 		return Message{Text: "No incidents.", Blocks: []slack.Block{section("No incidents.")}}
 	}
 	var lines []string
 	for _, inc := range found {
-		lines = append(lines, strings.Replace(findingLine(inc.Finding, metas), "• ", "• "+code(short(inc.ID), shortID)+" *"+escaped(string(inc.Status), 20)+"* since "+date(inc.UpdatedAt)+" · ", 1))
+		lines = append(lines, strings.Replace(findingLine(inc.Finding, names), "• ", "• "+code(short(inc.ID), shortID)+" *"+escaped(string(inc.Status), 20)+"* since "+date(inc.UpdatedAt)+" · ", 1))
 	}
 	if more {
 		lines = append(lines, "There are more: name a status, as in `/secbot incidents open`.")
@@ -287,10 +274,22 @@ func commandsFor(inc *remediation.Incident) string {
 	add := func(verb remediation.Verb, rest string) {
 		commands = append(commands, "`/secbot "+string(verb)+" "+escaped(inc.ID, maxIDLength)+rest+"`")
 	}
+	if inc.Request != nil {
+		add(remediation.VerbApprove, "")
+		add(remediation.VerbDecline, "")
+		return "*To decide:* " + strings.Join(commands, " or ")
+	}
 	switch inc.Status {
 	case remediation.StatusOpen, remediation.StatusFailed:
 		add(remediation.VerbFix, "")
 		add(remediation.VerbIgnore, " for 7d because …")
+		if inc.Status == remediation.StatusOpen {
+			add("allow", "")
+		}
+	case remediation.StatusAllowed:
+		add(remediation.VerbFix, "")
+	case remediation.StatusUndone:
+		add(remediation.VerbUnignore, "")
 	case remediation.StatusFixed:
 		add(remediation.VerbUndo, "")
 	case remediation.StatusIgnored:

@@ -30,6 +30,9 @@ func (p painter) named(label string) string {
 	if label == "" {
 		label = p.title()
 	}
+	if name := clean(p.names.Accounts[p.f.Resource.Account]); name != "" {
+		label = cut(clean(label), 60) + " in " + cut(name, 25)
+	}
 	return cut(clean(label), 80) + ": " + cut(p.name(), 50)
 }
 
@@ -101,27 +104,45 @@ func (p painter) verb() string {
 
 // opens says how far the change opens the resource.
 func (p painter) opens() string {
+	can, keeps := "can", "keeps"
+	if p.over() {
+		can, keeps = "could", "kept"
+	}
 	switch {
 	case p.f.IsOpen(remediation.PublicWrite):
-		return ", and everybody could write to it"
+		return ", and everybody " + can + " write to it"
 	case p.f.IsOpen(remediation.PublicRead):
-		return ", and everybody could read it"
+		return ", and everybody " + can + " read it"
 	case p.f.IsOpen(remediation.OpenWorld) && p.f.Direction == remediation.Egress:
-		return ", and traffic to everywhere could leave"
+		return ", and traffic to everywhere " + can + " leave"
 	case p.f.IsOpen(remediation.OpenWorld):
-		return ", and the whole world could reach it"
+		return ", and the whole world " + can + " reach it"
 	case p.f.IsOpen(remediation.Unblocked) && p.f.Resource.Kind == remediation.KindAccount:
-		return ", and nothing keeps its buckets from becoming public any more"
+		return ", and nothing " + keeps + " its buckets from becoming public any more"
 	case p.f.IsOpen(remediation.Unblocked):
-		return ", and nothing keeps it from becoming public any more"
+		return ", and nothing " + keeps + " it from becoming public any more"
 	}
 	return ""
+}
+
+// over reports whether what was found is no more.
+func (p painter) over() bool {
+	switch p.inc.Status {
+	case remediation.StatusFixed, remediation.StatusUndoing, remediation.StatusResolved:
+		return true
+	}
+	return false
 }
 
 // trouble is what people must not overlook: an error, a doubt, what lowered
 // the decision.
 func (p painter) trouble() string {
 	var lines []string
+	if a := p.inc.Answer; a != nil && !a.Yes {
+		lines = append(lines, "*It was not them:* "+mention(a.By)+" says that this change was not theirs. Somebody else may have their access.")
+	} else if a != nil {
+		lines = append(lines, mention(a.By)+" says that it was them: "+escaped(a.Reason, p.d.text))
+	}
 	if p.inc.Error != "" {
 		lines = append(lines, "*What went wrong:* "+escaped(p.inc.Error, p.d.text))
 	}
@@ -147,7 +168,7 @@ func (p painter) fields() []*slack.TextBlockObject {
 	facts := []*slack.TextBlockObject{
 		mrkdwn("*Resource*\n" + p.resource()),
 		mrkdwn("*Severity*\n" + upper(p.severity())),
-		mrkdwn("*Account*\n" + code(r.Account, 20)),
+		mrkdwn("*Account*\n" + p.names.account(r.Account)),
 		mrkdwn("*Region*\n" + code(r.Region, 30)),
 	}
 	if p.f.Event == "scan" {
@@ -316,6 +337,8 @@ func (p painter) decider() string {
 		return "Nobody is asked"
 	case p.undecided() && len(p.inc.Decision.Approvers) == 0:
 		return "Nobody may decide yet: name people in `responders` of secbot.yaml or in SECBOT_RESPONDERS"
+	case p.undecided() && !p.inc.Until.IsZero():
+		return "Only responders can act: " + mentions(p.inc.Decision.Approvers, maxNamed) + " · expires " + date(p.inc.Until)
 	case p.undecided():
 		return "Only responders can act: " + mentions(p.inc.Decision.Approvers, maxNamed)
 	case p.inc.Status == remediation.StatusFixed && p.requested(remediation.StatusFixing) == remediation.ByItself:

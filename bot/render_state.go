@@ -2,6 +2,8 @@ package bot
 
 import (
 	"cmp"
+	"fmt"
+	"strings"
 
 	"github.com/slack-go/slack"
 
@@ -16,6 +18,81 @@ type head struct {
 }
 
 func (p painter) head() head {
+	h := p.standing()
+	if r := p.inc.Request; r != nil {
+		h.title, h.said, h.buttons = "Approval needed: "+h.title, p.requestedBy(*r), p.approval(*r)
+	}
+	return h
+}
+
+// requestedBy says what waits for whose approval.
+func (p painter) requestedBy(r remediation.Request) string {
+	s := "*" + mention(r.By) + " asks to " + requestText(r) + ".* "
+	if len(r.Approved) == 0 {
+		s += "It needs " + plural(r.Needed, "approval") + " of others; there is none yet."
+	} else {
+		s += fmt.Sprintf("It has %d of %s of others, by %s.", len(r.Approved), plural(r.Needed, "approval"), approvers(r.Approved))
+	}
+	if r.Reason != "" {
+		s += " Reason: " + escaped(r.Reason, p.d.text)
+	}
+	return s + " Nothing was changed."
+}
+
+func approvers(given []remediation.Approval) string {
+	var people []string
+	for _, a := range given {
+		people = append(people, a.By)
+	}
+	return mentions(people, maxNamed)
+}
+
+// requestText says what is to be done, after "to".
+func requestText(r remediation.Request) string {
+	switch r.Verb {
+	case remediation.VerbFix:
+		return "revert this change"
+	case remediation.VerbRetry:
+		return "try the fix again"
+	case remediation.VerbUndo:
+		return "undo the fix"
+	case remediation.VerbIgnore:
+		return "ignore this " + durationText(r.For) + scopeText(remediation.Scope(r.Scope))
+	case remediation.VerbAllow:
+		return "allow this " + durationText(cmp.Or(r.For, remediation.AllowFor))
+	}
+	return escaped(string(r.Verb), 40)
+}
+
+// scopeText says how far an ignore reaches, where that is further than what the
+// message is about.
+func scopeText(s remediation.Scope) string {
+	switch s {
+	case remediation.ScopeResource:
+		return ", and whatever else is found on this resource"
+	case remediation.ScopePlaybook:
+		return ", and all of this kind in this account"
+	case remediation.ScopeAccount:
+		return ", and whatever else is found in this account"
+	}
+	return ""
+}
+
+func (p painter) approval(r remediation.Request) []slack.BlockElement {
+	approve := p.button(remediation.VerbApprove, "Approve").WithStyle(slack.StylePrimary)
+	text := upper(requestText(r)) + "?"
+	switch r.Verb {
+	case remediation.VerbFix, remediation.VerbRetry:
+		text += " " + p.meta.Labels.Confirm
+	case remediation.VerbUndo:
+		text += " " + p.meta.Labels.Undo
+	}
+	approve.WithConfirm(confirm("Approve this?", text+" Concerned: "+p.plainChanges(), "Approve"))
+	return []slack.BlockElement{approve, p.button(remediation.VerbDecline, "Decline")}
+}
+
+// standing is what differs by the status alone.
+func (p painter) standing() head {
 	switch p.inc.Status {
 	case remediation.StatusOpen:
 		return p.open()
@@ -26,7 +103,8 @@ func (p painter) head() head {
 	case remediation.StatusUndoing:
 		return head{title: "Undoing: " + p.named(p.meta.Labels.Fixed), said: "*Putting it back…* requested by " + p.by() + "."}
 	case remediation.StatusUndone:
-		return head{title: "Undone: " + p.named(p.meta.Labels.Fixed), said: p.undone()}
+		return head{title: "Undone: " + p.named(p.meta.Labels.Fixed), said: p.undone(),
+			buttons: []slack.BlockElement{p.button(remediation.VerbUnignore, "Ask Again")}}
 	case remediation.StatusFailed:
 		return p.failed()
 	}
@@ -39,11 +117,11 @@ func (p painter) settled() head {
 	case remediation.StatusIgnored:
 		return head{title: "Ignored: " + asked, said: p.ignored(), buttons: []slack.BlockElement{p.button(remediation.VerbUnignore, "Un-ignore")}}
 	case remediation.StatusAllowed:
-		return head{title: "Allowed for a while: " + asked, said: "*Allowed* by " + p.by() + p.untilText() + "."}
+		return p.allowed(asked)
 	case remediation.StatusResolved:
 		return head{title: "Already safe: " + asked, said: "*Nothing was changed:* " + escaped(p.inc.Last().Reason, p.d.text) + "."}
 	case remediation.StatusExpired:
-		return head{title: "Expired: " + asked, said: "*Nobody decided* in time; nothing was changed."}
+		return head{title: "Expired: " + asked, said: "*" + upper(escaped(cmp.Or(p.inc.Last().Reason, "nobody decided in time; nothing was changed"), p.d.text)) + ".*"}
 	}
 	return head{title: asked, said: "This incident is " + escaped(string(p.inc.Status), 20) + "."}
 }
@@ -58,8 +136,36 @@ func (p painter) open() head {
 	if p.inc.Last().From == remediation.StatusIgnored {
 		h.said = "*Open again:* " + p.by() + " took the ignore back. It waits for a decision; secbot has changed nothing."
 	}
-	h.buttons = []slack.BlockElement{p.revert(), p.button(remediation.VerbIgnore, "Ignore…")}
+	h.buttons = []slack.BlockElement{p.revert("Revert Change").WithStyle(slack.StyleDanger), p.allow(), p.button(remediation.VerbIgnore, "Ignore…")}
 	return h
+}
+
+// allowed is for what is left open for a while.
+func (p painter) allowed(asked string) head {
+	said := "*Allowed* by " + p.by() + p.approvedBy(p.inc.Last())
+	if !p.inc.Until.IsZero() {
+		said += " until " + date(p.inc.Until)
+	}
+	if reason := p.inc.Last().Reason; reason != "" {
+		said += " (" + escaped(reason, p.d.text) + ")"
+	}
+	return head{title: "Allowed for a while: " + asked, said: said + ". Then secbot reverts it by itself.",
+		buttons: []slack.BlockElement{p.revert("Revert Now")}}
+}
+
+// allow leaves it for a while.
+func (p painter) allow() slack.BlockElement {
+	hours := int(remediation.AllowFor.Hours())
+	return p.button(remediation.VerbAllow, fmt.Sprintf("Allow for %d h", hours)).
+		WithConfirm(confirm(fmt.Sprintf("Allow this for %d hours?", hours), "It stays as it is until then; after that secbot reverts it by itself, without asking again. Concerned: "+p.plainChanges(), "Allow"))
+}
+
+// approvedBy names those who have approved a decision, where that was needed.
+func (p painter) approvedBy(t remediation.Transition) string {
+	if len(t.Approved) == 0 {
+		return ""
+	}
+	return ", approved by " + mentions(t.Approved, maxNamed) + ","
 }
 
 func (p painter) fixing() head {
@@ -79,8 +185,8 @@ func (p painter) fixing() head {
 
 func (p painter) fixed() head {
 	h := head{title: p.named(p.meta.Labels.Fixed), said: "*" + escaped(cmp.Or(p.meta.Labels.Did, "Closed"), 40) + " automatically*, and read back from AWS."}
-	if by := p.requested(remediation.StatusFixing); by != remediation.ByItself && by != "" {
-		h.said = "*Reverted* at the request of " + mention(by) + ", and read back from AWS."
+	if t := p.lastTo(remediation.StatusFixing); t.By != remediation.ByItself && t.By != "" {
+		h.said = "*Reverted* at the request of " + mention(t.By) + p.approvedBy(t) + " and read back from AWS."
 	}
 	if p.undoable() {
 		h.buttons = []slack.BlockElement{p.undo()}
@@ -89,9 +195,14 @@ func (p painter) fixed() head {
 }
 
 func (p painter) undone() string {
-	s := "*The fix was taken back* at the request of " + mention(p.requested(remediation.StatusUndoing)) + ", and what was there before is back."
+	t := p.lastTo(remediation.StatusUndoing)
+	again := "*It is as before the fix again:* "
+	if p.closes() {
+		again = "*It is open again:* "
+	}
+	s := again + "the fix was taken back at the request of " + mention(t.By) + p.approvedBy(t) + " and read back from AWS."
 	if p.until != nil {
-		s += "\nThe same change is left alone" + p.untilText() + "."
+		s += "\nThe same change is left alone" + p.untilText() + ", and neither told nor fixed until then."
 	}
 	return s
 }
@@ -108,7 +219,7 @@ func (p painter) failed() head {
 }
 
 func (p painter) ignored() string {
-	s := "*Ignored* by " + p.by() + p.untilText() + "."
+	s := "*Ignored* by " + p.by() + p.approvedBy(p.inc.Last()) + p.untilText() + scopeText(p.scope) + "."
 	if reason := p.inc.Last().Reason; reason != "" {
 		s += " Reason: " + escaped(reason, p.d.text)
 	}
@@ -129,13 +240,16 @@ func (p painter) untilText() string {
 func (p painter) by() string { return mention(p.inc.Last().By) }
 
 // requested is who last moved the incident to a status.
-func (p painter) requested(to remediation.Status) string {
+func (p painter) requested(to remediation.Status) string { return p.lastTo(to).By }
+
+// lastTo is the last change to a status; the zero one where there was none.
+func (p painter) lastTo(to remediation.Status) remediation.Transition {
 	for i := len(p.inc.History) - 1; i >= 0; i-- {
 		if p.inc.History[i].To == to {
-			return p.inc.History[i].By
+			return p.inc.History[i]
 		}
 	}
-	return ""
+	return remediation.Transition{}
 }
 
 func (p painter) undoable() bool {
@@ -148,13 +262,29 @@ func (p painter) button(verb remediation.Verb, label string) *slack.ButtonBlockE
 }
 
 // revert takes something away from whoever made the change, so it is asked twice.
-func (p painter) revert() slack.BlockElement {
-	b := p.button(remediation.VerbFix, "Revert Change").WithStyle(slack.StyleDanger)
+func (p painter) revert(label string) *slack.ButtonBlockElement {
+	b := p.button(remediation.VerbFix, label)
 	text := p.meta.Labels.Confirm
 	if text == "" {
 		text = "This reverts the change of " + p.name() + "."
 	}
-	return b.WithConfirm(confirm("Revert this change?", text+" Concerned: "+p.plainChanges(), "Revert Change"))
+	about := " Concerned: "
+	if !p.closes() && p.f.IsOpen(remediation.OpenWorld, remediation.OpenWide) {
+		about = " It opens again: "
+	}
+	return b.WithConfirm(confirm("Revert this change?", text+about+p.plainChanges()+p.wasText(), label))
+}
+
+// wasText names the values that come back where rules were modified.
+func (p painter) wasText() string {
+	var was []string
+	for _, r := range p.f.Was[:min(len(p.f.Was), maxPlainChanges)] {
+		was = append(was, cut(clean(r.String()), 60))
+	}
+	if len(was) == 0 {
+		return ""
+	}
+	return " It becomes again: " + strings.Join(was, "; ") + "."
 }
 
 func (p painter) undo() slack.BlockElement {
@@ -167,7 +297,7 @@ func (p painter) undo() slack.BlockElement {
 		about = " It opens again: "
 	}
 	return p.button(remediation.VerbUndo, "Undo Fix").
-		WithConfirm(confirm("Undo the fix?", text+about+p.plainChanges(), "Undo Fix"))
+		WithConfirm(confirm("Undo the fix?", text+about+p.plainChanges()+" The same change is then left alone for 24 hours.", "Undo Fix"))
 }
 
 func confirm(title, text, yes string) *slack.ConfirmationBlockObject {

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/slack-go/slack"
 	"pgregory.net/rapid"
 
 	"secbot/internal/blockkit"
@@ -19,14 +20,14 @@ import (
 )
 
 func view1(inc *remediation.Incident) view {
-	return view{inc: inc, meta: metaOf(metas(), inc.Finding.Playbook)}
+	return view{inc: inc, meta: names().meta(inc.Finding.Playbook)}
 }
 
 // of is an incident of a real playbook.
 func of(playbook string, steps ...remediation.Transition) view {
 	inc := incident(steps...)
 	inc.Finding.Playbook = playbook
-	return view{inc: inc, meta: metaOf(append(playbooks.Metas(), remediation.OwnRoleMeta()), playbook)}
+	return view{inc: inc, meta: Names{Metas: append(playbooks.Metas(), remediation.OwnRoleMeta())}.meta(playbook)}
 }
 
 func byPolicy(to remediation.Status) remediation.Transition {
@@ -105,10 +106,51 @@ func states() map[string]func() view {
 		"resolved": func() view {
 			return view1(incident(opened(), step(remediation.StatusFixing, alice, ""), step(remediation.StatusResolved, remediation.ByItself, "the live state was already safe")))
 		},
-		"expired": func() view { return view1(incident(opened(), byPolicy(remediation.StatusExpired))) },
+		"expired": func() view {
+			return view1(incident(opened(), step(remediation.StatusExpired, remediation.ByItself, "nobody decided in time; nothing was changed, and it is still as it was found")))
+		},
 		"allowed": func() view {
-			v := view1(incident(opened(), step(remediation.StatusAllowed, alice, "")))
-			v.until = &until
+			v := view1(incident(opened(), step(remediation.StatusAllowed, alice, "the vendor needs it")))
+			v.inc.Until = until
+			return v
+		},
+		"question-answered": func() view {
+			v := view1(incident(opened()))
+			v.inc.Until, v.names.Accounts = until, map[string]string{account: "prod"}
+			v.inc.Answer = &remediation.ActorAnswer{By: fakeslack.Dana, Yes: true, Reason: "for the <vendor>, until Friday", At: at(2)}
+			return v
+		},
+		"question-disowned": func() view {
+			v := view1(incident(opened()))
+			v.inc.Answer = &remediation.ActorAnswer{By: fakeslack.Dana, At: at(2)}
+			return v
+		},
+		"requested": func() view {
+			v := view1(incident(opened()))
+			v.inc.Requests = 1
+			v.inc.Request = &remediation.Request{Verb: remediation.VerbIgnore, By: alice, At: at(3), Reason: "the partner needs it", For: 24 * time.Hour, Scope: "resource", Needed: 2}
+			return v
+		},
+		"requested-half": func() view {
+			v := view1(incident(opened()))
+			v.inc.Requests = 1
+			v.inc.Request = &remediation.Request{Verb: remediation.VerbFix, By: alice, At: at(3), Needed: 2, Approved: []remediation.Approval{{By: bob, At: at(4)}}}
+			return v
+		},
+		"undo-requested": func() view {
+			v := view1(incident(fixedByPolicy...))
+			v.inc.Requests = 1
+			v.inc.Request = &remediation.Request{Verb: remediation.VerbUndo, By: alice, At: at(3), Needed: 1}
+			return v
+		},
+		"fixed-approved": func() view {
+			asked := step(remediation.StatusFixing, alice, "")
+			asked.Approved = []string{bob, fakeslack.Dana}
+			return view1(incident(opened(), asked, byPolicy(remediation.StatusFixed)))
+		},
+		"ignored-account": func() view {
+			v := view1(incident(opened(), step(remediation.StatusIgnored, alice, "a playground")))
+			v.until, v.scope = &until, remediation.ScopeAccount
 			return v
 		},
 		"removed-fixed": func() view {
@@ -168,7 +210,7 @@ func states() map[string]func() view {
 				Grants:     []remediation.Grant{{Grantee: "AllUsers", Permission: "READ"}},
 				Notes:      []string{"The bucket serves a website."},
 			}
-			v.meta = metaOf(metas(), "s3-public-policy")
+			v.meta = names().meta("s3-public-policy")
 			v.inc.Previous, v.inc.Repeats = "01JQ8Z5N6X7W9V4T3R2P1M0AAA", 3
 			return v
 		},
@@ -201,9 +243,12 @@ func TestIncidentGolden(t *testing.T) {
 // one is styled.
 func TestButtons(t *testing.T) {
 	want := map[string][]string{
-		"question": {"fix", "ignore"}, "question-nobody": {"fix", "ignore"}, "reopened": {"fix", "ignore"},
+		"question": {"fix", "allow_temporarily", "ignore"}, "question-nobody": {"fix", "allow_temporarily", "ignore"},
+		"reopened": {"fix", "allow_temporarily", "ignore"}, "question-answered": {"fix", "allow_temporarily", "ignore"}, "question-disowned": {"fix", "allow_temporarily", "ignore"},
+		"requested": {"approve", "decline"}, "requested-half": {"approve", "decline"}, "undo-requested": {"approve", "decline"}, "fixed-approved": {"undo"},
+		"allowed": {"fix"}, "undone": {"unignore"}, "ignored-account": {"unignore"},
 		"fixed-auto": {"undo"}, "fixed-asked": {"undo"}, "fixed-undo-refused": {"undo"}, "policy-statement": {"undo"},
-		"removed-fixed": {"undo"}, "modified-by-terraform": {"fix", "ignore"}, "created": {"fix", "ignore"}, "deleted-fixed": {"undo"}, "account-unblocked": {"fix", "ignore"},
+		"removed-fixed": {"undo"}, "modified-by-terraform": {"fix", "allow_temporarily", "ignore"}, "created": {"fix", "allow_temporarily", "ignore"}, "deleted-fixed": {"undo"}, "account-unblocked": {"fix", "allow_temporarily", "ignore"},
 		"failed": {"retry", "ignore"}, "ignored": {"unignore"}, "ignored-for-good": {"unignore"},
 	}
 	for name, make := range states() {
@@ -271,20 +316,69 @@ func TestOtherGoldens(t *testing.T) {
 		"reply-denied": renderReply(remediation.Reply{Text: (&remediation.DeniedError{By: "U0X", Approvers: []string{"S0RESPOND", "U0BOB"}}).Error(),
 			People: []string{"S0RESPOND", "U0BOB"}, Incident: incidentID, Failed: true}),
 		"reply-unnamed": renderReply(remediation.Reply{Text: "incident X is already fixed", People: []string{"U0BOB", "shell:root", "secbot"}}),
-		"scan":          renderScan(report, metas()),
+		"scan":          renderScan(report, names()),
 		"digest": renderDigest(remediation.Digest{From: at(0), Count: 37,
 			Lines: []remediation.DigestLine{{Playbook: "sg-rule-added", Severity: remediation.SeverityHigh, Status: remediation.StatusFixed, Count: 30},
 				{Playbook: "s3-public-policy", Severity: remediation.SeverityLow, Status: remediation.StatusOpen, Count: 7}},
-			Worst: []remediation.ScanFinding{{Finding: finding(), Incident: incidentID}}}, metas()),
+			Worst: []remediation.ScanFinding{{Finding: finding(), Incident: incidentID}}}, names()),
 		"alert-breaker": renderAlert(remediation.Alert{Title: "Circuit breaker open: account 111122223333", Text: "secbot has fixed 30 things in <account> within 10 minutes.", Breaker: "111122223333"}),
 		"alert-reset":   renderAlert(remediation.Alert{Title: "Circuit breaker closed: all accounts", Text: "secbot fixes by itself again.", By: fakeslack.Alice}),
-		"scan-nothing":  renderScan(remediation.ScanReport{By: "shell:root", Scope: "s3", Started: at(0), Finished: at(0), Read: 3}, metas()),
-		"incidents":     renderIncidents([]*remediation.Incident{inc, incident(opened())}, metas(), true),
-		"no-incidents":  renderIncidents(nil, metas(), false),
+		"scan-nothing":  renderScan(remediation.ScanReport{By: "shell:root", Scope: "s3", Started: at(0), Finished: at(0), Read: 3}, names()),
+		"incidents":     renderIncidents([]*remediation.Incident{inc, incident(opened())}, names(), true),
+		"no-incidents":  renderIncidents(nil, names(), false),
 		"show":          renderShow(view1(inc)),
 		"help":          help("/secbot"),
+		"thread-people": renderThread(remediation.ThreadNote{Text: "Reminder: nobody has decided <since> 12:00.", People: []string{"S0RESPOND", "U0BOB", "C0LEADS", "#leads"}}),
+		"pointer":       renderPointer(remediation.Pointer{Title: "Nobody has decided yet", Text: "This has waited <long>.", People: []string{"U0BOB"}}, incident(opened()), names(), "https://example.slack.com/archives/C0/p1?a=1&b=2"),
+		"pointer-blind": renderPointer(remediation.Pointer{Title: "Nobody has decided yet", Text: "This has waited."}, incident(opened()), names(), ""),
+		"actor":         renderActor(view1(incident(opened()))),
+		"actor-yes":     renderActor(answered(true)),
+		"actor-no":      renderActor(answered(false)),
 	} {
 		t.Run(name, func(t *testing.T) { checkMessage(t, golden(t, name, m)) })
+	}
+}
+
+// answered is an incident whose actor has said whether it was them.
+func answered(yes bool) view {
+	v := view1(incident(opened()))
+	v.inc.Answer = &remediation.ActorAnswer{By: fakeslack.Dana, Yes: yes, At: at(2)}
+	if yes {
+		v.inc.Answer.Reason = "for the vendor"
+	}
+	return v
+}
+
+// TestModalGoldens: the forms, within Slack's limits.
+func TestModalGoldens(t *testing.T) {
+	past := coverage{known: true, by: map[remediation.Scope]int{remediation.ScopeFinding: 1, remediation.ScopeResource: 3, remediation.ScopePlaybook: 12, remediation.ScopeAccount: 40}}
+	full := past
+	full.more = true
+	own := of(remediation.OwnRolePlaybook, opened()).inc
+	for name, make := range map[string]func() (slack.ModalViewRequest, error){
+		"ignore": func() (slack.ModalViewRequest, error) {
+			return ignoreModal(incident(opened()), names(), past, modalMemory{Incident: incidentID})
+		},
+		"ignore-many": func() (slack.ModalViewRequest, error) {
+			return ignoreModal(incident(opened()), names(), full, modalMemory{Incident: incidentID})
+		},
+		"ignore-unknown": func() (slack.ModalViewRequest, error) {
+			return ignoreModal(incident(opened()), names(), coverage{}, modalMemory{Incident: incidentID})
+		},
+		"ignore-own-role": func() (slack.ModalViewRequest, error) {
+			return ignoreModal(own, names(), past, modalMemory{Incident: incidentID})
+		},
+		"claim": func() (slack.ModalViewRequest, error) {
+			return claimModal(incident(opened()), names(), modalMemory{Incident: incidentID})
+		},
+	} {
+		view, err := make()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := blockkit.CheckView(golden(t, "modal-"+name, view)); err != nil {
+			t.Errorf("%s: Slack would refuse it: %v", name, err)
+		}
 	}
 }
 
@@ -341,7 +435,14 @@ func anyIncident(t *rapid.T) *remediation.Incident {
 		inc.History = append(inc.History, remediation.Transition{To: remediation.Status(s), By: s, Reason: s})
 	}
 	inc.Status = rapid.SampledFrom(remediation.Statuses()).Draw(t, "status")
-	inc.History = append(inc.History, remediation.Transition{To: inc.Status, By: anyText(t, "by"), Reason: anyText(t, "reason")})
+	inc.History = append(inc.History, remediation.Transition{To: inc.Status, By: anyText(t, "by"), Reason: anyText(t, "reason"), Approved: texts("approved")})
+	if rapid.Bool().Draw(t, "requested") {
+		inc.Request = &remediation.Request{Verb: remediation.Verb(anyText(t, "verb")), By: anyText(t, "requester"), Reason: anyText(t, "why asked"), Scope: anyText(t, "scope"), Needed: 2,
+			Approved: []remediation.Approval{{By: anyText(t, "approver")}}}
+	}
+	if rapid.Bool().Draw(t, "answered") {
+		inc.Answer = &remediation.ActorAnswer{By: anyText(t, "answerer"), Yes: rapid.Bool().Draw(t, "yes"), Reason: anyText(t, "claim")}
+	}
 	return inc
 }
 
@@ -354,7 +455,7 @@ func TestNothingFromOutsideIsFormatted(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		v := view{inc: anyIncident(t), meta: remediation.Meta{Title: anyText(t, "title"), Undoable: true,
 			Labels: remediation.Labels{Fixed: anyText(t, "fixed"), Ask: anyText(t, "ask"), Confirm: anyText(t, "confirm"), Undo: anyText(t, "undo")}}}
-		meta := []remediation.Meta{v.meta}
+		meta := Names{Metas: []remediation.Meta{v.meta}}
 		messages := map[string]Message{
 			"incident": renderIncident(v), "show": renderShow(v),
 			"list":   renderIncidents([]*remediation.Incident{v.inc, v.inc}, meta, true),
@@ -362,7 +463,10 @@ func TestNothingFromOutsideIsFormatted(t *testing.T) {
 			"reply":  renderReply(remediation.Reply{Text: v.inc.Error, People: v.inc.Decision.Approvers, Incident: v.inc.Previous, Failed: true}),
 			"scan": renderScan(remediation.ScanReport{By: v.inc.Last().By, Failures: v.inc.Finding.Notes,
 				Findings: slices.Repeat([]remediation.ScanFinding{{Finding: v.inc.Finding, Incident: v.inc.ID}}, 40)}, meta),
-			"usage": usage(v.inc.Error, &UsageError{Problem: "x" + v.inc.Error, Example: v.inc.Error}),
+			"actor":   renderActor(v),
+			"alert":   renderAlert(remediation.Alert{Title: v.inc.Error, Text: v.inc.Finding.Doubt, By: v.inc.Last().By}),
+			"pointer": renderPointer(remediation.Pointer{Title: v.inc.Error, Text: v.inc.Finding.Doubt, People: v.inc.Decision.Approvers}, v.inc, meta, ""),
+			"usage":   usage(v.inc.Error, &UsageError{Problem: "x" + v.inc.Error, Example: v.inc.Error}),
 		}
 		for name, m := range messages {
 			if err := check(m, name); err != nil {

@@ -51,7 +51,7 @@ type Handler struct {
 	APIURL        string // SLACK_API_URL; its host may also be answered at response URLs
 	Engine        Engine
 	Store         Store
-	Metas         []remediation.Meta
+	Names         Names
 	Log           *slog.Logger     // discarded where nil
 	Now           func() time.Time // time.Now where nil
 }

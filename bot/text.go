@@ -57,6 +57,11 @@ func escaped(s string, n int) string {
 	}
 }
 
+// slackEscaped makes an address safe to stand in a link.
+func slackEscaped(link string) string {
+	return strings.NewReplacer("<", "%3C", ">", "%3E", "|", "%7C", "&", "&amp;", " ", "%20").Replace(clean(link))
+}
+
 // code is text from outside in a code span, from which it can't break out.
 func code(s string, n int) string {
 	s = escaped(strings.ReplaceAll(s, "`", "'"), n)
@@ -82,8 +87,9 @@ func plain(s string, n int) *slack.TextBlockObject {
 }
 
 // isUser and isGroup know well-formed Slack ids.
-func isUser(id string) bool  { return isSlackID(id, "UW") }
-func isGroup(id string) bool { return isSlackID(id, "S") }
+func isUser(id string) bool    { return isSlackID(id, "UW") }
+func isGroup(id string) bool   { return isSlackID(id, "S") }
+func isChannel(id string) bool { return isSlackID(id, "CG") }
 
 func isSlackID(id, first string) bool {
 	if len(id) < 3 || len(id) > 32 || !strings.ContainsRune(first, rune(id[0])) {
@@ -97,12 +103,14 @@ func isSlackID(id, first string) bool {
 	return true
 }
 
-// mention shows who somebody is: a Slack user or group as a mention, somebody
+// mention shows who somebody is: a Slack user, group or channel as a mention, somebody
 // at the shell by name, anything else escaped.
 func mention(by string) string {
 	switch {
 	case isUser(by):
 		return "<@" + by + ">"
+	case isChannel(by):
+		return "<#" + by + ">"
 	case isGroup(by):
 		return "<!subteam^" + by + ">"
 	case strings.HasPrefix(by, shellBy):

@@ -3,10 +3,46 @@ package bot
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"secbot/remediation"
 )
+
+// Names are what people call things.
+type Names struct {
+	Metas    []remediation.Meta
+	Accounts map[string]string // by id; others go by their id
+}
+
+// meta describes a playbook; one that nobody knows is called by its id.
+func (n Names) meta(id string) remediation.Meta {
+	for _, m := range n.Metas {
+		if m.ID == id {
+			return m
+		}
+	}
+	return remediation.Meta{ID: id, Title: id}
+}
+
+// title is a playbook's title.
+func (n Names) title(playbook string) string { return n.meta(playbook).Title }
+
+// account gives an account's name with its id, or the id alone, for mrkdwn.
+func (n Names) account(id string) string {
+	if name := strings.TrimSpace(clean(n.Accounts[id])); name != "" {
+		return escaped(name, 40) + " (" + code(id, 20) + ")"
+	}
+	return code(id, 20)
+}
+
+// short is an account's name, or its id where it has none, for mrkdwn.
+func (n Names) short(account string) string {
+	if name := clean(n.Accounts[account]); name != "" {
+		return escaped(name, 40)
+	}
+	return escaped(account, 20)
+}
 
 // suppressionReader tells until when something is ignored.
 type suppressionReader interface {
@@ -14,10 +50,10 @@ type suppressionReader interface {
 }
 
 // viewOf gathers what an incident's message is made of.
-func viewOf(ctx context.Context, store suppressionReader, metas []remediation.Meta, inc *remediation.Incident, now time.Time) (view, error) {
-	v := view{inc: inc, meta: metaOf(metas, inc.Finding.Playbook)}
+func viewOf(ctx context.Context, store suppressionReader, names Names, inc *remediation.Incident, now time.Time) (view, error) {
+	v := view{inc: inc, meta: names.meta(inc.Finding.Playbook), names: names}
 	switch inc.Status {
-	case remediation.StatusIgnored, remediation.StatusAllowed, remediation.StatusUndone:
+	case remediation.StatusIgnored, remediation.StatusUndone:
 	default:
 		return v, nil
 	}
@@ -27,7 +63,7 @@ func viewOf(ctx context.Context, store suppressionReader, metas []remediation.Me
 	}
 	for _, s := range all { // the newest is the last
 		if s.Incident == inc.ID {
-			v.until = &s.Until
+			v.until, v.scope = &s.Until, s.Scope
 		}
 	}
 	return v, nil

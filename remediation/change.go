@@ -138,6 +138,9 @@ func (e *Engine) replyNotice(cmd Command, r Reply) ([]*Notice, error) {
 		r.Incident = cmd.Incident
 	}
 	n, err := e.notice("reply/"+cmd.ID, NotifySlack, OpReply, r)
+	if cmd.ReplyTo.NotBefore.After(n.Due) {
+		n.Due = cmd.ReplyTo.NotBefore
+	}
 	return []*Notice{n}, err
 }
 

@@ -9,13 +9,16 @@ import (
 
 // execute does what a person asked for, and answers them.
 func (e *Engine) execute(ctx context.Context, h *held, cmd Command) error {
-	switch cmd.Verb {
+	switch cmd.Verb { // what is about no incident
 	case VerbScan:
 		return e.scanCommand(ctx, h, cmd)
 	case VerbReset:
 		return e.reset(ctx, h, cmd)
 	}
 	fix, err := e.decide(ctx, h, cmd)
+	if errors.Is(err, errUndone) {
+		err = e.askAnew(ctx, h, cmd)
+	}
 	if err != nil {
 		return e.refuse(ctx, h, cmd, err)
 	}
@@ -177,7 +180,53 @@ func errNoReason() error {
 	return &RefusedError{Text: "An ignore needs a reason, so that others can follow it; nothing was changed."}
 }
 
+// errUndone says that what was put back is to be asked about anew, which takes
+// an incident of its own.
+var errUndone = errors.New("the fix was undone")
+
+// askAnew ends the time for which what an undo has put back is let be, and opens a
+// new incident of the same finding, which asks.
+func (e *Engine) askAnew(ctx context.Context, h *held, cmd Command) error {
+	old, err := e.o.Store.Incident(ctx, cmd.Incident)
+	if err != nil {
+		return fmt.Errorf("read incident %s: %w", cmd.Incident, err)
+	}
+	active, err := e.o.Store.Active(ctx, old.Key)
+	if err == nil {
+		return &RefusedError{Text: "It is asked about already, in incident " + active.ID + "."}
+	}
+	if !errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("read the active incident: %w", err)
+	}
+	part := e.o.Config.Decide(old.Finding)[0]
+	c := e.newIncident(old.Finding, part.Decision.AtMost(ActionAsk, "somebody asks about what an undo had put back"))
+	c.inc.Finding.EventID = "again/" + cmd.ID
+	c.inc.Previous = old.ID
+	if err := c.endSuppressionsOf(ctx, old.ID); err != nil {
+		return err
+	}
+	if err := c.move(StatusOpen, cmd.By, "asked about again, after the undo"); err != nil {
+		return err
+	}
+	if err := c.ask(); err != nil {
+		return err
+	}
+	c.show()
+	c.answer(&cmd, "It is asked about again, as incident "+c.inc.ID+".", false)
+	if c.err != nil {
+		return c.err
+	}
+	if err := h.commit(ctx, c.w, true); err != nil {
+		return err
+	}
+	e.tellPrevious(ctx, h, c.inc)
+	return nil
+}
+
 func (c *change) decideUnignore(ctx context.Context, cmd Command) error {
+	if c.inc.Status == StatusUndone {
+		return errUndone
+	}
 	if err := c.move(StatusOpen, cmd.By, cmd.Reason); err != nil {
 		return err
 	}
@@ -217,7 +266,7 @@ func (e *Engine) refuse(ctx context.Context, h *held, cmd Command, cause error) 
 		reply.Text = "That button is out of date, so nothing was changed: " + standing(stale.Incident)
 		reply.People = []string{stale.Incident.Last().By}
 	case errors.As(cause, &status):
-		reply.Text = fmt.Sprintf("Nothing was changed: incident %s is already %s.", status.Incident, status.Status)
+		reply.Text = fmt.Sprintf("Nothing was changed: incident %s is already %s.%s", status.Incident, status.Status, status.Status.wayOn(status.Incident))
 		reply.People = []string{status.Last.By}
 	default:
 		return cause
@@ -229,6 +278,14 @@ func (e *Engine) refuse(ctx context.Context, h *held, cmd Command, cause error) 
 	}
 	e.o.Log.Info("a command was refused", "verb", cmd.Verb, "incident", cmd.Incident, "by", cmd.By, "reason", cause)
 	return h.commit(ctx, Write{Notices: notices}, true)
+}
+
+// wayOn says what can be done about an incident that is over.
+func (s Status) wayOn(id string) string {
+	if s == StatusUndone {
+		return " To have it asked about again: /secbot unignore " + id
+	}
+	return ""
 }
 
 // standing says in a sentence where an incident stands.

@@ -71,6 +71,9 @@ type ReplyTo struct {
 	ResponseURL string `json:"response_url,omitempty"`
 	Channel     string `json:"channel,omitempty"`
 	User        string `json:"user,omitempty"`
+	// NotBefore is when the answer may come at the earliest, so that it does not
+	// overtake the acknowledgement; zero: at once.
+	NotBefore time.Time `json:"not_before,omitzero"`
 }
 
 // Reply is the payload of OpReply.

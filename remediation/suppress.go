@@ -104,14 +104,18 @@ func (c *change) suppress(cmd Command, until time.Time) {
 	c.w.Suppressions = append(c.w.Suppressions, &s)
 }
 
-// endSuppressions takes back the suppressions that an incident has made.
+// endSuppressions takes back the suppressions that the incident has made.
 func (c *change) endSuppressions(ctx context.Context) error {
+	return c.endSuppressionsOf(ctx, c.inc.ID)
+}
+
+func (c *change) endSuppressionsOf(ctx context.Context, incident string) error {
 	all, err := c.e.o.Store.Suppressions(ctx, c.now)
 	if err != nil {
 		return fmt.Errorf("read suppressions: %w", err)
 	}
 	for _, s := range all {
-		if s.Incident == c.inc.ID {
+		if s.Incident == incident {
 			s.Ended, s.UpdatedAt = true, c.now
 			c.w.Suppressions = append(c.w.Suppressions, s)
 		}

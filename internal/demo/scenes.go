@@ -67,7 +67,7 @@ func (t *tour) partnerAsked(ctx context.Context) error {
 	if err := t.Break(ctx, "partner", t.Group); err != nil {
 		return err
 	}
-	if err := t.told(ctx, t.Group, remediation.StatusOpen, "Revert Change", "Ignore…"); err != nil {
+	if err := t.told(ctx, t.Group, remediation.StatusOpen, "Revert Change", "Allow for 2 h", "Ignore…"); err != nil {
 		return err
 	}
 	return t.rules(ctx, shopRule, sshRule, partnerRule)
@@ -91,7 +91,7 @@ func (t *tour) strangerRefused(ctx context.Context) error {
 		return err
 	}
 	t.ok("Slack", "Mallory alone sees: %s", told)
-	if err := t.told(ctx, t.Group, remediation.StatusOpen, "Revert Change", "Ignore…"); err != nil {
+	if err := t.told(ctx, t.Group, remediation.StatusOpen, "Revert Change", "Allow for 2 h", "Ignore…"); err != nil {
 		return err
 	}
 	return t.rules(ctx, shopRule, sshRule, partnerRule)
@@ -111,7 +111,7 @@ func (t *tour) ruleWidened(ctx context.Context) error {
 	if err := t.Break(ctx, "widen", t.Group); err != nil {
 		return err
 	}
-	if err := t.told(ctx, t.Group, remediation.StatusOpen, "Revert Change", "Ignore…"); err != nil {
+	if err := t.told(ctx, t.Group, remediation.StatusOpen, "Revert Change", "Allow for 2 h", "Ignore…"); err != nil {
 		return err
 	}
 	if err := t.click(ctx, fakeslack.Alice, "fix"); err != nil {
@@ -128,7 +128,7 @@ func (t *tour) groupDeleted(ctx context.Context) error {
 	if err := t.Break(ctx, "delete", old); err != nil {
 		return err
 	}
-	if err := t.told(ctx, old, remediation.StatusOpen, "Revert Change", "Ignore…"); err != nil {
+	if err := t.told(ctx, old, remediation.StatusOpen, "Revert Change", "Allow for 2 h", "Ignore…"); err != nil {
 		return err
 	}
 	if err := t.click(ctx, fakeslack.Bob, "fix"); err != nil {
@@ -162,7 +162,7 @@ func (t *tour) bucketIgnored(ctx context.Context) error {
 	if err := t.Break(ctx, "acl-read", SiteBucket); err != nil {
 		return err
 	}
-	if err := t.told(ctx, SiteBucket, remediation.StatusOpen, "Revert Change", "Ignore…"); err != nil {
+	if err := t.told(ctx, SiteBucket, remediation.StatusOpen, "Revert Change", "Allow for 2 h", "Ignore…"); err != nil {
 		return err
 	}
 	if err := t.click(ctx, fakeslack.Alice, "ignore"); err != nil {
@@ -186,7 +186,7 @@ func (t *tour) bucketPolicy(ctx context.Context) error {
 	if err := t.publish(ctx, DataBucket); err != nil {
 		return fmt.Errorf("put the policy: %w", err)
 	}
-	if err := t.told(ctx, DataBucket, remediation.StatusOpen, "Revert Change", "Ignore…"); err != nil {
+	if err := t.told(ctx, DataBucket, remediation.StatusOpen, "Revert Change", "Allow for 2 h", "Ignore…"); err != nil {
 		return err
 	}
 	if err := t.click(ctx, fakeslack.Bob, "fix"); err != nil {

@@ -403,7 +403,7 @@ func TestPeople(t *testing.T) {
 		t.Error(err)
 	}
 	members, err := w.client.GetUserGroupMembers(GroupResponders)
-	if err != nil || !cmp.Equal(members, []string{Alice, Bob}) {
+	if err != nil || !cmp.Equal(members, []string{Alice, Bob, Carol}) {
 		t.Errorf("members %v, %v", members, err)
 	}
 	if _, err := w.client.GetUserGroupMembers("S0NONE"); code(err) != "no_such_subteam" {

@@ -35,7 +35,7 @@ type Channel struct {
 	Archived bool
 }
 
-// DefaultUsers are two responders, a stranger, an engineer, a guest, a user of
+// DefaultUsers are three responders, a stranger, an engineer, a guest, a user of
 // another team, and the bot.
 func DefaultUsers() []User {
 	user := func(id, name, real, tz string) User {
@@ -50,6 +50,7 @@ func DefaultUsers() []User {
 	return []User{
 		user(Alice, "alice", "Alice Adams", "Europe/Berlin"),
 		user(Bob, "bob", "Bob Brown", "America/New_York"),
+		user(Carol, "carol", "Carol Clark", "Asia/Tokyo"),
 		user(Mallory, "mallory", "Mallory Moss", "Europe/Paris"),
 		user(Dana, "dana", "Dana Diaz", "America/Los_Angeles"),
 		guest, stray, bot,
@@ -58,7 +59,7 @@ func DefaultUsers() []User {
 
 // DefaultGroups is the responders' group.
 func DefaultGroups() []Group {
-	return []Group{{ID: GroupResponders, Handle: "responders", Name: "Security responders", Users: []string{Alice, Bob}}}
+	return []Group{{ID: GroupResponders, Handle: "responders", Name: "Security responders", Users: []string{Alice, Bob, Carol}}}
 }
 
 // DefaultChannels are #security, where the bot is, and #random, where not.
@@ -86,6 +87,9 @@ func (s *Slack) channel(ref string) (*channel, bool) {
 	return nil, false
 }
 
+// DirectID is the id of the bot's direct message with a user.
+func DirectID(user string) string { return "D" + strings.TrimPrefix(user, "U") }
+
 // direct finds or opens the bot's direct message with a user.
 func (s *Slack) direct(user string) *channel {
 	for _, c := range s.channels {
@@ -93,7 +97,7 @@ func (s *Slack) direct(user string) *channel {
 			return c
 		}
 	}
-	c := &channel{Channel: Channel{ID: "D" + strings.TrimPrefix(user, "U"), With: user, Member: true}}
+	c := &channel{Channel: Channel{ID: DirectID(user), With: user, Member: true}}
 	s.channels = append(s.channels, c)
 	return c
 }

@@ -33,12 +33,13 @@ const (
 
 	Alice   = "U0ALICE"   // a responder
 	Bob     = "U0BOB"     // a responder
+	Carol   = "U0CAROL"   // a responder
 	Mallory = "U0MALLORY" // nobody who may decide
 	Dana    = "U0DANA"    // an engineer
 	Guest   = "U0GUEST"   // a restricted user
 	Stray   = "U0STRAY"   // of another team, here through Slack Connect
 
-	GroupResponders = "S0RESPOND" // Alice and Bob
+	GroupResponders = "S0RESPOND" // Alice, Bob and Carol
 )
 
 // Slack's own times and limits.
