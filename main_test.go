@@ -281,7 +281,7 @@ func startSandbox(t *testing.T) (*sandbox.Sandbox, *demo.World) {
 			t.Error(err)
 		}
 	})
-	w, err := demo.NewWorld(t.Context(), sb, nil)
+	w, err := demo.NewWorld(t.Context(), sb, nil, &demo.Clock{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/go-chi/chi/v5"
@@ -64,7 +65,7 @@ func TestEveryRoute(t *testing.T) {
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	s := &settings{SigningSecret: "secret", EventsToken: "bearer", SNSTopics: []string{"arn:aws:sns:us-east-1:111122223333:t"}, Store: "memory://"}
 	st := &counting{Store: memory.New()}
-	a, err := wire(s, aws.Config{Region: "us-east-1"}, remediation.DefaultConfig(), st, slog.New(slog.DiscardHandler))
+	a, err := wire(s, aws.Config{Region: "us-east-1"}, remediation.DefaultConfig(), st, slog.New(slog.DiscardHandler), time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,6 @@ import (
 	"secbot/internal/demo"
 	"secbot/internal/operator"
 	"secbot/internal/sandbox"
-	"secbot/internal/sandbox/fakeslack"
 	"secbot/internal/server"
 	"secbot/remediation"
 	"secbot/remediation/notify"
@@ -166,27 +165,27 @@ func newApp(ctx context.Context, s *settings, log *slog.Logger) (*app, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := wire(s, cfg, policy, st, log)
+	a, err := wire(s, cfg, policy, st, log, time.Now)
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
 	return a, nil
 }
 
-func wire(s *settings, cfg aws.Config, policy *remediation.Config, st remediation.Store, log *slog.Logger) (*app, error) {
+func wire(s *settings, cfg aws.Config, policy *remediation.Config, st remediation.Store, log *slog.Logger, now func() time.Time) (*app, error) {
 	metrics, calls, slackCalls := remediation.NewMetrics(), awsenv.NewCalls(), bot.NewCalls()
 	cfg = calls.Count(cfg)
 	env := awsenv.New(cfg)
 	api := bot.NewClient(s.SlackToken, s.SlackAPI, slackCalls)
-	slackNotifier := &bot.Notifier{Client: api, Store: st, Names: names(policy), Channel: policy.Channel, APIURL: s.SlackAPI, Log: log}
+	slackNotifier := &bot.Notifier{Client: api, Store: st, Names: names(policy), Channel: policy.Channel, APIURL: s.SlackAPI, Log: log, Now: now}
 	notifiers := map[string]remediation.Notifier{remediation.NotifySlack: slackNotifier}
 	if topic := policy.Notify.SNSTopicARN; topic != "" {
 		notifiers[remediation.NotifySNS] = snsNotifier(cfg, topic, st)
 	}
 	engine := remediation.New(remediation.Options{
 		Store: st, Provider: env, Config: policy, Notifiers: notifiers,
-		Directory: bot.NewDirectory(api, time.Now), Enrich: env.Enrich, Self: env.Identity,
-		Log: log, Metrics: metrics, Exclusive: !store.Shared(s.Store),
+		Directory: bot.NewDirectory(api, now), Enrich: env.Enrich, Self: env.Identity,
+		Log: log, Metrics: metrics, Now: now, Exclusive: !store.Shared(s.Store),
 	})
 	a := &app{settings: s, log: log, store: st, engine: engine}
 	if s.QueueURL != "" {
@@ -195,7 +194,7 @@ func wire(s *settings, cfg aws.Config, policy *remediation.Config, st remediatio
 	a.events = &events.Handler{Accept: a.accept, Heard: engine.Heard, Token: s.EventsToken, Topics: s.SNSTopics, Log: log}
 	var err error
 	a.handler, err = server.Handler(server.Options{
-		Mount:   []func(chi.Router){a.events.Routes, a.slackRoutes(api, names(policy))},
+		Mount:   []func(chi.Router){a.events.Routes, a.slackRoutes(api, names(policy), now)},
 		Checks:  s.checks(env, slackNotifier, st, engine),
 		Metrics: []prometheus.Collector{metrics, engine.Gauges(), calls, slackCalls},
 		Log:     log,
@@ -216,8 +215,8 @@ func snsNotifier(cfg aws.Config, topic string, st remediation.Store) *notify.SNS
 	return &notify.SNS{Topic: topic, Client: client, Store: st}
 }
 
-func (a *app) slackRoutes(api *slack.Client, names bot.Names) func(chi.Router) {
-	h := &bot.Handler{SigningSecret: a.settings.SigningSecret, Client: api, APIURL: a.settings.SlackAPI, Engine: bell{a.engine, a}, Store: a.store, Names: names, Log: a.log}
+func (a *app) slackRoutes(api *slack.Client, names bot.Names, now func() time.Time) func(chi.Router) {
+	h := &bot.Handler{SigningSecret: a.settings.SigningSecret, Client: api, APIURL: a.settings.SlackAPI, Engine: bell{a.engine, a}, Store: a.store, Names: names, Log: a.log, Now: now}
 	return h.Routes
 }
 
@@ -414,14 +413,15 @@ func startDemo(ctx context.Context, addr string, log *slog.Logger) (*demoApp, er
 		return nil, fmt.Errorf("listen on %s (--addr): %w", addr, err)
 	}
 	token := rand.Text()
-	sb, err := sandbox.Start(ctx, sandbox.Options{EventsToken: token, Log: log})
+	clock := &demo.Clock{}
+	sb, err := sandbox.Start(ctx, sandbox.Options{EventsToken: token, Log: log, Now: clock.Now})
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	s := &settings{SlackToken: sb.Slack.Token(), SigningSecret: sb.Slack.Secret(), SlackAPI: sb.Slack.APIURL(),
 		Store: "memory://", EventsToken: token}
 	d := &demoApp{sb: sb, log: log, url: "http://" + l.Addr().String(), ended: make(chan error, 1)}
-	if err := d.wire(ctx, s, log); err != nil {
+	if err := d.wire(ctx, s, log, clock); err != nil {
 		return nil, errors.Join(err, l.Close(), sb.Close())
 	}
 	sb.SetTarget(d.url)
@@ -431,14 +431,13 @@ func startDemo(ctx context.Context, addr string, log *slog.Logger) (*demoApp, er
 	return d, nil
 }
 
-func (d *demoApp) wire(ctx context.Context, s *settings, log *slog.Logger) error {
+func (d *demoApp) wire(ctx context.Context, s *settings, log *slog.Logger, clock *demo.Clock) error {
 	st := memory.New()
-	policy := remediation.DefaultConfig().WithDefaults(fakeslack.ChannelSecurity, []string{fakeslack.GroupResponders})
 	var err error
-	if d.app, err = wire(s, demo.AWSConfig(d.sb), policy, st, log); err != nil {
+	if d.app, err = wire(s, demo.AWSConfig(d.sb), demo.Policy(), st, log, clock.Now); err != nil {
 		return err
 	}
-	d.world, err = demo.NewWorld(ctx, d.sb, st)
+	d.world, err = demo.NewWorld(ctx, d.sb, st, clock)
 	return err
 }
 
@@ -481,7 +480,7 @@ func (d *demoApp) open() {
 	}
 }
 
-// metas describe everything that a message may be about.
+// names are what messages call things.
 func names(policy *remediation.Config) bot.Names {
 	return bot.Names{Metas: append(playbooks.Metas(), remediation.OwnRoleMeta()), Accounts: policy.Accounts}
 }

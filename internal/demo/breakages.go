@@ -39,6 +39,7 @@ func Breakages() []Breakage {
 		{"partner", "group", "Let a partner in on 8443", func(w *World, ctx context.Context, group string) error {
 			return w.authorize(ctx, group, tcp(8443, "198.51.100.0/24", "our partner"))
 		}},
+		{"storm", "group", "Let forty partners in at once", (*World).storm},
 		{"out", "group", "Let the database port out to the world", (*World).letOut},
 		{"widen", "group", "Widen the oldest rule to RDP", (*World).widen},
 		{"drop", "group", "Revoke the oldest rule, by its id", (*World).drop},
@@ -82,6 +83,16 @@ func tcp(port int32, cidr, why string) ec2types.IpPermission {
 func (w *World) authorize(ctx context.Context, group string, p ec2types.IpPermission) error {
 	_, err := w.EC2.AuthorizeSecurityGroupIngress(ctx, &ec2.AuthorizeSecurityGroupIngressInput{GroupId: &group, IpPermissions: []ec2types.IpPermission{p}})
 	return err
+}
+
+// storm makes forty calls, each of which is a question of its own.
+func (w *World) storm(ctx context.Context, group string) error {
+	for i := range int32(40) {
+		if err := w.authorize(ctx, group, tcp(9000+i, fmt.Sprintf("198.51.100.%d/32", i), "a partner")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (w *World) letOut(ctx context.Context, group string) error {

@@ -71,6 +71,7 @@ func (p *Page) Routes(r chi.Router) {
 	r.Group(func(r chi.Router) {
 		p.world.Sandbox.People(r)
 		r.Post("/demo/break", p.breakIt)
+		r.Post("/demo/pass", p.pass)
 	})
 	r.Get("/demo/*", http.StripPrefix("/demo/", http.FileServerFS(parts)).ServeHTTP)
 }
@@ -113,6 +114,22 @@ func (p *Page) breakIt(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "AWS refuses: "+err.Error(), http.StatusUnprocessableEntity)
 		return
 	}
+	w.Header().Set("Content-Type", "application/json")
+	fmt.Fprintln(w, "{}")
+}
+
+// maxPass bounds how much time may pass at once.
+const maxPass = 31 * 24
+
+// pass lets time pass: {"hours": 2}.
+func (p *Page) pass(w http.ResponseWriter, r *http.Request) {
+	var in struct{ Hours int }
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4<<10)).Decode(&in); err != nil || in.Hours < 1 || in.Hours > maxPass {
+		http.Error(w, fmt.Sprintf("say how much time passes: {\"hours\": 1 to %d}", maxPass), http.StatusBadRequest)
+		return
+	}
+	p.world.Clock.Pass(time.Duration(in.Hours) * time.Hour)
+	p.tell()
 	w.Header().Set("Content-Type", "application/json")
 	fmt.Fprintln(w, "{}")
 }
@@ -209,6 +226,8 @@ type state struct {
 	Names      map[string]string        `json:"names"` // by the id of a user, group or channel
 	Commands   []Completion             `json:"commands"`
 	Messages   []messageView            `json:"messages"`
+	Direct     map[string][]messageView `json:"direct"`     // by user: their direct message with secbot
+	Now        time.Time                `json:"now"`        // by the demo's clock
 	Ephemerals map[string][]messageView `json:"ephemerals"` // by user
 	Views      map[string]viewView      `json:"views"`      // by user: the topmost modal
 	Groups     []fakeaws.GroupView      `json:"groups"`
@@ -244,6 +263,7 @@ func people() []person {
 	return []person{
 		{fakeslack.Alice, "Alice Adams", "a responder"},
 		{fakeslack.Bob, "Bob Brown", "a responder"},
+		{fakeslack.Carol, "Carol Clark", "a responder"},
 		{fakeslack.Mallory, "Mallory Moss", "who may not decide"},
 		{fakeslack.Dana, "Dana Diaz", "the engineer"},
 	}
@@ -254,13 +274,14 @@ func (p *Page) state() state {
 	s := state{
 		Channel: fakeslack.ChannelSecurity, Users: people(), Commands: p.commands,
 		Names:      map[string]string{fakeslack.GroupResponders: "responders", fakeslack.ChannelSecurity: "security", fakeslack.BotUser: "secbot"},
-		Ephemerals: map[string][]messageView{}, Views: map[string]viewView{},
+		Ephemerals: map[string][]messageView{}, Direct: map[string][]messageView{}, Views: map[string]viewView{}, Now: p.world.Clock.Now(),
 		Groups: cloud.Groups(), Buckets: cloud.Buckets(), Breakages: Breakages(),
 		Messages: shown(slack.Messages(fakeslack.ChannelSecurity)),
 	}
 	for _, u := range s.Users {
 		s.Names[u.ID] = u.Name
 		s.Ephemerals[u.ID] = shown(slack.Ephemerals(u.ID))
+		s.Direct[u.ID] = shown(slack.Messages(fakeslack.DirectID(u.ID)))
 		if open := slack.Views(u.ID); len(open) > 0 {
 			top := open[len(open)-1]
 			s.Views[u.ID] = viewView{top.ID, top.Hash, top.JSON}

@@ -30,7 +30,7 @@ func page(t *testing.T) (url string, w *demo.World, end context.CancelFunc) {
 			t.Error(err)
 		}
 	})
-	if w, err = demo.NewWorld(t.Context(), sb, nil); err != nil {
+	if w, err = demo.NewWorld(t.Context(), sb, nil, &demo.Clock{}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, end := context.WithCancel(t.Context())

@@ -54,7 +54,7 @@ func (t *tour) undone(ctx context.Context) error {
 	if err := t.click(ctx, fakeslack.Alice, "undo"); err != nil {
 		return err
 	}
-	if err := t.told(ctx, t.Group, remediation.StatusUndone); err != nil {
+	if err := t.told(ctx, t.Group, remediation.StatusUndone, "Ask Again"); err != nil {
 		return err
 	}
 	if err := t.idle(ctx); err != nil {
@@ -375,7 +375,7 @@ func (t *tour) click(ctx context.Context, who, action string) error {
 // idle waits until secbot has nothing to do.
 func (t *tour) idle(ctx context.Context) error {
 	return eventually(ctx, func() error {
-		far := t.now().Add(patience)
+		far := t.Clock.Now().Add(patience)
 		jobs, err := t.Store.DueJobs(ctx, far, 10)
 		if err != nil {
 			return err

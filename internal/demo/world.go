@@ -42,6 +42,7 @@ type World struct {
 	EC2     *ec2.Client
 	S3      *s3.Client
 	Group   string // the id of the group GroupName
+	Clock   *Clock
 }
 
 // AWSConfig is how secbot reaches the sandbox's AWS.
@@ -57,11 +58,11 @@ func configFor(sb *sandbox.Sandbox, key string) aws.Config {
 
 // NewWorld builds the company. It must be called before the sandbox has a
 // target: what happens here are no events for secbot.
-func NewWorld(ctx context.Context, sb *sandbox.Sandbox, store remediation.Store) (*World, error) {
+func NewWorld(ctx context.Context, sb *sandbox.Sandbox, store remediation.Store, clock *Clock) (*World, error) {
 	sb.AWS.AddCaller(EngineerKey, fakeaws.Caller{User: "dana"})
 	sb.AWS.AddCaller(secbotKey, fakeaws.Caller{Role: "secbot", Session: "secbot"})
 	cfg := configFor(sb, EngineerKey)
-	w := &World{Sandbox: sb, Store: store, EC2: ec2.NewFromConfig(cfg), S3: s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true })}
+	w := &World{Sandbox: sb, Store: store, Clock: clock, EC2: ec2.NewFromConfig(cfg), S3: s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true })}
 	if err := w.makeGroup(ctx); err != nil {
 		return nil, fmt.Errorf("make the group %s: %w", GroupName, err)
 	}

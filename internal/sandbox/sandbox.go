@@ -27,6 +27,7 @@ type Options struct {
 	Target      string // secbot's base URL; SetTarget sets it later
 	EventsToken string // what secbot's POST /events wants
 	Log         *slog.Logger
+	Now         func() time.Time // time.Now where nil
 }
 
 // Sandbox is a pair of stand-ins that are being served.
@@ -67,8 +68,8 @@ func Start(ctx context.Context, o Options) (*Sandbox, error) {
 		return nil, errors.Join(err, awsListener.Close())
 	}
 	s.AWSURL, s.SlackURL = "http://"+awsListener.Addr().String(), "http://"+slackListener.Addr().String()
-	s.AWS = fakeaws.New(fakeaws.Options{Emit: s.emit, Log: o.Log})
-	s.Slack = fakeslack.New(fakeslack.Options{Target: o.Target, URL: s.SlackURL})
+	s.AWS = fakeaws.New(fakeaws.Options{Emit: s.emit, Log: o.Log, Now: o.Now})
+	s.Slack = fakeslack.New(fakeslack.Options{Target: o.Target, URL: s.SlackURL, Now: o.Now})
 	s.Slack.Subscribe(func(fakeslack.Change) { s.changed() })
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	s.serve(ctx, awsListener, s.AWS)
