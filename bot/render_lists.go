@@ -107,7 +107,11 @@ var slackID = regexp.MustCompile(`\b[UWS][A-Z0-9]{2,31}\b`)
 
 // renderScan makes the summary of a scan.
 func renderScan(r remediation.ScanReport, names Names) Message {
-	title := fmt.Sprintf("Scan finished: %d open, %d resources read", len(r.Findings), r.Read)
+	title := fmt.Sprintf("Scan finished: %d open", len(r.Findings))
+	if n := len(r.Left) + r.Ignored; n > 0 {
+		title += fmt.Sprintf(", %d open and let be", n)
+	}
+	title += fmt.Sprintf(", %d resources read", r.Read)
 	if n := len(r.Failures); n > 0 {
 		title += fmt.Sprintf(", %d not readable", n)
 	}
@@ -117,6 +121,7 @@ func renderScan(r remediation.ScanReport, names Names) Message {
 			slack.NewHeaderBlock(plain(title, maxHeader)),
 			section(scanSaid(r)),
 			section(scanFindings(r, names, d)),
+			section(scanLeft(r, names, d)),
 			section(bullets("*This is not everything.* What could not be read:", r.Failures, min(d.lines, 5), d.line)),
 			slack.NewContextBlock("", mrkdwn(fmt.Sprintf("%s · took %s · finished %s", scanCause(r.By),
 				r.Finished.Sub(r.Started).Round(100*time.Millisecond), date(r.Finished)))),
@@ -176,6 +181,9 @@ func scanSaid(r remediation.ScanReport) string {
 	case "sg":
 		scope = "security groups"
 	}
+	if len(r.Findings) == 0 && len(r.Left)+r.Ignored > 0 {
+		return "Nothing is open among the " + scope + " that were read but what is let be. Nothing was changed."
+	}
 	if len(r.Findings) == 0 {
 		return "Nothing is open among the " + scope + " that were read. Nothing was changed."
 	}
@@ -184,6 +192,29 @@ func scanSaid(r remediation.ScanReport) string {
 		s += fmt.Sprintf("; %d of them have a message of their own", r.Posted)
 	}
 	return s + "."
+}
+
+// scanLeft lists what is open and let be, which must not be taken for closed.
+func scanLeft(r remediation.ScanReport, names Names, d detail) string {
+	var lines []string
+	shown := min(len(r.Left), d.lines)
+	for _, l := range r.Left[:shown] {
+		until := "for good"
+		if !l.Until.IsZero() {
+			until = "until " + date(l.Until)
+		}
+		lines = append(lines, findingLine(l.Finding, names)+incidentPart(l.Incident)+" · let be "+until+" by "+mention(l.By))
+	}
+	if more := len(r.Left) - shown; more > 0 {
+		lines = append(lines, fmt.Sprintf("• and %d more", more))
+	}
+	if r.Ignored > 0 {
+		lines = append(lines, fmt.Sprintf("• %d ignored by the policy", r.Ignored))
+	}
+	if len(lines) == 0 {
+		return ""
+	}
+	return cutLines(strings.Join(append([]string{"*Open, and let be:*"}, lines...), "\n"))
 }
 
 func scanFindings(r remediation.ScanReport, names Names, d detail) string {

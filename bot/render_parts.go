@@ -193,7 +193,7 @@ func (p painter) changedBy() string {
 func (p painter) lists() string {
 	var said []string
 	for _, s := range []string{
-		p.list(p.changesTitle(), p.changeTexts()),
+		p.changes(p.changesTitle()),
 		p.list("*The same call also did* (decided apart):", p.f.Rest),
 		p.list("*Worth knowing:*", p.notes()),
 	} {
@@ -239,6 +239,19 @@ func (p painter) changesTitle() string {
 		return "*" + escaped(cmp.Or(labels.Open, "Open now"), 40) + ":*"
 	}
 	return "*Found:*"
+}
+
+// changes are the finding's own, else the lines of the plan's diff, which bear
+// signs in the place of bullets.
+func (p painter) changes(title string) string {
+	texts := p.changeTexts()
+	if len(p.f.Rules)+len(p.f.Grants)+len(p.f.Statements) > 0 || len(texts) == 0 {
+		return p.list(title, texts)
+	}
+	if p.inc.Status == remediation.StatusFixed || p.inc.Status == remediation.StatusUndoing {
+		title = "*Changed:*"
+	}
+	return strings.ReplaceAll(p.list(title, texts), "\n• ", "\n")
 }
 
 // changeTexts are the finding's rules, grants and statements, else what the

@@ -323,6 +323,8 @@ func TestOtherGoldens(t *testing.T) {
 			Worst: []remediation.ScanFinding{{Finding: finding(), Incident: incidentID}}}, names()),
 		"alert-breaker": renderAlert(remediation.Alert{Title: "Circuit breaker open: account 111122223333", Text: "secbot has fixed 30 things in <account> within 10 minutes.", Breaker: "111122223333"}),
 		"alert-reset":   renderAlert(remediation.Alert{Title: "Circuit breaker closed: all accounts", Text: "secbot fixes by itself again.", By: fakeslack.Alice}),
+		"scan-left": renderScan(remediation.ScanReport{By: fakeslack.Alice, Scope: "all", Started: at(0), Finished: at(1), Read: 9, Ignored: 2,
+			Left: []remediation.LeftAlone{{Finding: finding(), Incident: incidentID, By: fakeslack.Bob, Until: at(90)}, {Finding: finding(), Incident: incidentID, By: "shell:root"}}}, names()),
 		"scan-nothing":  renderScan(remediation.ScanReport{By: "shell:root", Scope: "s3", Started: at(0), Finished: at(0), Read: 3}, names()),
 		"incidents":     renderIncidents([]*remediation.Incident{inc, incident(opened())}, names(), true),
 		"no-incidents":  renderIncidents(nil, names(), false),

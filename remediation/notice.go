@@ -120,11 +120,21 @@ type ScanReport struct {
 	Channel  string        `json:"channel,omitempty"`
 	Started  time.Time     `json:"started"`
 	Finished time.Time     `json:"finished"`
-	Read     int           `json:"read"`             // resources that were read
-	Findings []ScanFinding `json:"findings"`         // the worst first
-	Failures []string      `json:"failures"`         // what could not be read, and why
-	New      int           `json:"new,omitempty"`    // how many had no active incident before
-	Posted   int           `json:"posted,omitempty"` // how many got a message of their own
+	Read     int           `json:"read"`              // resources that were read
+	Findings []ScanFinding `json:"findings"`          // the worst first
+	Left     []LeftAlone   `json:"left,omitempty"`    // what is open and is let be, by people's decisions
+	Ignored  int           `json:"ignored,omitempty"` // what is open and the policy ignores
+	Failures []string      `json:"failures"`          // what could not be read, and why
+	New      int           `json:"new,omitempty"`     // how many had no active incident before
+	Posted   int           `json:"posted,omitempty"`  // how many got a message of their own
+}
+
+// LeftAlone is a finding of a scan that a decision lets be.
+type LeftAlone struct {
+	Finding  Finding   `json:"finding"`
+	Incident string    `json:"incident,omitempty"` // whose decision it is
+	By       string    `json:"by"`
+	Until    time.Time `json:"until"` // zero: for good
 }
 
 // ScanFinding is one finding of a scan with the incident that tracks it.

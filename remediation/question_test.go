@@ -344,3 +344,20 @@ func TestIgnoreOfAResource(t *testing.T) {
 		t.Errorf("an unknown scope: %+v", got[len(got)-1])
 	}
 }
+
+// TestScanTellsWhatIsLetBe: what an undo or an ignore leaves open is open, and a
+// scan says so.
+func TestScanTellsWhatIsLetBe(t *testing.T) {
+	l, inc := asked(t, func(c *remediation.Config) { c.Question = remediation.Question{} })
+	l.say("c1", remediation.VerbFix, "U1", inc)
+	l.say("c2", remediation.VerbUndo, "U1", inc)
+	l.submit(remediation.Command{ID: "s", Verb: remediation.VerbScan, By: "U9", Scope: "sg"})
+	l.drain()
+	reports := payloads[remediation.ScanReport](t, l, remediation.OpScan)
+	if len(reports) != 1 || len(reports[0].Findings) != 0 || len(reports[0].Left) != 1 || reports[0].Left[0].Incident != inc.ID || reports[0].Left[0].By != "U1" {
+		t.Errorf("the scan says %+v", reports)
+	}
+	if r := l.lastReply(); !strings.Contains(r.Text, "1 more are open and are let be") {
+		t.Errorf("the answer is %q", r.Text)
+	}
+}

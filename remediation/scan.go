@@ -323,7 +323,12 @@ func (e *Engine) openScanned(ctx context.Context, h *held, f Finding, report *Sc
 		if err != nil {
 			return err
 		}
-		if part.Decision.Action == ActionIgnore || s != nil {
+		switch {
+		case part.Decision.Action == ActionIgnore:
+			report.Ignored++
+			continue
+		case s != nil:
+			report.Left = append(report.Left, LeftAlone{Finding: part.Finding, Incident: s.Incident, By: s.By, Until: s.Until})
 			continue
 		}
 		id, isNew, err := e.openAsked(ctx, h, part, report.Posted < maxScanMessages)
@@ -419,6 +424,9 @@ func (e *Engine) createAsked(ctx context.Context, h *held, part Part, message bo
 func (e *Engine) tellScan(ctx context.Context, h *held, cmd Command, report *ScanReport) error {
 	text := fmt.Sprintf("The scan has read %d resources in %s and found %d that are open", report.Read,
 		report.Finished.Sub(report.Started).Round(100*time.Millisecond), len(report.Findings))
+	if n := len(report.Left) + report.Ignored; n > 0 {
+		text += fmt.Sprintf("; %d more are open and are let be, by an ignore, an undo or the policy", n)
+	}
 	if n := len(report.Failures); n > 0 {
 		text += fmt.Sprintf("; %d could not be read, so this is not everything", n)
 	}
