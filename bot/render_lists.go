@@ -39,24 +39,23 @@ func renderThread(note remediation.ThreadNote) Message {
 	return m
 }
 
-func preformatted(text string) *slack.RichTextPreformatted {
-	return &slack.RichTextPreformatted{
-		Type:     slack.RTEPreformatted,
-		Elements: []slack.RichTextSectionElement{slack.NewRichTextSectionTextElement(text, nil)},
-	}
-}
-
 // diffText is a diff as plain text. Lines that do not fit are counted.
 func diffText(diff []remediation.DiffLine) string {
 	var lines []string
+	for _, d := range diff {
+		lines = append(lines, sign(d.Op)+" "+cut(clean(d.Text), 300))
+	}
+	return boundedLines(lines, maxDiff)
+}
+
+// boundedLines joins lines of limit characters in all at most. Those that do not
+// fit are counted.
+func boundedLines(lines []string, limit int) string {
 	size := 0
-	for i, d := range diff {
-		line := sign(d.Op) + " " + cut(clean(d.Text), 300)
-		if size += utf8.RuneCountInString(line); size > maxDiff {
-			lines = append(lines, fmt.Sprintf("… and %d more lines", len(diff)-i))
-			break
+	for i, line := range lines {
+		if size += utf8.RuneCountInString(line); size > limit {
+			return strings.Join(append(lines[:i:i], fmt.Sprintf("… and %d more lines", len(lines)-i)), "\n")
 		}
-		lines = append(lines, line)
 	}
 	return strings.Join(lines, "\n")
 }

@@ -1,0 +1,36 @@
+package bot
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/slack-go/slack"
+)
+
+// Slack's limits of a modal, with some room left in its size.
+const (
+	maxModalBlocks = 100
+	maxModalSize   = 240 << 10 // bytes of JSON
+)
+
+// runbookModal shows a playbook's page.
+func runbookModal(playbook, page string) slack.ModalViewRequest {
+	blocks := markdownBlocks(page)
+	shown := reading("Runbook", blocks)
+	for n := min(len(blocks), maxModalBlocks-1); n >= 0 && !fits(shown); n-- {
+		rest := fmt.Sprintf("and %s more: `docs/runbooks/%s.md` in secbot's repository has all of it", plural(len(blocks)-n, "part"), escaped(playbook, 60))
+		shown = reading("Runbook", append(blocks[:n:n], slack.NewContextBlock("", mrkdwn(rest))))
+	}
+	return shown
+}
+
+// reading is a modal that asks for nothing.
+func reading(title string, blocks []slack.Block) slack.ModalViewRequest {
+	return slack.ModalViewRequest{Type: slack.VTModal, Title: plain(title, 24), Close: plain("Close", 24), Blocks: slack.Blocks{BlockSet: blocks}}
+}
+
+// fits reports whether Slack takes a modal of that many blocks and that size.
+func fits(view slack.ModalViewRequest) bool {
+	raw, err := json.Marshal(view)
+	return err == nil && len(raw) <= maxModalSize && len(view.Blocks.BlockSet) <= maxModalBlocks
+}
