@@ -408,7 +408,8 @@ func anyIncident(t *rapid.T) *remediation.Incident {
 	f := remediation.Finding{
 		Playbook: anyText(t, "playbook"), Name: anyText(t, "name"), Severity: remediation.Severity(anyText(t, "severity")),
 		Resource: remediation.Ref{Kind: remediation.Kind(anyText(t, "kind")), Account: anyText(t, "account"), Region: anyText(t, "region"), ID: anyText(t, "id")},
-		Actor:    remediation.Actor{ARN: anyText(t, "arn"), SourceIP: anyText(t, "ip"), Via: anyText(t, "via")},
+		Actor:    remediation.Actor{ARN: anyText(t, "arn"), SourceIP: anyText(t, "ip"), Via: anyText(t, "via"), UserAgent: anyText(t, "agent")},
+		Tags:     map[string]string{anyText(t, "tag"): anyText(t, "tag's value")},
 		Event:    rapid.SampledFrom([]string{"scan", "PutBucketAcl"}).Draw(t, "event"), Doubt: anyText(t, "doubt"), At: at(0),
 	}
 	texts := func(name string) []string {
@@ -416,7 +417,7 @@ func anyIncident(t *rapid.T) *remediation.Incident {
 	}
 	f.Notes, f.Rest = texts("notes"), texts("rest")
 	for _, s := range texts("rules") {
-		f.Rules = append(f.Rules, remediation.Rule{Protocol: s, CIDR: s, Description: s, Direction: remediation.Egress})
+		f.Rules = append(f.Rules, remediation.Rule{ID: s, Protocol: s, CIDR: s, Description: s, Direction: remediation.Egress, Tags: map[string]string{s: s}})
 	}
 	for _, s := range texts("statements") {
 		f.Statements = append(f.Statements, remediation.Statement{Sid: s, JSON: json.RawMessage(s)}, remediation.Statement{JSON: json.RawMessage(s)})
@@ -435,6 +436,9 @@ func anyIncident(t *rapid.T) *remediation.Incident {
 	}
 	for _, s := range texts("history") {
 		inc.History = append(inc.History, remediation.Transition{To: remediation.Status(s), By: s, Reason: s})
+	}
+	for _, s := range texts("calls") {
+		inc.Calls = append(inc.Calls, remediation.Call{Action: s, Resource: f.Resource, RequestIDs: []string{s, s}})
 	}
 	inc.Status = rapid.SampledFrom(remediation.Statuses()).Draw(t, "status")
 	inc.History = append(inc.History, remediation.Transition{To: inc.Status, By: anyText(t, "by"), Reason: anyText(t, "reason"), Approved: texts("approved")})
@@ -494,12 +498,17 @@ func check(m Message, name string) error {
 	if n := utf8.RuneCountInString(m.Text); n == 0 || n > maxFallback {
 		return fmt.Errorf("a text of %d characters", n)
 	}
+	return nothingFormatted(raw, m.Text)
+}
+
+// nothingFormatted looks at every mrkdwn text of a message's or modal's JSON, and
+// at other texts that Slack formats.
+func nothingFormatted(raw []byte, also ...string) error {
 	var blocks any
 	if err := json.Unmarshal(raw, &blocks); err != nil {
 		return err
 	}
-	texts := append(mrkdwnTexts(blocks), m.Text)
-	for _, s := range texts {
+	for _, s := range append(mrkdwnTexts(blocks), also...) {
 		for _, c := range control.FindAllString(s, -1) {
 			if !strings.HasPrefix(c, "<!date^") || strings.Contains(c[1:], "<") {
 				return fmt.Errorf("%q is formatted in %q", c, s)
