@@ -208,7 +208,7 @@ func TestAutoFixUndone(t *testing.T) {
 func TestAskedThenReverted(t *testing.T) {
 	l := newLive(t, remediation.ActionAsk)
 	m := l.shows("It waits for a decision")
-	if b := m.Buttons(); len(b) != 3 || b[0].Text != "Revert Change" || b[1].Text != "Allow for 2 h" || b[2].Text != "Ignore…" {
+	if b := m.Buttons(); len(b) != 5 || b[0].Text != "Revert Change" || b[1].Text != "Allow for 2 h" || b[2].Text != "Ignore…" {
 		t.Fatalf("buttons: %+v", b)
 	}
 	l.click(fakeslack.Bob, m, "fix")

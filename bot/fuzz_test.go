@@ -36,6 +36,7 @@ func FuzzSlack(f *testing.F) {
 	for _, payload := range []string{
 		`{"type":"block_actions","user":{"id":"U0ALICE"},"team":{"id":"T0ACME"},"trigger_id":"1.2","actions":[{"action_id":"fix","block_id":"x:1","value":"` + incidentID + `","action_ts":"1"}],"container":{"channel_id":"C0SECURITY","message_ts":"1.1"}}`,
 		`{"type":"view_submission","user":{"id":"U0ALICE"},"view":{"callback_id":"ignore","private_metadata":"{}","state":{"values":{}}}}`,
+		`{"type":"block_actions","user":{"id":"U0ALICE"},"team":{"id":"T0ACME"},"trigger_id":"1.2","actions":[{"action_id":"more","block_id":"x:1","selected_option":{"value":"evidence:` + incidentID + `"},"action_ts":"1"}],"container":{"channel_id":"C0SECURITY","message_ts":"1.1"}}`,
 		`{"type":"shortcut"}`, `[]`, `{"type":"block_actions","actions":[null]}`,
 	} {
 		f.Add(uint8(1), form("payload", payload))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/slack-go/slack"
 
@@ -33,6 +34,7 @@ func (h *Handler) interactions(w http.ResponseWriter, r *http.Request) {
 type click struct {
 	id       string // equal for repeated deliveries
 	action   string
+	choice   string // what was chosen in a menu
 	incident string
 	state    *int // of the message; nil where it can't be told
 	by       string
@@ -63,6 +65,9 @@ func clickOf(ic *slack.InteractionCallback) (click, bool) {
 	if incident, state := parseBlockID(a.BlockID); incident == a.Value {
 		c.state = state
 	}
+	if c.action == actionMore {
+		c.choice, c.incident, _ = strings.Cut(a.SelectedOption.Value, ":")
+	}
 	return c, true
 }
 
@@ -84,7 +89,9 @@ func (h *Handler) clicked(w http.ResponseWriter, r *http.Request, ic *slack.Inte
 	ctx := r.Context()
 	switch {
 	case c.foreign:
-		h.tell(ctx, c.reply, words("Only people of this workspace can decide, so nothing was changed."))
+		h.tell(ctx, c.reply, words("Only people of this workspace can use secbot, so nothing was changed."))
+	case c.action == actionMore:
+		h.more(ctx, c)
 	case c.action == string(remediation.VerbReset):
 		h.decide(ctx, w, c)
 		return

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -90,8 +91,8 @@ func (p painter) message() Message {
 		slack.NewSectionBlock(nil, p.fields(), nil),
 		section(p.lists()),
 	}
-	if !p.bare && len(h.buttons) > 0 {
-		blocks = append(blocks, slack.NewActionBlock(blockID(p.inc), h.buttons...))
+	if buttons := slices.Concat(h.buttons, p.more()); !p.bare && len(buttons) > 0 {
+		blocks = append(blocks, slack.NewActionBlock(blockID(p.inc), buttons...))
 	}
 	return Message{Text: p.fallback(h.title), Blocks: append(compact(blocks), p.context())}
 }

@@ -257,10 +257,17 @@ func TestButtons(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var got []string
+		var got, choices []string
 		styled := 0
 		for _, b := range (fakeslack.Message{Version: fakeslack.Version{Blocks: raw}}).Buttons() {
+			if b.ActionID == actionMore {
+				choices = append(choices, b.Text+" "+b.Value)
+				continue
+			}
 			got = append(got, b.ActionID)
+			if len(choices) > 0 {
+				t.Errorf("%s: the menu is not the last", name)
+			}
 			if b.Value != v.inc.ID || b.BlockID != fmt.Sprintf("inc:%s:s%d", v.inc.ID, v.inc.State()) {
 				t.Errorf("%s: button %s has the value %q in block %q", name, b.ActionID, b.Value, b.BlockID)
 			}
@@ -273,6 +280,9 @@ func TestButtons(t *testing.T) {
 		}
 		if !slices.Equal(got, want[name]) {
 			t.Errorf("%s: buttons %v, want %v", name, got, want[name])
+		}
+		if want := []string{"Show Runbook runbook:" + incidentID, "Show Evidence evidence:" + incidentID}; !slices.Equal(choices, want) {
+			t.Errorf("%s: the menu has %q, want %q", name, choices, want)
 		}
 		if styled > 1 {
 			t.Errorf("%s: %d styled buttons", name, styled)
