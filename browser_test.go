@@ -165,6 +165,28 @@ func (b *tab) press(action string, confirm bool) {
 	}
 }
 
+// choose opens the menu of the newest message and takes an option of it.
+func (b *tab) choose(label string) {
+	b.t.Helper()
+	b.is("there is a menu", "!!"+newest+`?.querySelector('[data-more="more"]')`)
+	b.run(newest + `.querySelector('[data-more="more"]').click()`)
+	option := fmt.Sprintf(`[...document.querySelectorAll(".menu:popover-open button")].find((o) => o.innerText === %s)`, quote(label))
+	b.is("the menu has "+label, "!!"+option)
+	b.shoot("menu")
+	b.run(option + `.click()`)
+}
+
+// reads waits until the open modal has these words, keeps a picture and closes it.
+func (b *tab) reads(picture string, words ...string) {
+	b.t.Helper()
+	for _, w := range words {
+		b.is("the modal says "+w, fmt.Sprintf(`document.querySelector("#modal").open && document.querySelector("#modal").innerText.includes(%s)`, quote(w)))
+	}
+	b.shoot(picture)
+	b.do(chromedp.Click("#modal-close"))
+	b.is("the modal is closed", `!document.querySelector("#modal").open`)
+}
+
 func (b *tab) become(user string) {
 	b.t.Helper()
 	b.do(chromedp.SetValue("#me", user))
@@ -203,6 +225,10 @@ func TestPage(t *testing.T) {
 	b.says("Security group rule revoked: web", "Closed automatically", "tcp 22 from 0.0.0.0/0")
 	b.shows(group, "tcp 443", "!tcp 22")
 	b.shoot("ssh-closed")
+	b.choose("Show Runbook")
+	b.reads("runbook-modal", "Runbook", "a rule was added to a security group", "Check by hand", "aws ec2 describe-security-group-rules")
+	b.choose("Show Evidence")
+	b.reads("evidence-modal", "Evidence", "AuthorizeSecurityGroupIngress", "user/dana", "tcp 22 from 0.0.0.0/0", "History")
 	b.press("undo", true)
 	b.says("Undone")
 	b.shows(group, "tcp 22", "just for a minute")
@@ -264,6 +290,11 @@ func TestPageDrawsEveryMessage(t *testing.T) {
 			t.Errorf("%s: %d blocks drawn, %v", path, drawn, err)
 		}
 	}
+	lists, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](`import("/demo/blocks.js").then((m) => m.drawBlocks([{type: "rich_text", elements: [
+		{type: "rich_text_list", style: "ordered", indent: 1, offset: 2, elements: [{type: "rich_text_section", elements: [{type: "text", text: "x"}]}]}]}], {names: {}})[0].innerHTML)`, chromedp.EvalAwaitPromise))
+	if err != nil || lists != `<ol start="3" data-indent="1"><li><p>x</p></li></ol>` {
+		t.Errorf("a list that goes on within another: %s, %v", lists, err)
+	}
 	refused, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](
 		`import("/demo/blocks.js").then((m) => { try { m.drawBlocks([{type: "video"}], {}); return false } catch { return true } })`, chromedp.EvalAwaitPromise))
 	if err != nil || !refused {
@@ -284,6 +315,9 @@ func TestPageOnAPhone(t *testing.T) {
 	b.is("nothing is cut off at the side", `document.documentElement.scrollWidth <= innerWidth`)
 	b.is("it is dark", `getComputedStyle(document.body).backgroundColor === "rgb(26, 29, 33)"`)
 	b.shoot("phone")
+	b.choose("Show Runbook")
+	b.is("the modal fits", `document.querySelector("#modal").getBoundingClientRect().width <= innerWidth && document.querySelector("#modal-body").scrollWidth <= innerWidth`)
+	b.reads("phone-runbook", "a rule was added to a security group")
 }
 
 // TestPageByKeyboard reaches the command box and a button of a message without
@@ -300,4 +334,6 @@ func TestPageByKeyboard(t *testing.T) {
 	b.do(chromedp.Focus(`#channel [data-action="ignore"]`), chromedp.KeyEvent("\r"), chromedp.WaitVisible("#modal-form textarea"))
 	b.do(chromedp.KeyEvent("\u001b"))
 	b.is("Escape closes the modal", `!document.querySelector("#modal").open`)
+	b.do(chromedp.Focus(`#channel [data-more="more"]`), chromedp.KeyEvent("\r"), chromedp.KeyEvent("\t"), chromedp.KeyEvent("\r"))
+	b.reads("keyboard-runbook", "a rule was added to a security group")
 }

@@ -12,10 +12,12 @@ import (
 	"testing"
 
 	"github.com/go-chi/chi/v5"
+	"github.com/slack-go/slack"
 
 	"secbot/internal/demo"
 	"secbot/internal/sandbox"
 	"secbot/internal/sandbox/fakeaws"
+	"secbot/internal/sandbox/fakeslack"
 )
 
 // page serves a world's page. end is what ends its streams.
@@ -135,6 +137,44 @@ func TestStream(t *testing.T) {
 	end()
 	if _, err := io.Copy(io.Discard, lines); err != nil {
 		t.Errorf("the stream does not end: %v", err)
+	}
+}
+
+// TestPageChoosesInAMenu: what the page sends for an option of a menu comes to
+// secbot as that option, signed.
+func TestPageChoosesInAMenu(t *testing.T) {
+	url, w, _ := page(t)
+	stand := w.Sandbox.Slack
+	chosen := make(chan slack.InteractionCallback, 1)
+	bot := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		ic, err := slack.InteractionCallbackParse(r)
+		if err != nil || r.Header.Get("X-Slack-Signature") == "" {
+			t.Errorf("not a signed interaction: %v", err)
+		}
+		chosen <- ic
+	}))
+	t.Cleanup(bot.Close)
+	w.Sandbox.SetTarget(bot.URL)
+	plain := func(s string) *slack.TextBlockObject {
+		return slack.NewTextBlockObject(slack.PlainTextType, s, false, false)
+	}
+	menu := slack.NewOverflowBlockElement("more", slack.NewOptionBlockObject("runbook:01X", plain("Show Runbook"), nil),
+		slack.NewOptionBlockObject("evidence:01X", plain("Show Evidence"), nil))
+	_, ts, err := slack.New(stand.Token(), slack.OptionAPIURL(stand.APIURL())).PostMessage(fakeslack.ChannelSecurity,
+		slack.MsgOptionBlocks(slack.NewActionBlock("inc:01X:s1", menu)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	click := `{"user":"` + fakeslack.Mallory + `","channel":"` + fakeslack.ChannelSecurity + `","ts":"` + ts + `","action":"more=`
+	if status, answer := request(t, "POST", url+"/sandbox/click", click+`evidence:01X"}`, nil); status != http.StatusOK {
+		t.Fatalf("%d %s", status, answer)
+	}
+	a := (<-chosen).ActionCallback.BlockActions[0]
+	if a.ActionID != "more" || a.BlockID != "inc:01X:s1" || a.SelectedOption.Value != "evidence:01X" || a.Value != "" {
+		t.Errorf("%+v", a)
+	}
+	if status, answer := request(t, "POST", url+"/sandbox/click", click+`other"}`, nil); status != http.StatusUnprocessableEntity || !strings.Contains(answer, "more=evidence:01X") {
+		t.Errorf("an option that is not there: %d %s", status, answer)
 	}
 }
 

@@ -37,7 +37,7 @@ function drawMessage(m) {
   const box = element("article", { class: m.to ? "message ephemeral" : "message", "data-ts": m.ts }, head);
   if (m.to) head.after(element("p", { class: "only" }, "Only visible to you"));
   try {
-    const press = (b) => attempt(() => click(m, b));
+    const press = (e, option) => attempt(() => click(m, e, option));
     if (m.blocks) box.append(...drawBlocks(m.blocks, on(press)));
     else box.append(element("p", {}, ...mrkdwn(m.text, state.names)));
   } catch (e) {
@@ -48,9 +48,11 @@ function drawMessage(m) {
   return box;
 }
 
-async function click(m, b) {
-  if (b.confirm && !(await confirmed(b.confirm))) return;
-  await send("/sandbox/click", { user: me(), channel: m.channel, ts: m.ts, action: b.action_id });
+// click clicks a button, or an option of a menu.
+async function click(m, e, option) {
+  if (e.confirm && !(await confirmed(e.confirm))) return;
+  const action = option ? `${e.action_id}=${option.value}` : e.action_id;
+  await send("/sandbox/click", { user: me(), channel: m.channel, ts: m.ts, action });
 }
 
 function confirmed(c) {
@@ -132,6 +134,7 @@ function showModal() {
     $("modal-error").textContent = `This page can't show the modal: ${e.message}`;
   }
   if (!d.open) d.showModal();
+  $("modal-body").scrollTop = 0;
 }
 
 async function submitModal() {

@@ -1,10 +1,11 @@
 // Block Kit as Slack draws it, from the JSON that secbot has sent. A block that
 // is not known here is an error: nothing is left out in silence.
 
-import { element, mrkdwn } from "./mrkdwn.js";
+import { element, mrkdwn, when } from "./mrkdwn.js";
 
 // drawBlocks gives the elements of a message's or view's blocks. on.press is
-// called with a button's element, and names tells what ids are called.
+// called with the element that was clicked, and with the option that was chosen
+// of a menu; on.names tells what ids are called.
 export function drawBlocks(blocks, on) {
   return blocks.map((b) => {
     const draw = drawers[b.type];
@@ -49,10 +50,38 @@ function contextual(e, on) {
 }
 
 function interactive(e, block, on) {
+  if (e.type === "overflow") return overflow(e, block, on);
   if (e.type !== "button") throw new Error(`an element of type ${e.type} can't be drawn`);
   const b = element("button", { class: e.style, "data-action": e.action_id, "data-key": `${block.block_id}/${e.action_id}` }, plain(e.text));
   b.addEventListener("click", () => on.press(e));
   return b;
+}
+
+let menus = 0;
+
+// overflow is the "⋯" with its options, which open over the page.
+function overflow(e, block, on) {
+  const key = `${block.block_id}/${e.action_id}`;
+  const id = `menu-${++menus}`; // the same message may be drawn twice
+  const menu = element("div", { class: "menu", id, popover: "auto" }, ...e.options.map((o) => {
+    const choice = element("button", { type: "button", "data-action": e.action_id, "data-value": o.value, "data-key": `${key}=${o.value}` }, plain(o.text));
+    choice.addEventListener("click", () => {
+      menu.hidePopover();
+      on.press(e, o);
+    });
+    return choice;
+  }));
+  const opener = element("button", { type: "button", class: "more", "aria-label": "More actions", "aria-haspopup": "true", popovertarget: id, "data-more": e.action_id, "data-key": key }, "⋯");
+  menu.addEventListener("beforetoggle", (t) => t.newState === "open" && requestAnimationFrame(() => place(menu, opener)));
+  return element("span", {}, opener, menu);
+}
+
+// place puts an open menu below what opens it, or above where there is no room.
+function place(menu, opener) {
+  const at = opener.getBoundingClientRect();
+  const below = at.bottom + 4;
+  menu.style.left = `${Math.max(8, Math.min(at.left, innerWidth - menu.offsetWidth - 8))}px`;
+  menu.style.top = `${below + menu.offsetHeight > innerHeight ? at.top - menu.offsetHeight - 4 : below}px`;
 }
 
 function input(e, block, id) {
@@ -77,7 +106,10 @@ function rich(e, on) {
     case "rich_text_section": return element("p", {}, ...inner());
     case "rich_text_preformatted": return diff(e.elements.map((x) => x.text).join(""));
     case "rich_text_quote": return element("blockquote", {}, ...inner());
-    case "rich_text_list": return element(e.style === "ordered" ? "ol" : "ul", {}, ...e.elements.map((x) => element("li", {}, rich(x, on))));
+    case "rich_text_list": {
+      const start = e.style === "ordered" && e.offset ? e.offset + 1 : undefined;
+      return element(e.style === "ordered" ? "ol" : "ul", { start, "data-indent": e.indent || undefined }, ...e.elements.map((x) => element("li", {}, rich(x, on))));
+    }
   }
   throw new Error(`rich text of type ${e.type} can't be drawn`);
 }
@@ -89,11 +121,15 @@ function richPart(x, on) {
       for (const [style, tag] of [["code", "code"], ["bold", "b"], ["italic", "i"], ["strike", "s"]]) if (x.style?.[style]) node = element(tag, {}, node);
       return node;
     }
-    case "user": return element("span", { class: "mention" }, `@${on.names[x.user_id] ?? x.user_id}`);
+    case "user": return who(x.user_id, on);
+    case "usergroup": return who(x.usergroup_id, on);
+    case "date": return when(x.timestamp, x.format, x.fallback);
     case "link": return element("a", { href: x.url, target: "_blank", rel: "noopener noreferrer" }, x.text ?? x.url);
   }
   throw new Error(`a rich text element of type ${x.type} can't be drawn`);
 }
+
+const who = (id, on) => element("span", { class: "mention" }, `@${on.names[id] ?? id}`);
 
 // diff colours the lines that go and come.
 function diff(source) {

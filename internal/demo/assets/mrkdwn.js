@@ -39,7 +39,10 @@ function part([whole, pre, code, angle, bold, italic, strike, name], names) {
 
 function mention(inner, names) {
   const [what, label] = inner.split(/\|(.*)/s);
-  if (what.startsWith("!date^")) return when(what, label);
+  if (what.startsWith("!date^")) {
+    const [, seconds, format] = what.split("^");
+    return when(Number(seconds), format, unescaped(label ?? what));
+  }
   const id = what.replace(/^!subteam\^/, "@");
   if (/^[@#!]/.test(id)) {
     const known = names[id.slice(1)] ?? label ?? id.slice(1);
@@ -49,11 +52,10 @@ function mention(inner, names) {
   return unescaped(label ?? what);
 }
 
-// when writes <!date^SECONDS^FORMAT|FALLBACK> in the reader's own zone.
-function when(what, fallback) {
-  const [, seconds, format] = what.split("^");
-  const d = new Date(Number(seconds) * 1000);
-  if (Number.isNaN(d.getTime())) return fallback ?? what;
+// when writes a time in seconds in the reader's own zone.
+export function when(seconds, format, fallback) {
+  const d = new Date(seconds * 1000);
+  if (Number.isNaN(d.getTime())) return fallback ?? "";
   const today = d.toDateString() === new Date().toDateString();
   const day = today ? "today" : d.toLocaleDateString([], { month: "short", day: "numeric", year: "numeric" });
   const text = format.replace(/\{(\w+)\}/g, (all, f) => {
@@ -62,5 +64,5 @@ function when(what, fallback) {
     if (f === "time") return d.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
     return all;
   });
-  return element("time", { datetime: d.toISOString(), title: unescaped(fallback ?? "") }, text);
+  return element("time", { datetime: d.toISOString(), title: fallback ?? "" }, text);
 }
