@@ -169,7 +169,7 @@ func (c *cluster) eventually(what string, check func() bool) {
 // posted are the messages of the channel that say that a group's rule is gone.
 func (c *cluster) posted(group string) (n int) {
 	for _, m := range c.slack.Messages(fakeslack.ChannelSecurity) {
-		if m.ThreadTS == "" && strings.Contains(m.Text, group) && m.Buttons()[0].ActionID == "undo" {
+		if b := m.Buttons(); m.ThreadTS == "" && strings.Contains(m.Text, group) && len(b) > 0 && b[0].ActionID == "undo" {
 			n++
 		}
 	}

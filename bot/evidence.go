@@ -114,7 +114,7 @@ func (e evidence) incidentFacts() []slack.Block {
 	if inc.Repeats > 0 {
 		known = append(known, e.told("Seen again", plural(inc.Repeats, "time")))
 	}
-	return append(blocks, facts("Incident", known...)...)
+	return append(blocks, facts("Where it stands", known...)...)
 }
 
 func (e evidence) eventFacts() []slack.Block {

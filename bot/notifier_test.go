@@ -65,7 +65,7 @@ func TestMessageIsPostedOnceAndUpdated(t *testing.T) {
 		t.Fatal(err)
 	}
 	m = r.only()
-	if m.Buttons()[0].ActionID != actionMore || !strings.Contains(string(m.Blocks), "Reverting…") {
+	if b := m.Buttons(); len(b) == 0 || b[0].ActionID != actionMore || !strings.Contains(string(m.Blocks), "Reverting…") {
 		t.Errorf("the message was not updated in place: %s", m.Blocks)
 	}
 }
