@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 
 // evidenceDetails are tried in turn until a modal is small enough.
 func evidenceDetails() []detail {
-	return []detail{{25, 700, 2500}, {12, 350, 1200}, {6, 160, 500}, {3, 80, 150}}
+	return []detail{{20, 700, 2500}, {12, 350, 1200}, {6, 160, 500}, {3, 80, 150}}
 }
 
 // evidenceModal shows all that secbot knows of an incident.
@@ -37,7 +38,7 @@ type evidence struct{ painter }
 
 func (e evidence) blocks() []slack.Block {
 	parts := [][]slack.Block{
-		e.incidentFacts(), e.eventFacts(), e.actorFacts(), e.resourceFacts(), e.findings(), e.decisionFacts(), e.diff(), e.calls(), e.history(),
+		e.incidentFacts(), e.eventFacts(), e.actorFacts(), e.resourceFacts(), e.findings(), e.decisionFacts(), e.people(), e.diff(), e.calls(), e.history(),
 	}
 	var blocks []slack.Block
 	for _, part := range parts {
@@ -218,8 +219,33 @@ func (e evidence) json(raw json.RawMessage) string {
 
 func (e evidence) decisionFacts() []slack.Block {
 	d := e.inc.Decision
+	var needed string
+	if d.Approvals > 0 {
+		needed = strconv.Itoa(d.Approvals)
+	}
 	return facts("What the policy said", e.coded("Action", string(d.Action)), e.told("Rule", d.Rule), e.told("Why not more", d.Why),
-		fact{"Who may decide", richMentions(d.Approvers, e.d.lines)}, e.coded("Channel", d.Channel))
+		fact{"Who may decide", richMentions(d.Approvers, e.d.lines)}, e.told("Approvals needed", needed), e.coded("Channel", d.Channel))
+}
+
+// people is what waits for approvals, and what whoever made the change says.
+func (e evidence) people() []slack.Block {
+	var blocks []slack.Block
+	if r := e.inc.Request; r != nil {
+		var by []string
+		for _, a := range r.Approved {
+			by = append(by, a.By)
+		}
+		blocks = facts("Waits for approval", e.coded("What", string(r.Verb)), fact{"Asked by", phrase{richMention(r.By)}}, when("When", r.At),
+			e.told("Why", r.Reason), fact{"Approved by", richMentions(by, maxNamed)})
+	}
+	if a := e.inc.Answer; a != nil {
+		said := "no, it was somebody else"
+		if a.Yes {
+			said = "yes"
+		}
+		blocks = append(blocks, facts("Whether it was them", fact{"Asked", phrase{richMention(a.By)}}, e.told("Answer", said), e.told("Why", a.Reason), when("When", a.At))...)
+	}
+	return blocks
 }
 
 // diff is what secbot meant to change, as a diff.
@@ -281,6 +307,9 @@ func (e evidence) history() []slack.Block {
 		item = joined(add(item, " by ", styled{}), phrase{richMention(t.By)})
 		if t.Reason != "" {
 			item = add(item, ": "+cut(clean(t.Reason), e.d.line), styled{})
+		}
+		if len(t.Approved) > 0 {
+			item = joined(add(item, " · approved by ", styled{}), richMentions(t.Approved, maxNamed))
 		}
 		items = append(items, listed(item))
 	}

@@ -37,6 +37,9 @@ func known() *remediation.Incident {
 		{For: remediation.StatusFixing, Action: "ec2:RevokeSecurityGroupIngress", Resource: f.Resource, At: at(2), RequestIDs: []string{"req-1", "req-2"}, Lost: 1},
 		{For: remediation.StatusUndoing, Action: "ec2:AuthorizeSecurityGroupIngress", Resource: f.Resource, At: at(3)},
 	}
+	inc.Decision.Approvals, inc.History[1].Approved = 1, []string{fakeslack.Bob}
+	inc.Request = &remediation.Request{Verb: remediation.VerbUndo, By: fakeslack.Dana, At: at(4), Reason: "a release waits", Needed: 1, Approved: []remediation.Approval{{By: fakeslack.Alice, At: at(5)}}}
+	inc.Answer = &remediation.ActorAnswer{By: fakeslack.Dana, Yes: true, Reason: "I was testing", At: at(5)}
 	inc.Previous, inc.Repeats, inc.Error = "01JQ8Z5N6X7W9V4T3R2P1M0AAA", 2, "The undo was refused."
 	return inc
 }
@@ -60,7 +63,9 @@ func hostileIncident() *remediation.Incident {
 	inc.Decision.Approvers = slices.Repeat([]string{evil, fakeslack.Alice}, 100)
 	inc.Plan.Diff = slices.Repeat([]remediation.DiffLine{{Op: evil, Text: evil}}, 500)
 	inc.Calls = slices.Repeat([]remediation.Call{{Action: evil, RequestIDs: slices.Repeat([]string{evil}, 100)}}, 100)
-	inc.History = slices.Repeat([]remediation.Transition{{To: remediation.Status(evil), By: evil, Reason: evil, At: at(1)}}, 200)
+	inc.Request = &remediation.Request{Verb: evil, By: evil, Reason: evil, Approved: slices.Repeat([]remediation.Approval{{By: evil}}, 200)}
+	inc.Answer = &remediation.ActorAnswer{By: evil, Reason: evil}
+	inc.History = slices.Repeat([]remediation.Transition{{To: remediation.Status(evil), By: evil, Reason: evil, At: at(1), Approved: slices.Repeat([]string{evil}, 200)}}, 200)
 	return inc
 }
 
@@ -104,6 +109,7 @@ func TestEvidenceTellsAll(t *testing.T) {
 		"tcp 443 from 10.0.0.0/8", "No network interface", "ask", "rule 2", "mode ask", `"user_id": "` + fakeslack.Bob + `"`, `"usergroup_id": "` + fakeslack.GroupResponders + `"`, fakeslack.ChannelSecurity,
 		"- tcp 22 from 0.0.0.0/0\\n  tcp 443", "ec2:RevokeSecurityGroupIngress on sg-0abc · fixing · 2025-04-01 12:02:00 UTC · request req-1, req-2 · lost: 1 answer",
 		"ec2:AuthorizeSecurityGroupIngress on sg-0abc · undoing · 2025-04-01 12:03:00 UTC · no answer yet", "The rule had a tag", "it is not meant so", "2 times",
+		"Approvals needed: 1", "a release waits", "Asked by: ", "Approved by: ", " · approved by ", "I was testing", "Answer: yes",
 	} {
 		if !strings.Contains(said, want) {
 			t.Errorf("it does not say %q", want)
