@@ -5,7 +5,7 @@ MOTO_VERSION := 5.2.1
 
 BIN := $(CURDIR)/.bin
 
-.PHONY: test vet lint vuln test-moto test-crash storm fuzz test-anonymous test-browser demo bench lambda
+.PHONY: test vet lint vuln test-moto test-crash storm fuzz test-anonymous test-types node-scripts test-browser demo bench lambda
 
 test:
 	go test -race ./...
@@ -62,6 +62,23 @@ fuzz:
 # server that really answers or refuses them. A module of its own.
 test-anonymous:
 	cd internal/versitytest && go test -race -count=1 ./...
+
+# What Slack publishes for Node and another stand-in for Slack, as
+# internal/node/package-lock.json pins them, with the scripts beside them, since
+# node looks for packages from where a script is.
+$(BIN)/node/installed: internal/node/package.json internal/node/package-lock.json
+	rm -rf $(BIN)/node
+	mkdir -p $(BIN)/node
+	cp internal/node/package.json internal/node/package-lock.json $(BIN)/node
+	npm ci --prefix $(BIN)/node --ignore-scripts --engine-strict --no-audit --no-fund
+	touch $@
+
+node-scripts: $(BIN)/node/installed
+	cp internal/node/*.mjs internal/node/*.ts $(BIN)/node
+
+# The golden messages and modals against Slack's own type definitions.
+test-types: node-scripts
+	node $(BIN)/node/types.mjs bot/testdata $(BIN)/node/types
 
 # The demo's page in Chromium, which must be installed. Screenshots are kept.
 test-browser:

@@ -1,0 +1,24 @@
+// What the golden files must be, in the words of @slack/types. AnyBlock, which
+// its views hold, takes an object of any type with any block_id; KnownBlock does
+// not, so it stands in AnyBlock's place.
+import type { HomeView, KnownBlock, MessageAttachment, MessageMetadata, ModalView } from '@slack/types';
+
+export type Blocks = KnownBlock[];
+
+/** What chat.postMessage, chat.update, response URLs and slash commands take. */
+export interface Message {
+  text: string;
+  blocks?: Blocks;
+  attachments?: MessageAttachment[];
+  metadata?: MessageMetadata;
+  response_type?: 'ephemeral' | 'in_channel';
+  replace_original?: boolean;
+}
+
+export interface Modal extends Omit<ModalView, 'blocks'> {
+  blocks: Blocks;
+}
+
+export interface Home extends Omit<HomeView, 'blocks'> {
+  blocks: Blocks;
+}
