@@ -5,14 +5,14 @@ MOTO_VERSION := 5.2.1
 
 BIN := $(CURDIR)/.bin
 
-.PHONY: test vet lint vuln test-moto test-crash storm fuzz test-anonymous test-types node-scripts test-browser demo bench lambda
+.PHONY: test vet lint vuln test-moto test-crash storm fuzz test-anonymous test-types test-bolt node-scripts test-browser demo bench lambda
 
 test:
 	go test -race ./...
 
 vet:
 	go vet ./...
-	go vet -tags moto,browser,crash ./...
+	go vet -tags moto,browser,crash,bolt ./...
 	cd internal/versitytest && go vet ./...
 
 $(BIN)/golangci-lint-$(GOLANGCI_VERSION):
@@ -79,6 +79,11 @@ node-scripts: $(BIN)/node/installed
 # The golden messages and modals against Slack's own type definitions.
 test-types: node-scripts
 	node $(BIN)/node/types.mjs bot/testdata $(BIN)/node/types
+
+# secbot against what Slack's own library signs, and an app made with that
+# library against what the stand-in for Slack signs.
+test-bolt: node-scripts
+	SECBOT_NODE=$(BIN)/node go test -race -tags bolt -run Bolt -timeout 5m -count=1 .
 
 # The demo's page in Chromium, which must be installed. Screenshots are kept.
 test-browser:
