@@ -5,14 +5,14 @@ MOTO_VERSION := 5.2.1
 
 BIN := $(CURDIR)/.bin
 
-.PHONY: test vet lint vuln test-moto test-crash storm fuzz test-anonymous test-types test-bolt node-scripts test-browser demo bench lambda
+.PHONY: test vet lint vuln test-moto test-crash storm fuzz test-anonymous test-types test-bolt test-emulate node-scripts test-browser demo bench lambda
 
 test:
 	go test -race ./...
 
 vet:
 	go vet ./...
-	go vet -tags moto,browser,crash,bolt ./...
+	go vet -tags moto,browser,crash,bolt,emulate ./...
 	cd internal/versitytest && go vet ./...
 
 $(BIN)/golangci-lint-$(GOLANGCI_VERSION):
@@ -84,6 +84,10 @@ test-types: node-scripts
 # library against what the stand-in for Slack signs.
 test-bolt: node-scripts
 	SECBOT_NODE=$(BIN)/node go test -race -tags bolt -run Bolt -timeout 5m -count=1 .
+
+# The main flows on another implementation of Slack.
+test-emulate: node-scripts
+	SECBOT_NODE=$(BIN)/node go test -race -tags emulate -run Emulate -timeout 5m -count=1 .
 
 # The demo's page in Chromium, which must be installed. Screenshots are kept.
 test-browser:
