@@ -22,3 +22,11 @@ export interface Modal extends Omit<ModalView, 'blocks'> {
 export interface Home extends Omit<HomeView, 'blocks'> {
   blocks: Blocks;
 }
+
+// What Slack documents and its types don't know yet: from which number an ordered
+// list counts (docs.slack.dev, "Rich text list element").
+declare module '@slack/types/dist/block-kit/block-elements.js' {
+  interface RichTextList {
+    offset?: number;
+  }
+}
