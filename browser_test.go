@@ -222,7 +222,7 @@ func TestPage(t *testing.T) {
 	group := b.d.world.Group
 
 	b.wreck("ssh", group)
-	b.says("Security group rule revoked: web", "Closed automatically", "tcp 22 from 0.0.0.0/0")
+	b.says("Security group rule revoked in acme-prod: web", "Closed automatically", "tcp 22 from 0.0.0.0/0")
 	b.shows(group, "tcp 443", "!tcp 22")
 	b.shoot("ssh-closed")
 	b.choose("Show Runbook")
@@ -244,7 +244,7 @@ func TestPage(t *testing.T) {
 	b.become(fakeslack.Bob)
 	b.press("fix", true)
 	b.shows(group, "!198.51.100.0/24")
-	b.says("Security group rule revoked: web", "Bob Brown")
+	b.says("Security group rule revoked in acme-prod: web", "Bob Brown")
 
 	b.wreck("policy", "acme-data")
 	b.shows("acme-data", "public by policy")
@@ -269,6 +269,93 @@ func TestPage(t *testing.T) {
 	b.shoot("wrong-command")
 	b.command("rm -rf")
 	b.is("the page says what it takes", `document.querySelector("#failure").innerText.includes("/secbot")`)
+}
+
+// turn shows the other conversation.
+func (b *tab) turn(to string) {
+	b.t.Helper()
+	b.do(chromedp.Click("#tab-" + to))
+}
+
+// somewhere waits until one of the channel's messages has all these words.
+func (b *tab) somewhere(words ...string) {
+	b.t.Helper()
+	raw, _ := json.Marshal(words) // a list of strings can always be written
+	b.is(fmt.Sprintf("a message says %q", words), fmt.Sprintf(
+		`[...document.querySelectorAll("#channel > article")].some((m) => %s.every((w) => m.innerText.includes(w)))`, raw))
+}
+
+// TestPageDecisions plays what may become of a question: it is ignored and that is
+// taken back, it is allowed for a while, two people approve it, and whose change it
+// was says that it was not.
+func TestPageDecisions(t *testing.T) {
+	b := openTab(t)
+	group := b.d.world.Group
+
+	b.wreck("acl-read", "acme-site")
+	b.says("Bucket made public by its ACL in acme-prod", "acme-prod (111122223333)")
+	b.press("ignore", false)
+	b.do(chromedp.WaitVisible("#modal-form textarea"))
+	b.is("the form counts", `document.querySelector("#modal-body").textContent.includes("would have matched 1 in the last 90 days")`)
+	b.shoot("ignore-scope")
+	b.do(chromedp.SetValue(`#modal-form select[name^="scope"]`, "resource"),
+		chromedp.SendKeys("#modal-form textarea", "it is our web site"), chromedp.Click("#modal-submit"))
+	b.says("Ignored", "it is our web site", "whatever else is found on this resource")
+	b.press("unignore", false)
+	b.says("Open again", "Alice Adams")
+
+	b.wreck("partner", group)
+	b.says("Rule added to a security group", "expires")
+	b.press("allow_temporarily", true)
+	b.says("Allowed by", "Then secbot reverts it by itself")
+	b.shoot("allowed")
+	b.shows(group, "198.51.100.0/24")
+	b.do(chromedp.Click("#pass"))
+	b.shows(group, "!198.51.100.0/24")
+	b.somewhere("Security group rule revoked in acme-prod: web", "Closed automatically")
+
+	b.wreck("unblock", "acme-payroll")
+	b.says("Block Public Access is off", "acme-payroll")
+	b.press("fix", true)
+	b.says("Approval needed", "It needs 2 approvals of others")
+	b.press("approve", true)
+	b.says("Only visible to you", "others have to approve it")
+	b.shows("acme-payroll", "Block Public Access\noff")
+	b.become(fakeslack.Bob)
+	b.press("approve", true)
+	b.somewhere("It has 1 of 2 approvals of others, by", "Bob Brown")
+	b.shoot("one-approval")
+	b.become(fakeslack.Carol)
+	b.press("approve", true)
+	b.somewhere("turned on again in acme-prod: acme-payroll", "approved by @Bob Brown, @Carol Clark,")
+	b.shows("acme-payroll", "all on")
+
+	b.become(fakeslack.Dana)
+	b.turn("direct")
+	b.says("Was this you?", "acme-payroll")
+	b.shoot("was-this-you")
+	b.press("actor_no", true)
+	b.says("You said that it was not you")
+	b.turn("channel")
+	b.somewhere("It was not the person whose access was used")
+	b.somewhere("acme-payroll", "It was not them", "Critical")
+	b.shoot("disowned")
+	b.turn("direct")
+	b.run(`[...document.querySelectorAll('#channel [data-action="actor_yes"]')][0].click()`)
+	b.do(chromedp.WaitVisible("#modal-form textarea"), chromedp.SendKeys("#modal-form textarea", "the site is meant to be read"), chromedp.Click("#modal-submit"))
+	b.somewhere("You said that it was you", "the site is meant to be read")
+	b.turn("channel")
+	b.somewhere("says that it was them: the site is meant to be read")
+}
+
+// TestPageInAStorm: what is too much for messages of its own is one digest.
+func TestPageInAStorm(t *testing.T) {
+	b := openTab(t)
+	b.wreck("storm", b.d.world.Group)
+	b.somewhere("Rule added to a security group")
+	b.do(chromedp.Click("#pass")) // the minute is over
+	b.somewhere("more incidents within a minute", "Some of them:")
+	b.shoot("storm")
 }
 
 // TestPageDrawsEveryMessage draws every message and modal that the bot's golden

@@ -7,6 +7,8 @@ import { element, mrkdwn } from "./mrkdwn.js";
 const $ = (id) => document.getElementById(id);
 let state = null;
 let waiting = null; // the view id of the modal that is open
+let direct = false; // whether one's messages from secbot are shown, not the channel
+const read = new Map(); // how many of them each person has seen
 const drawn = new Map(); // what is on the page, by key: {json, node}
 
 const me = () => $("me").value;
@@ -68,19 +70,31 @@ function confirmed(c) {
 
 function showChannel() {
   const channel = $("channel");
-  const mine = state.ephemerals[me()] ?? [];
-  const top = [...state.messages.filter((m) => !m.thread), ...mine].sort((a, b) => a.ts.localeCompare(b.ts));
+  const letters = state.direct[me()] ?? [];
+  const here = direct ? letters[0]?.channel : state.channel;
+  const mine = (state.ephemerals[me()] ?? []).filter((m) => m.channel === here);
+  const top = [...(direct ? letters : state.messages).filter((m) => !m.thread), ...mine].sort((a, b) => a.ts.localeCompare(b.ts));
+  if (direct) read.set(me(), letters.length);
+  tabs(letters.length - (read.get(me()) ?? 0));
   const atEnd = channel.scrollHeight - channel.scrollTop - channel.clientHeight < 80;
   const before = channel.childElementCount;
+  const place = channel.scrollTop;
   const nodes = top.map((m) => {
-    const replies = m.to ? [] : state.messages.filter((r) => r.thread === m.ts);
+    const replies = m.to || direct ? [] : state.messages.filter((r) => r.thread === m.ts);
     const node = kept(`message ${m.ts} ${m.to}`, m, () => drawMessage(m));
     thread(node, replies);
     return node;
   });
-  if (!nodes.length) nodes.push(kept("empty", 0, () => element("p", { class: "empty" }, "Nothing has happened yet.")));
+  if (!nodes.length) nodes.push(kept(`empty ${direct}`, 0, () => element("p", { class: "empty" }, direct ? "secbot has not written to you." : "Nothing has happened yet.")));
   replace(channel, nodes);
-  if (atEnd || before < nodes.length) channel.scrollTop = channel.scrollHeight;
+  channel.scrollTop = atEnd || before < nodes.length ? channel.scrollHeight : place;
+}
+
+function tabs(unread) {
+  $("tab-channel").setAttribute("aria-selected", !direct);
+  $("tab-direct").setAttribute("aria-selected", direct);
+  $("unread").hidden = unread < 1;
+  $("unread").textContent = unread;
 }
 
 function thread(node, replies) {
@@ -192,6 +206,7 @@ function pretty(json) {
 // ---- the whole ----
 
 function show() {
+  $("clock").textContent = new Date(state.now).toLocaleString([], { weekday: "short", hour: "2-digit", minute: "2-digit" });
   showChannel();
   showModal();
   replace($("aws"), [...state.groups.map((g) => kept(`group ${g.id}`, g, () => drawGroup(g))), ...state.buckets.map((b) => kept(`bucket ${b.name}`, b, () => drawBucket(b)))]);
@@ -210,6 +225,14 @@ function hint() {
 }
 
 $("me").addEventListener("change", show);
+$("pass").addEventListener("click", () => attempt(() => send("/demo/pass", { hours: 2 })));
+for (const [id, to] of [["tab-channel", false], ["tab-direct", true]]) {
+  $(id).addEventListener("click", () => {
+    direct = to;
+    show();
+    $("channel").scrollTop = $("channel").scrollHeight;
+  });
+}
 $("text").addEventListener("input", hint);
 // Coming here with the Tab key would select everything, and typing replace it.
 $("text").addEventListener("focus", () => setTimeout(() => $("text").setSelectionRange($("text").value.length, $("text").value.length)));

@@ -94,7 +94,7 @@ function input(e, block, id) {
     }
     case "static_select": {
       const first = e.initial_option?.value;
-      return element("select", common, ...e.options.map((o) => element("option", { value: o.value, selected: o.value === first }, plain(o.text))));
+      return element("select", common, ...e.options.map((o) => element("option", { value: o.value, selected: o.value === first }, o.description ? `${plain(o.text)} (${plain(o.description)})` : plain(o.text))));
     }
   }
   throw new Error(`an input of type ${e.type} can't be drawn`);
