@@ -126,9 +126,8 @@ func renderActor(v view) Message {
 			WithConfirm(confirm("It was not you?", "The responders are told at once that somebody else may be using your access.", "Tell Them"))
 		blocks = append(blocks, slack.NewActionBlock(actorBlockID(v.inc), yes, no))
 	}
-	status := "secbot: " + escaped(string(v.inc.Status), 20)
 	return Message{Text: title + " " + escaped(strings.ReplaceAll(p.happened(), "`", ""), 300),
-		Blocks: append(compact(blocks), slack.NewContextBlock("", mrkdwn(status+" · incident "+code(v.inc.ID, maxIDLength))))}
+		Blocks: append(compact(blocks), slack.NewContextBlock("", mrkdwn("incident "+code(v.inc.ID, maxIDLength))))}
 }
 
 // actorBlockID marks the buttons of the direct message. They are good until they

@@ -314,7 +314,7 @@ func TestConfigurationGuide(t *testing.T) {
 		t.Errorf("the guide's built-in rules (-real +guide):\n%s", diff)
 	}
 	keys := "mode channel responders regions reconcile heartbeat breaker fixes overall minutes digest notify sns_topic_arn rules name match then approvers " +
-		"playbook account region resource tags severity actor direction port openness expr"
+		"question remind escalate escalate_to expire accounts people approvals playbook account region resource tags severity actor direction port openness expr"
 	for key := range strings.FieldsSeq(keys) {
 		if !regexp.MustCompile(`(?m)^[ -]*` + key + ":").MatchString(examples[0][1]) {
 			t.Errorf("the complete example lacks %q", key)
