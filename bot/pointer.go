@@ -77,7 +77,7 @@ func (n *Notifier) direct(ctx context.Context, user string) (string, error) {
 func renderPointer(p remediation.Pointer, inc *remediation.Incident, names Names, link string) Message {
 	text := escaped(p.Text, maxSection/2)
 	if len(p.People) > 0 {
-		text += " " + mentions(p.People, maxNamed)
+		text += " " + mentions(p.People)
 	}
 	where := "`/secbot show " + escaped(inc.ID, maxIDLength) + "`"
 	if link != "" {

@@ -30,7 +30,7 @@ func renderThread(note remediation.ThreadNote) Message {
 		text = "More about this incident:"
 	}
 	if len(note.People) > 0 {
-		text += " " + mentions(note.People, maxNamed)
+		text += " " + mentions(note.People)
 	}
 	m := Message{Text: cut(text, maxSection), Blocks: []slack.Block{section(text)}}
 	if diff := diffText(note.Diff); diff != "" {
@@ -93,7 +93,7 @@ func replyText(r remediation.Reply) string {
 		return id == "" || id == remediation.ByItself || strings.Contains(r.Text, id)
 	})
 	if len(unnamed) > 0 {
-		text += " (" + mentions(unnamed, maxNamed) + ")"
+		text += " (" + mentions(unnamed) + ")"
 	}
 	if r.Failed {
 		text = ":no_entry: " + text

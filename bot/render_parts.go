@@ -351,9 +351,9 @@ func (p painter) decider() string {
 	case p.undecided() && len(p.inc.Decision.Approvers) == 0:
 		return "Nobody may decide yet: name people in `responders` of secbot.yaml or in SECBOT_RESPONDERS"
 	case p.undecided() && !p.inc.Until.IsZero():
-		return "Only responders can act: " + mentions(p.inc.Decision.Approvers, maxNamed) + " · expires " + date(p.inc.Until)
+		return "Only responders can act: " + mentions(p.inc.Decision.Approvers) + " · expires " + date(p.inc.Until)
 	case p.undecided():
-		return "Only responders can act: " + mentions(p.inc.Decision.Approvers, maxNamed)
+		return "Only responders can act: " + mentions(p.inc.Decision.Approvers)
 	case p.inc.Status == remediation.StatusFixed && p.requested(remediation.StatusFixing) == remediation.ByItself:
 		return "Fixed by secbot " + date(p.inc.Last().At)
 	}

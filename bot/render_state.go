@@ -44,7 +44,7 @@ func approvers(given []remediation.Approval) string {
 	for _, a := range given {
 		people = append(people, a.By)
 	}
-	return mentions(people, maxNamed)
+	return mentions(people)
 }
 
 // requestText says what is to be done, after "to".
@@ -165,7 +165,7 @@ func (p painter) approvedBy(t remediation.Transition) string {
 	if len(t.Approved) == 0 {
 		return ""
 	}
-	return ", approved by " + mentions(t.Approved, maxNamed) + ","
+	return ", approved by " + mentions(t.Approved) + ","
 }
 
 func (p painter) fixing() head {

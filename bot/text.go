@@ -136,12 +136,12 @@ func mention(by string) string {
 	return escaped(by, 80)
 }
 
-// mentions lists people, max of them at most.
-func mentions(ids []string, max int) string {
+// mentions lists people, maxNamed of them at most.
+func mentions(ids []string) string {
 	var out []string
 	for i, id := range ids {
-		if i == max {
-			out = append(out, fmt.Sprintf("and %d more", len(ids)-max))
+		if i == maxNamed {
+			out = append(out, fmt.Sprintf("and %d more", len(ids)-maxNamed))
 			break
 		}
 		out = append(out, mention(id))
