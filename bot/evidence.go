@@ -70,6 +70,15 @@ func (e evidence) told(name, words string) fact {
 	return fact{name, add(nil, cut(clean(words), e.d.text), styled{})}
 }
 
+// account is a fact that names an account, with what people call it.
+func (e evidence) account(id string) fact {
+	f := e.coded("Account", id)
+	if name := cut(clean(e.names.Accounts[id]), 80); name != "" && len(f.said) > 0 {
+		f.said = add(f.said, " "+name, styled{})
+	}
+	return f
+}
+
 // when is a fact that is a time.
 func when(name string, t time.Time) fact { return fact{name, phrase{richDate(t)}} }
 
@@ -124,7 +133,7 @@ func (e evidence) eventFacts() []slack.Block {
 
 func (e evidence) actorFacts() []slack.Block {
 	a := e.f.Actor
-	said := facts("Who made the change", e.coded("Type", a.Type), e.coded("ARN", a.ARN), e.coded("Issued by", a.IssuerARN), e.coded("Account", a.Account),
+	said := facts("Who made the change", e.coded("Type", a.Type), e.coded("ARN", a.ARN), e.coded("Issued by", a.IssuerARN), e.account(a.Account),
 		e.coded("From address", a.SourceIP), e.coded("With", a.Via), e.coded("User agent", a.UserAgent))
 	if said == nil {
 		return facts("Who made the change", e.told("Actor", unknownActor))
@@ -138,7 +147,7 @@ func (e evidence) resourceFacts() []slack.Block {
 	for _, k := range slices.Sorted(maps.Keys(e.f.Tags)) {
 		tags = append(tags, k+" = "+e.f.Tags[k])
 	}
-	return append(facts("Resource", e.told("Kind", kindText(r.Kind)), e.coded("Name", e.f.Name), e.coded("Id", r.ID), e.coded("Account", r.Account), e.coded("Region", r.Region)),
+	return append(facts("Resource", e.told("Kind", kindText(r.Kind)), e.coded("Name", e.f.Name), e.coded("Id", r.ID), e.account(r.Account), e.coded("Region", r.Region)),
 		e.items("Tags", tags)...)
 }
 

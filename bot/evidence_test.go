@@ -99,7 +99,9 @@ func checkEvidence(t rapid.TB, v view) {
 // TestEvidenceTellsAll: nothing that the incident holds is left out.
 func TestEvidenceTellsAll(t *testing.T) {
 	inc := known()
-	said := string(encoded(t, evidenceModal(view1(inc))))
+	v := view1(inc)
+	v.names.Accounts = map[string]string{account: "acme-prod"}
+	said := string(encoded(t, evidenceModal(v)))
 	a := inc.Finding.Actor
 	for _, want := range []string{
 		inc.ID, inc.Previous, inc.Error, inc.Finding.Event, inc.Finding.EventID, a.Type, a.ARN, a.IssuerARN, a.SourceIP, a.UserAgent, a.Via,
@@ -109,7 +111,7 @@ func TestEvidenceTellsAll(t *testing.T) {
 		"tcp 443 from 10.0.0.0/8", "No network interface", "ask", "rule 2", "mode ask", `"user_id": "` + fakeslack.Bob + `"`, `"usergroup_id": "` + fakeslack.GroupResponders + `"`, fakeslack.ChannelSecurity,
 		"- tcp 22 from 0.0.0.0/0\\n  tcp 443", "ec2:RevokeSecurityGroupIngress on sg-0abc · fixing · 2025-04-01 12:02:00 UTC · request req-1, req-2 · lost: 1 answer",
 		"ec2:AuthorizeSecurityGroupIngress on sg-0abc · undoing · 2025-04-01 12:03:00 UTC · no answer yet", "The rule had a tag", "it is not meant so", "2 times",
-		"Approvals needed: 1", "a release waits", "Asked by: ", "Approved by: ", " · approved by ", "I was testing", "Answer: yes",
+		"acme-prod", "Approvals needed: 1", "a release waits", "Asked by: ", "Approved by: ", " · approved by ", "I was testing", "Answer: yes",
 	} {
 		if !strings.Contains(said, want) {
 			t.Errorf("it does not say %q", want)

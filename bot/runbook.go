@@ -3,6 +3,7 @@ package bot
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/slack-go/slack"
 )
@@ -26,7 +27,7 @@ func runbookModal(playbook, page string) slack.ModalViewRequest {
 
 // reading is a modal that asks for nothing.
 func reading(title string, blocks []slack.Block) slack.ModalViewRequest {
-	return slack.ModalViewRequest{Type: slack.VTModal, Title: plain(title, 24), Close: plain("Close", 24), Blocks: slack.Blocks{BlockSet: blocks}}
+	return slack.ModalViewRequest{Type: slack.VTModal, CallbackID: strings.ToLower(title), Title: plain(title, 24), Close: plain("Close", 24), Blocks: slack.Blocks{BlockSet: blocks}}
 }
 
 // fits reports whether Slack takes a modal of that many blocks and that size.
