@@ -48,7 +48,7 @@ func transientCode(code string) bool {
 	return false
 }
 
-// explain gives an error for people, with what to do about it.
+// explain gives the error of a fix or undo for people, with what to do about it.
 func explain(err error) string {
 	var api smithy.APIError
 	switch {
@@ -60,13 +60,48 @@ func explain(err error) string {
 		return err.Error() + ". There is nothing left to change."
 	case errors.Is(err, ErrOtherAccount):
 		return err.Error() + ". secbot changes nothing in accounts that it does not know."
-	case errors.As(err, &api) && denied(api.ErrorCode()):
-		return fmt.Sprintf("%s: AWS refused %s. Allow what `secbot iam-policy` prints to secbot's role (a service control policy may forbid it too), then click Retry.",
-			api.ErrorCode(), operation(err))
+	case noCredentials(err), errors.As(err, &api) && (denied(api.ErrorCode()) || unknownCredentials(api.ErrorCode())):
+		return Explain(err) + ". Then click Retry."
 	case isTransient(err):
 		return err.Error() + ". AWS could not be reached or was busy; click Retry in a while."
 	}
 	return err.Error() + "."
+}
+
+// Explain gives an error of AWS for people: where secbot lacks a permission or
+// its credentials are no good, which and what to do about it, without a full stop
+// at its end; else the error's own text.
+func Explain(err error) string {
+	var api smithy.APIError
+	switch {
+	case noCredentials(err):
+		return "no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role"
+	case !errors.As(err, &api):
+		return err.Error()
+	case denied(api.ErrorCode()):
+		return fmt.Sprintf("%s: AWS refused %s, for which secbot's role needs %s. Allow it what `secbot iam-policy` prints (a service control policy may forbid it too)",
+			api.ErrorCode(), operation(err), permission(err))
+	case unknownCredentials(api.ErrorCode()):
+		return fmt.Sprintf("%s: AWS takes secbot's credentials no more (%s). Renew them", api.ErrorCode(), operation(err))
+	}
+	return err.Error()
+}
+
+// noCredentials reports whether the SDK has found none anywhere. It has no error
+// of its own for that.
+func noCredentials(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "no EC2 IMDS role found")
+}
+
+// unknownCredentials knows the codes for credentials that have expired or were
+// taken back: "Common errors" of the AWS API references.
+func unknownCredentials(code string) bool {
+	switch code {
+	case "ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure",
+		"InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestExpired":
+		return true
+	}
+	return false
 }
 
 func denied(code string) bool {
@@ -84,4 +119,32 @@ func operation(err error) string {
 		return op.Service() + " " + op.Operation()
 	}
 	return "the call"
+}
+
+// permission names the IAM action of the AWS call behind an error. Those that
+// are called otherwise than the call are in the Service Authorization Reference.
+func permission(err error) string {
+	var op *smithy.OperationError
+	if !errors.As(err, &op) {
+		return "a permission"
+	}
+	switch call := op.Service() + ":" + op.Operation(); call {
+	case "S3:ListBuckets":
+		return "s3:ListAllMyBuckets"
+	case "S3:HeadBucket":
+		return "s3:ListBucket"
+	case "S3:GetPublicAccessBlock":
+		return "s3:GetBucketPublicAccessBlock"
+	case "S3:PutPublicAccessBlock", "S3:DeletePublicAccessBlock":
+		return "s3:PutBucketPublicAccessBlock"
+	case "S3 Control:GetPublicAccessBlock":
+		return "s3:GetAccountPublicAccessBlock"
+	case "S3 Control:PutPublicAccessBlock", "S3 Control:DeletePublicAccessBlock":
+		return "s3:PutAccountPublicAccessBlock"
+	}
+	service := op.Service()
+	if service == "Config Service" {
+		service = "Config"
+	}
+	return strings.ToLower(strings.ReplaceAll(service, " ", "-")) + ":" + op.Operation()
 }

@@ -125,7 +125,11 @@ func (e *Engine) findingsOf(ctx context.Context, h *held, sig Signal) (judged, e
 	case err != nil:
 		// The event must not be lost because nobody can read the resource.
 		log.Error("the live state could not be judged; asking", "error", err)
-		live = judged{findings: e.unread(ctx, sig, err)}
+		found, unknown := e.unread(ctx, sig, err)
+		if unknown != nil {
+			return judged{}, unknown
+		}
+		return judged{findings: found}, nil
 	}
 	if len(live.findings) == 0 {
 		log.Info("nothing to do: the live state is safe")
@@ -227,28 +231,6 @@ func (e *Engine) read(ctx context.Context, ref Ref) (*Environment, State, error)
 		return env, state, fmt.Errorf("read %s: %w", ref, err)
 	}
 	return env, state, nil
-}
-
-// unread gives what the event alone claims, in doubt, for a resource that
-// could not be read.
-func (e *Engine) unread(ctx context.Context, sig Signal, cause error) []Finding {
-	env, err := e.o.Provider.Environment(ctx, sig.Resource.Account, sig.Resource.Region)
-	if err != nil {
-		e.o.Log.Error("no playbooks for the account", "error", err)
-		return nil
-	}
-	var found []Finding
-	for _, pb := range env.Playbooks {
-		for _, id := range sig.Playbooks {
-			if pb.Meta().ID == id {
-				found = append(found, pb.Claim(sig)...)
-			}
-		}
-	}
-	for i := range found {
-		found[i].Doubt = "the live state could not be read, so this is only what the event says: " + cause.Error()
-	}
-	return found
 }
 
 // openAll decides about each finding, opens what the policy wants and then

@@ -127,7 +127,7 @@ func (e *Engine) standing(ctx context.Context, h *held, inc *Incident) (string, 
 	case errors.Is(err, ErrGone):
 		return "the resource does not exist any more", nil
 	default:
-		return "whether it is still so could not be read: " + explain(err), nil
+		return "whether it is still so could not be read: " + Explain(err), nil
 	}
 	if err := e.settleOne(ctx, h, live, inc, "at the time of its reminder"); err != nil {
 		return "", err

@@ -272,7 +272,7 @@ func (e *Engine) scanAndOpen(ctx context.Context, h *held, id, by, scope string)
 	}
 	s := &scanning{e: e,
 		found:  func(f Finding) { findings = append(findings, f) },
-		failed: func(err error) { report.Failures = append(report.Failures, explain(err)) },
+		failed: func(err error) { report.Failures = append(report.Failures, Explain(err)) },
 	}
 	s.seen = func(ctx context.Context, live judged, readAt time.Time) {
 		e.remember(ctx, live, readAt)

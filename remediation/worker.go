@@ -517,7 +517,11 @@ func (e *Engine) giveUp(ctx context.Context, h *held, cause error) error {
 		return decoded(h.job, func(r run) error { return e.failed(ctx, h, r, cause) })
 	case jobSignal:
 		return decoded(h.job, func(sig Signal) error {
-			if err := e.openAll(ctx, h, judged{findings: e.unread(ctx, sig, cause)}, e.now()); err != nil {
+			found, err := e.unread(ctx, sig, cause)
+			if err != nil {
+				return err
+			}
+			if err := e.openAll(ctx, h, judged{findings: found}, e.now()); err != nil {
 				return err
 			}
 			return h.commit(ctx, Write{}, true)
