@@ -26,10 +26,10 @@ func (c *change) decideAllow(cmd Command) error {
 	if span < 0 || span > MaxAllow {
 		return &RefusedError{Text: fmt.Sprintf("It can be allowed for %d hours at most; nothing was changed. What shall stay for longer can be ignored, with a reason.", int(MaxAllow.Hours()))}
 	}
-	if err := c.move(StatusAllowed, cmd.By, cmd.Reason); err != nil {
+	until := c.now.Add(span)
+	if err := c.moveWith(StatusAllowed, cmd.By, cmd.Reason, moved{Until: &until}); err != nil {
 		return err
 	}
-	until := c.now.Add(span)
 	c.inc.Until = until
 	c.suppress(cmd, until)
 	if err := c.later(jobClose, until, run{Round: len(c.inc.History)}); err != nil {

@@ -85,15 +85,11 @@ func (c *change) approve(ctx context.Context, cmd Command, needed int, person st
 		c.answer(&cmd, fmt.Sprintf("Approved. It needs %s more.", counted(missing, "approval")), false)
 		return nil, nil
 	}
-	run, err := c.carryOut(ctx, Command{ID: cmd.ID, Verb: r.Verb, Incident: cmd.Incident, State: cmd.State, By: r.By,
-		Reason: r.Reason, For: r.For, Scope: r.Scope, ReplyTo: cmd.ReplyTo})
-	if err != nil {
-		return nil, err
-	}
 	for _, a := range r.Approved {
-		c.inc.History[len(c.inc.History)-1].Approved = append(c.inc.History[len(c.inc.History)-1].Approved, a.By)
+		c.approved = append(c.approved, a.By)
 	}
-	return run, nil
+	return c.carryOut(ctx, Command{ID: cmd.ID, Verb: r.Verb, Incident: cmd.Incident, State: cmd.State, By: r.By,
+		Reason: r.Reason, For: r.For, Scope: r.Scope, ReplyTo: cmd.ReplyTo})
 }
 
 // decline drops a request; whoever asked may do so too.

@@ -20,6 +20,7 @@ const (
 	AuditReordered AuditFault = "out of order" // it stands in another's place, or twice
 	AuditCutOff    AuditFault = "cut off"      // the log ends before this entry, which the incident counts
 	AuditExtra     AuditFault = "extra"        // the incident does not count this entry
+	AuditDiffers   AuditFault = "contradicted" // the incident says something else of its finding, decision or history
 )
 
 // AuditError says that an incident's audit log is not the one that was
@@ -37,8 +38,9 @@ func (e *AuditError) Error() string {
 
 // VerifyAudit checks an incident's audit entries, as Store.Audit lists them,
 // against each other and against the number and the hash that the incident
-// keeps. It returns an *AuditError for the first entry that was changed, is
-// missing, stands in another's place, was cut off or was added.
+// keeps, and the incident's finding, decision and history against them. It
+// returns an *AuditError for the first entry that was changed, is missing, stands
+// in another's place, was cut off, was added or is contradicted by the incident.
 //
 // A log that goes on being written must be read between two reads of the
 // incident that give the same AuditSeq, or it may seem cut off or too long.
@@ -57,6 +59,13 @@ func VerifyAudit(inc *Incident, entries []AuditEntry) error {
 		return &AuditError{Incident: inc.ID, Seq: inc.AuditSeq + 1, What: AuditExtra}
 	case prev != inc.AuditHead:
 		return &AuditError{Incident: inc.ID, Seq: last, What: AuditChanged}
+	}
+	seq, err := checkIncident(inc, entries)
+	if err != nil {
+		return err
+	}
+	if seq > 0 {
+		return &AuditError{Incident: inc.ID, Seq: seq, What: AuditDiffers}
 	}
 	return nil
 }
@@ -82,7 +91,7 @@ func checkEntry(incident string, entries []AuditEntry, n int, prev string) Audit
 // in i. data is kept as JSON; nil is no data. The entry must be stored in the
 // same Write as i.
 func (i *Incident) appendAudit(at time.Time, by, what, why string, data any) (AuditEntry, error) {
-	raw, err := auditData(data)
+	raw, err := loggedUpTo(maxAuditData, data)
 	if err != nil {
 		return AuditEntry{}, fmt.Errorf("audit entry %q of incident %s: %w", what, i.ID, err)
 	}

@@ -71,7 +71,7 @@ func (c *change) brake(ctx context.Context, f Finding, d Decision) (Decision, er
 		}
 		state.Starts = slices.DeleteFunc(state.Starts, func(t time.Time) bool { return t.Before(c.now.Add(-g.window)) })
 		if state.Tripped != nil || len(state.Starts) >= g.most {
-			return d.AtMost(ActionAsk, g.why()), c.trip(g, rec, state)
+			return d.AtMost(ActionAsk, g.why()), c.trip(ctx, g, rec, state)
 		}
 		records[i], states[i] = rec, state
 	}
@@ -94,7 +94,7 @@ func (g gate) why() string {
 }
 
 // trip opens a breaker, unless it is open already, and says so.
-func (c *change) trip(g gate, rec *Record, state breakerState) error {
+func (c *change) trip(ctx context.Context, g gate, rec *Record, state breakerState) error {
 	if g.place == "" || state.Tripped != nil {
 		return nil
 	}
@@ -106,6 +106,13 @@ func (c *change) trip(g gate, rec *Record, state breakerState) error {
 		Breaker: g.place,
 	})
 	c.e.o.Log.Error("the circuit breaker is open", "for", g.place, "fixes", g.most, "within", g.window)
+	why := fmt.Sprintf("%d automatic fixes within %s", g.most, minutes(g.window))
+	if err := c.auditOwn(ctx, ByItself, "opened the circuit breaker for "+breakerName(g.place), why, nil); err != nil {
+		return err
+	}
+	if err := c.listBreaker(ctx, g.place); err != nil {
+		return err
+	}
 	return c.keepCount(g, rec, state)
 }
 
@@ -159,13 +166,25 @@ func (e *Engine) reset(ctx context.Context, h *held, cmd Command) error {
 	if err := e.authorise(ctx, cmd, nil); err != nil {
 		return e.refuse(ctx, h, cmd, err)
 	}
-	places, err := e.breakers(ctx, cmd.Scope)
+	for try := 1; ; try++ {
+		c := &change{e: e, now: e.now()}
+		if err := c.reset(ctx, cmd); err != nil {
+			return err
+		}
+		if err := h.commit(ctx, c.w, true); !errors.Is(err, ErrConflict) || try == maxConflicts {
+			return err
+		}
+	}
+}
+
+func (c *change) reset(ctx context.Context, cmd Command) error {
+	places, err := c.e.breakers(ctx, cmd.Scope)
 	if err != nil {
 		return err
 	}
-	c := &change{e: e, now: e.now()}
+	closed := 0
 	for _, place := range places {
-		rec, state, err := e.counted(ctx, breakerRecord(place))
+		rec, state, err := c.e.counted(ctx, breakerRecord(place))
 		if err != nil {
 			return err
 		}
@@ -175,37 +194,63 @@ func (e *Engine) reset(ctx context.Context, h *held, cmd Command) error {
 		if rec.Data, err = json.Marshal(breakerState{}); err != nil {
 			return fmt.Errorf("encode the breaker: %w", err)
 		}
+		closed++
 		rec.At = c.now
 		c.w.Records = append(c.w.Records, rec)
 		c.alert(fmt.Sprintf("reset/%s/%s", place, cmd.ID), Alert{Title: "Circuit breaker closed: " + breakerName(place), By: cmd.By,
 			Text: "secbot fixes by itself again what the policy says. What it has asked about meanwhile still waits for a decision."})
-		e.o.Log.Warn("the circuit breaker was reset", "for", place, "by", cmd.By)
+		if err := c.auditOwn(ctx, cmd.By, "reset the circuit breaker for "+breakerName(place), cmd.Reason, nil); err != nil {
+			return err
+		}
+		c.e.o.Log.Warn("the circuit breaker was reset", "for", place, "by", cmd.By)
 	}
 	text := "No circuit breaker is open."
-	if n := len(c.w.Records); n > 0 {
-		text = fmt.Sprintf("%d circuit breaker(s) reset.", n)
+	if closed > 0 {
+		text = fmt.Sprintf("%d circuit breaker(s) reset.", closed)
 	}
 	c.reply(cmd, Reply{Text: text})
-	if c.err != nil {
-		return c.err
-	}
-	return h.commit(ctx, c.w, true)
+	return c.err
 }
 
-// breakers are the places to reset: the named one, else all that have one.
+// breakersRecord is the key of the record that lists the places of which a
+// breaker has ever opened.
+const breakersRecord = "breakers"
+
+// breakers are the places to reset: the named one, else all of which a breaker
+// has ever opened.
 func (e *Engine) breakers(ctx context.Context, named string) ([]string, error) {
 	if named != "" {
 		return []string{named}, nil
 	}
-	recent, err := e.o.Store.Incidents(ctx, IncidentQuery{Since: e.now().AddDate(0, 0, -30), Limit: 1000})
+	_, places, err := e.listedBreakers(ctx)
+	return places, err
+}
+
+func (e *Engine) listedBreakers(ctx context.Context) (*Record, []string, error) {
+	rec, err := e.o.Store.Record(ctx, breakersRecord)
+	if errors.Is(err, ErrNotFound) {
+		return &Record{Key: breakersRecord}, nil, nil
+	}
 	if err != nil {
-		return nil, fmt.Errorf("read incidents: %w", err)
+		return nil, nil, fmt.Errorf("read which circuit breakers there are: %w", err)
 	}
-	places := []string{overall}
-	for _, inc := range recent {
-		if !slices.Contains(places, inc.Finding.Resource.Account) {
-			places = append(places, inc.Finding.Resource.Account)
-		}
+	var places []string
+	if err := json.Unmarshal(rec.Data, &places); err != nil {
+		return nil, nil, fmt.Errorf("decode %s: %w", breakersRecord, err)
 	}
-	return places, nil
+	return rec, places, nil
+}
+
+// listBreaker writes down that the breaker of a place has opened.
+func (c *change) listBreaker(ctx context.Context, place string) error {
+	rec, places, err := c.e.listedBreakers(ctx)
+	if err != nil || slices.Contains(places, place) {
+		return err
+	}
+	if rec.Data, err = json.Marshal(append(places, place)); err != nil {
+		return fmt.Errorf("encode %s: %w", breakersRecord, err)
+	}
+	rec.At = c.now
+	c.w.Records = append(c.w.Records, rec)
+	return nil
 }

@@ -52,7 +52,7 @@ func (l *lab) statuses() map[remediation.Status]int {
 // TestBreaker: beyond so many automatic fixes secbot asks, tells so once, and
 // goes on asking until a responder resets it.
 func TestBreaker(t *testing.T) {
-	l := newLab(t)
+	l := newLab(t, func(o *remediation.Options) { o.Config.Heartbeat = 0 })
 	l.config.Breaker = remediation.Breaker{Fixes: 5, Overall: 8, Window: 10 * time.Minute}
 	l.start()
 	l.flood("a", 12, nil)
@@ -79,7 +79,8 @@ func TestBreaker(t *testing.T) {
 	if got := l.statuses()[remediation.StatusFixed]; got != 5 {
 		t.Errorf("after a stranger's reset %d are fixed", got)
 	}
-	l.submit(remediation.Command{ID: "r1", Verb: remediation.VerbReset, By: "U1"})
+	l.advance(31 * 24 * time.Hour) // which circuit breakers are open is known without recent incidents
+	l.submit(remediation.Command{ID: "r1", Verb: remediation.VerbReset, By: "U1", Reason: "it was a drill"})
 	l.settled()
 	l.flood("d", 1, nil)
 	if got := l.statuses()[remediation.StatusFixed]; got != 6 {
@@ -91,6 +92,19 @@ func TestBreaker(t *testing.T) {
 	}
 	if n := l.slack.count(remediation.OpAlert); n != 2 {
 		t.Errorf("%d alerts, want that it was opened and that it was reset", n)
+	}
+	own, err := l.store.Audit(t.Context(), remediation.OwnLog)
+	if err != nil {
+		t.Fatal(err)
+	}
+	place := "the circuit breaker for account " + toyAccount
+	checkLog(t, own, []wants{
+		{"secbot", "opened " + place, "5 automatic fixes within 10 minutes", nil},
+		{"U9", "refused to reset", "not one of the people", nil},
+		{"U1", "reset " + place, "it was a drill", nil},
+	})
+	if n, err := remediation.VerifyOwnLog(t.Context(), l.store); n != 3 || err != nil {
+		t.Errorf("secbot's own log: %d entries, %v", n, err)
 	}
 }
 

@@ -18,7 +18,10 @@ type change struct {
 	inc *Incident
 	now time.Time
 	w   Write
-	err error // the first that a step without a result of its own met
+	err error   // the first that a step without a result of its own met
+	own *ownLog // secbot's own audit log, where the change writes to it
+	// approved is who has approved the decision that is carried out.
+	approved []string
 }
 
 // newIncident begins the change that creates an incident.
@@ -29,11 +32,31 @@ func (e *Engine) newIncident(f Finding, d Decision) *change {
 }
 
 // move changes the status, with its audit entry.
-func (c *change) move(to Status, by, reason string) error {
+func (c *change) move(to Status, by, reason string) error { return c.moveWith(to, by, reason, moved{}) }
+
+// moveWith is move with what else the audit entry holds.
+func (c *change) moveWith(to Status, by, reason string, data moved) (err error) {
+	first := c.inc.Status == ""
 	if err := c.inc.move(to, c.now, by, reason); err != nil {
 		return err
 	}
-	return c.audit(by, string(to), reason, nil)
+	c.inc.History[len(c.inc.History)-1].Approved, data.Approved = c.approved, c.approved
+	if first {
+		if data.known, err = c.inc.known(); err != nil {
+			return err
+		}
+	}
+	return c.audit(by, string(to), reason, data)
+}
+
+// auditKnown adds an entry where the finding or the decision is not the one from
+// before the change.
+func (c *change) auditKnown(before known) error {
+	is, err := c.inc.known()
+	if err != nil || is.equal(before) {
+		return err
+	}
+	return c.audit(ByItself, "seen anew", "", moved{known: is})
 }
 
 // audit adds an entry to the incident's log.
@@ -86,7 +109,12 @@ func (c *change) reply(cmd Command, r Reply) {
 // The job is stored leased, since this process begins with it right after the
 // change is stored.
 func (c *change) start(to Status, by, reason string, r run) (*held, error) {
-	if err := c.move(to, by, reason); err != nil {
+	return c.startWith(to, by, reason, r, moved{})
+}
+
+// startWith is start with what else the audit entry holds.
+func (c *change) startWith(to Status, by, reason string, r run, data moved) (*held, error) {
+	if err := c.moveWith(to, by, reason, data); err != nil {
 		return nil, err
 	}
 	kind := jobFix
@@ -160,7 +188,14 @@ func (e *Engine) update(ctx context.Context, h *held, id string, done bool, f fu
 		}
 		c := &change{e: e, inc: inc, now: e.now(), w: Write{Incident: inc}}
 		c.inc.UpdatedAt = c.now
+		before, err := inc.known()
+		if err != nil {
+			return inc, err
+		}
 		if err := errors.Join(f(c), c.err); err != nil {
+			return inc, err
+		}
+		if err := c.auditKnown(before); err != nil {
 			return inc, err
 		}
 		err = h.commit(ctx, c.w, done)

@@ -130,12 +130,13 @@ func (c *change) decideUndo(cmd Command) (*held, error) {
 	if c.inc.Plan == nil || len(c.inc.Outcomes) == 0 {
 		return nil, &StatusError{Incident: c.inc.ID, Status: c.inc.Status, Wanted: StatusUndoing, Last: c.inc.Last()}
 	}
-	undo, err := c.start(StatusUndoing, cmd.By, cmd.Reason, run{Command: &cmd})
+	until := c.now.Add(undoAllowance)
+	undo, err := c.startWith(StatusUndoing, cmd.By, cmd.Reason, run{Command: &cmd}, moved{Until: &until})
 	if err != nil {
 		return nil, err
 	}
 	c.intend(StatusUndoing, []Step{{Action: "undo " + c.inc.Finding.Playbook, Resource: c.inc.Finding.Resource}})
-	c.suppress(Command{By: cmd.By, Reason: "put back by an undo"}, c.now.Add(undoAllowance))
+	c.suppress(Command{By: cmd.By, Reason: "put back by an undo"}, until)
 	c.show()
 	return undo, nil
 }
@@ -145,16 +146,21 @@ func (c *change) decideIgnore(cmd Command) error {
 	if cmd.Reason == "" {
 		return errNoReason()
 	}
-	if _, err := parseScope(cmd.Scope); err != nil {
-		return err
-	}
 	var until time.Time
 	text := "for good"
 	if cmd.For > 0 {
 		until = c.now.Add(cmd.For)
 		text = "until " + until.Format("2006-01-02 15:04 UTC")
 	}
-	if err := c.move(StatusIgnored, cmd.By, cmd.Reason); err != nil {
+	scope, err := parseScope(cmd.Scope)
+	if err != nil {
+		return err
+	}
+	data := moved{Scope: scope}
+	if !until.IsZero() {
+		data.Until = &until
+	}
+	if err := c.moveWith(StatusIgnored, cmd.By, cmd.Reason, data); err != nil {
 		return err
 	}
 	c.suppress(cmd, until)
@@ -272,12 +278,25 @@ func (e *Engine) refuse(ctx context.Context, h *held, cmd Command, cause error) 
 		return cause
 	}
 	e.o.Metrics.refusals.Inc()
-	notices, err := e.replyNotice(cmd, reply)
-	if err != nil {
-		return err
-	}
 	e.o.Log.Info("a command was refused", "verb", cmd.Verb, "incident", cmd.Incident, "by", cmd.By, "reason", cause)
-	return h.commit(ctx, Write{Notices: notices}, true)
+	for try := 1; ; try++ {
+		c := &change{e: e, now: e.now()}
+		c.reply(cmd, reply)
+		err := c.auditOwn(ctx, cmd.By, "refused to "+cmd.Verb.words(), reply.Text, refused{Incident: cmd.Incident, Scope: cmd.Scope, Command: cmd.ID})
+		if err := errors.Join(err, c.err); err != nil {
+			return err
+		}
+		if err := h.commit(ctx, c.w, true); !errors.Is(err, ErrConflict) || try == maxConflicts {
+			return err
+		}
+	}
+}
+
+// refused is the data of the audit entry about a command that was refused.
+type refused struct {
+	Incident string `json:"incident,omitempty"`
+	Scope    string `json:"scope,omitempty"`
+	Command  string `json:"command"`
 }
 
 // wayOn says what can be done about an incident that is over.

@@ -160,7 +160,11 @@ func (fx *fixing) plan(ctx context.Context) (bool, error) {
 	return true, fx.change(ctx, false, func(c *change) error {
 		c.inc.Plan, c.inc.Outcomes = &p, nil
 		c.intend(StatusFixing, p.Steps)
-		return c.audit(ByItself, "planned", "", p.Steps)
+		data, err := p.logged()
+		if err != nil {
+			return err
+		}
+		return c.audit(ByItself, "planned", "", data)
 	})
 }
 
@@ -200,7 +204,7 @@ func (fx *fixing) apply(ctx context.Context) error {
 		})
 		if err != nil {
 			// What was called all the same causes events too.
-			if stored := fx.change(ctx, false, func(c *change) error { return c.called(ctx, i, rec, fx.attempts()) }); stored != nil {
+			if stored := fx.change(ctx, false, func(c *change) error { return c.notApplied(ctx, i, rec, fx.attempts(), err) }); stored != nil {
 				return stored
 			}
 			return fmt.Errorf("%s: %w", fx.inc.Plan.Steps[i].Summary, err)
@@ -224,6 +228,22 @@ func (c *change) applied(ctx context.Context, out Outcome, rec *recorder, earlie
 		return err
 	}
 	return c.audit(ByItself, "did: "+c.inc.Plan.Steps[out.Step].Summary, "", out)
+}
+
+// notApplied adds the request ids of a step that went wrong to its call: what was
+// called all the same may have had an effect.
+func (c *change) notApplied(ctx context.Context, step int, rec *recorder, earlier int, cause error) error {
+	if err := c.called(ctx, step, rec, earlier); err != nil {
+		return err
+	}
+	if c.inc.Plan == nil || step >= len(c.inc.Plan.Steps) {
+		return nil
+	}
+	data, err := rec.logged(nil)
+	if err != nil {
+		return err
+	}
+	return c.audit(ByItself, "tried: "+c.inc.Plan.Steps[step].Summary, cause.Error(), data)
 }
 
 // attempts counts the earlier attempts at this job, which died before they

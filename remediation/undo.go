@@ -63,7 +63,11 @@ func (un *fixing) undone(ctx context.Context, rec *recorder) error {
 			return err
 		}
 		c.inc.Error = ""
-		if err := c.move(StatusUndone, ByItself, "read back"); err != nil {
+		data, err := rec.logged(inverse(c.inc.Plan.Diff))
+		if err != nil {
+			return err
+		}
+		if err := c.moveWith(StatusUndone, ByItself, "read back", moved{calls: data}); err != nil {
 			return err
 		}
 		c.show()
@@ -90,7 +94,11 @@ func (un *fixing) notUndone(ctx context.Context, rec *recorder, cause error) err
 			return err
 		}
 		c.inc.Error = text
-		if err := c.move(status, ByItself, text); err != nil {
+		data, err := rec.logged(nil)
+		if err != nil {
+			return err
+		}
+		if err := c.moveWith(status, ByItself, text, moved{calls: data}); err != nil {
 			return err
 		}
 		if status == StatusFailed {

@@ -392,6 +392,10 @@ func (e *Engine) committed(w Write) {
 		e.newJobs()
 	}
 	for _, entry := range w.Audit {
+		if entry.Incident == OwnLog {
+			e.o.Log.Info("secbot "+entry.What, "by", entry.By, "why", entry.Why)
+			continue
+		}
 		e.o.Log.Info("incident "+entry.What, "event", w.Incident.Finding.EventID, "incident", entry.Incident,
 			"playbook", w.Incident.Finding.Playbook, "resource", w.Incident.Finding.Resource.String(), "by", entry.By, "why", entry.Why)
 	}

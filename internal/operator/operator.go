@@ -83,13 +83,16 @@ func plain(s string) string {
 }
 
 // export writes every entry of the audit logs as one line of JSON, an incident
-// after the other.
+// after the other, and secbot's own log last.
 func export(ctx context.Context, store remediation.Store, req Request, w io.Writer) error {
 	list, err := verifiable(ctx, store, req)
 	if err != nil {
 		return err
 	}
 	enc := json.NewEncoder(w)
+	if req.Incident == "" {
+		list = append(list, &remediation.Incident{ID: remediation.OwnLog})
+	}
 	for _, inc := range list {
 		log, err := store.Audit(ctx, inc.ID)
 		if err != nil {
@@ -116,6 +119,17 @@ func verify(ctx context.Context, store remediation.Store, req Request, w io.Writ
 	bad, entries := 0, 0
 	for _, inc := range list {
 		n, err := verifyOne(ctx, store, inc)
+		var fault *remediation.AuditError
+		if errors.As(err, &fault) {
+			bad++
+			fmt.Fprintln(w, err)
+		} else if err != nil {
+			return err
+		}
+		entries += n
+	}
+	if req.Incident == "" {
+		n, err := remediation.VerifyOwnLog(ctx, store)
 		var fault *remediation.AuditError
 		if errors.As(err, &fault) {
 			bad++
