@@ -15,14 +15,14 @@ import (
 const (
 	// checkpointEvery is how often the heads of the audit logs are written down.
 	checkpointEvery = time.Hour
-	// checkpointSpan is how far back incidents are looked through for logs that
-	// have grown.
-	checkpointSpan = 30 * 24 * time.Hour
 	// checkpointOverlap is how far before the last checkpoint a change is looked
 	// for: other processes' clocks differ, and a write takes its time.
 	checkpointOverlap = 5 * time.Minute
-	// maxHeads bounds one checkpoint.
-	maxHeads = 5000
+	// maxHeads bounds one checkpoint, a row of the store; where more logs have
+	// grown there are several.
+	maxHeads = 2000
+	// maxGrown is more incidents than change in an hour.
+	maxGrown = 1 << 20
 )
 
 // Checkpoint writes down where the audit logs of incidents stood. The chain of
@@ -34,8 +34,11 @@ type Checkpoint struct {
 	Seq   int       `json:"seq"`   // from 1
 	At    time.Time `json:"at"`    // before the logs were looked at
 	Heads []Head    `json:"heads"` // of the logs that have grown since the last, by incident
-	Prev  string    `json:"prev"`  // empty for the first
-	Hash  string    `json:"hash"`  // hex SHA-256 of all else
+	// From is where the next look begins, while more heads are to come of the look
+	// that this checkpoint is of; nil once they are all written down: at At.
+	From *time.Time `json:"from,omitempty"`
+	Prev string     `json:"prev"` // empty for the first
+	Hash string     `json:"hash"` // hex SHA-256 of all else
 }
 
 // Head is the last entry of an incident's audit log at a time.
@@ -85,12 +88,30 @@ func (e *Engine) checkpoint(ctx context.Context, h *held) error {
 	if err != nil {
 		return err
 	}
-	at := e.now()
-	heads, err := e.heads(ctx, last)
-	if err != nil || len(heads) == 0 {
+	at, from := e.now(), last.At
+	if last.From != nil {
+		from = *last.From
+	}
+	heads, err := e.heads(ctx, from, last.Heads)
+	if err != nil {
 		return err
 	}
-	next := Checkpoint{Seq: last.Seq + 1, At: at, Heads: heads, Prev: last.Hash}
+	for len(heads) > 0 {
+		n := min(len(heads), maxHeads)
+		next := Checkpoint{Seq: last.Seq + 1, At: at, Heads: heads[:n], Prev: last.Hash}
+		if heads = heads[n:]; len(heads) > 0 {
+			next.From = &from
+		}
+		if err := e.writeCheckpoint(ctx, h, rec, &next, len(heads) == 0); err != nil {
+			return err
+		}
+		last = next
+	}
+	return nil
+}
+
+// writeCheckpoint stores one; last says that the job ends with it.
+func (e *Engine) writeCheckpoint(ctx context.Context, h *held, rec *Record, next *Checkpoint, last bool) (err error) {
 	if next.Hash, err = next.hash(); err != nil {
 		return fmt.Errorf("hash checkpoint %d: %w", next.Seq, err)
 	}
@@ -99,26 +120,39 @@ func (e *Engine) checkpoint(ctx context.Context, h *held) error {
 	}
 	rec.At = next.At
 	w := Write{Records: []*Record{rec, {Key: checkpointRecord(next.Seq), Data: slices.Clone(rec.Data), At: next.At}}}
-	if err := h.commit(ctx, w, true); err != nil {
+	if err := h.commit(ctx, w, last); err != nil {
 		return fmt.Errorf("store checkpoint %d: %w", next.Seq, err)
 	}
-	e.o.Log.Info("audit checkpoint", "seq", next.Seq, "logs", len(heads), "hash", next.Hash)
+	e.o.Log.Info("audit checkpoint", "seq", next.Seq, "logs", len(next.Heads), "hash", next.Hash)
 	return nil
 }
 
-// heads are those of the incidents whose logs have grown since a checkpoint.
-func (e *Engine) heads(ctx context.Context, last Checkpoint) ([]Head, error) {
-	found, err := e.o.Store.Incidents(ctx, IncidentQuery{Since: e.now().Add(-checkpointSpan), Limit: maxHeads})
+// heads are those of the logs that have grown since a time, secbot's own among
+// them, without those that were written down just before.
+func (e *Engine) heads(ctx context.Context, from time.Time, before []Head) ([]Head, error) {
+	q := IncidentQuery{Limit: maxGrown}
+	if !from.IsZero() {
+		q.Updated = from.Add(-checkpointOverlap)
+	}
+	grown, err := e.o.Store.Incidents(ctx, q)
 	if err != nil {
 		return nil, fmt.Errorf("read incidents: %w", err)
 	}
+	own, err := readOwnLog(ctx, e.o.Store)
+	if err != nil {
+		return nil, err
+	}
+	if !own.rec.At.Before(q.Updated) {
+		grown = append(grown, &own.inc)
+	}
+	known := make(map[Head]bool, len(before))
+	for _, head := range before {
+		known[head] = true
+	}
 	var heads []Head
-	for _, inc := range found {
-		if inc.UpdatedAt.Before(last.At.Add(-checkpointOverlap)) || inc.AuditSeq == 0 {
-			continue
-		}
+	for _, inc := range grown {
 		head := Head{Incident: inc.ID, Seq: inc.AuditSeq, Hash: inc.AuditHead}
-		if !slices.Contains(last.Heads, head) {
+		if inc.AuditSeq > 0 && !known[head] {
 			heads = append(heads, head)
 		}
 	}

@@ -2,7 +2,9 @@ package remediation_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -79,4 +81,132 @@ func (f *forged) Record(ctx context.Context, key string) (*remediation.Record, e
 		rec.Data = []byte(strings.Replace(string(rec.Data), `"at":"2026`, `"at":"2025`, 1))
 	}
 	return rec, err
+}
+
+// TestCheckpointOfAStorm: every log that has grown is in a checkpoint, however many
+// they are and however old their incidents.
+func TestCheckpointOfAStorm(t *testing.T) {
+	const many = 4500
+	l := newLab(t)
+	grow := func(name string, created time.Time, n int) {
+		t.Helper()
+		for i := range n {
+			id := fmt.Sprint(name, i)
+			inc := &remediation.Incident{ID: id, Key: id, Status: remediation.StatusFixed, CreatedAt: created, UpdatedAt: l.clock(), AuditSeq: 1, AuditHead: "hash of " + id}
+			entry := remediation.AuditEntry{Incident: id, Seq: 1, Hash: inc.AuditHead}
+			if err := l.store.Commit(t.Context(), remediation.Write{Incident: inc, Audit: []remediation.AuditEntry{entry}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	heads := func() int {
+		t.Helper()
+		seen := map[string]bool{}
+		n, err := remediation.VerifyCheckpoints(t.Context(), l.store)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for seq := 1; seq <= n; seq++ {
+			rec, err := l.store.Record(t.Context(), fmt.Sprintf("checkpoint/%d", seq))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var c remediation.Checkpoint
+			if err := json.Unmarshal(rec.Data, &c); err != nil {
+				t.Fatal(err)
+			}
+			if len(c.Heads) > 2000 {
+				t.Errorf("checkpoint %d has %d heads: it may not fit into a row", seq, len(c.Heads))
+			}
+			for _, h := range c.Heads {
+				seen[h.Incident] = true
+			}
+		}
+		return len(seen)
+	}
+	drain := func() {
+		t.Helper()
+		if err := l.engine.Drain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	drain()
+	l.submit(remediation.Command{ID: "c", Verb: remediation.VerbReset, By: "U9"}) // refused: secbot's own log grows
+	grow("storm", l.clock(), many)
+	l.advance(2 * time.Hour)
+	drain()
+	if n := heads(); n != many+1 {
+		t.Fatalf("%d logs are in checkpoints, want %d", n, many+1)
+	}
+	grow("old", l.clock().AddDate(-1, 0, 0), 1) // opened a year ago, and undone today
+	l.advance(2 * time.Hour)
+	drain()
+	drain()
+	if n := heads(); n != many+2 {
+		t.Errorf("%d logs are in checkpoints, want %d", n, many+2)
+	}
+}
+
+// TestCheckpointCutOff: a look of which only a part was written down is taken up
+// again from where it had begun.
+func TestCheckpointCutOff(t *testing.T) {
+	l := newLab(t)
+	cut := &cutting{Store: l.store}
+	e := l.again(func(o *remediation.Options) { o.Store = cut })
+	drain := func(e *remediation.Engine) {
+		t.Helper()
+		if err := e.Drain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	drain(e)
+	for i := range 2500 {
+		id := fmt.Sprint("i", i)
+		w := remediation.Write{Incident: &remediation.Incident{ID: id, Status: remediation.StatusFixed, CreatedAt: l.clock(), UpdatedAt: l.clock(), AuditSeq: 1, AuditHead: id},
+			Audit: []remediation.AuditEntry{{Incident: id, Seq: 1, Hash: id}}}
+		if err := l.store.Commit(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.advance(2 * time.Hour)
+	drain(e) // the first part is stored, the second is not
+	l.advance(2 * time.Hour)
+	drain(l.again())
+	n, err := remediation.VerifyCheckpoints(t.Context(), l.store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	logs := map[string]bool{}
+	for seq := 1; seq <= n; seq++ {
+		rec, err := l.store.Record(t.Context(), fmt.Sprintf("checkpoint/%d", seq))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var c remediation.Checkpoint
+		if err := json.Unmarshal(rec.Data, &c); err != nil {
+			t.Fatal(err)
+		}
+		for _, h := range c.Heads {
+			logs[h.Incident] = true
+		}
+	}
+	if len(logs) != 2500 || !cut.cut {
+		t.Errorf("%d logs are in %d checkpoints, want 2500", len(logs), n)
+	}
+}
+
+// cutting is a store that takes no second checkpoint.
+type cutting struct {
+	remediation.Store
+	cut bool
+}
+
+func (c *cutting) Commit(ctx context.Context, w remediation.Write) error {
+	for _, r := range w.Records {
+		if r.Key == "checkpoint/2" {
+			c.cut = true
+			return errors.New("the store is gone")
+		}
+	}
+	return c.Store.Commit(ctx, w)
 }

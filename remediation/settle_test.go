@@ -249,7 +249,7 @@ type slowList struct {
 
 func (s *slowList) Incidents(ctx context.Context, q remediation.IncidentQuery) ([]*remediation.Incident, error) {
 	out, err := s.Store.Incidents(ctx, q)
-	if f := s.meanwhile; q.Limit == 5000 && f != nil {
+	if f := s.meanwhile; q.Limit > 1000 && f != nil {
 		s.meanwhile = nil
 		f()
 	}

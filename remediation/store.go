@@ -104,6 +104,7 @@ type IncidentQuery struct {
 	Resource string    // the plain id
 	Key      string    // the finding's
 	Since    time.Time // created at or after
+	Updated  time.Time // last changed at or after
 	Limit    int       // 0 or less means 100
 }
 

@@ -33,15 +33,17 @@ func (s *Store) Incidents(ctx context.Context, q remediation.IncidentQuery) (lis
 			if err != nil {
 				return err
 			}
-			list = append(list, inc)
+			if !inc.UpdatedAt.Before(q.Updated) {
+				list = append(list, inc)
+			}
 		}
 		return nil
 	})
 	return list, err
 }
 
-// matches reports whether q asks for incidents of that summary; q.Since is not
-// looked at.
+// matches reports whether q asks for incidents of that summary; q.Since and
+// q.Updated are not looked at.
 func (s summary) matches(q remediation.IncidentQuery) bool {
 	return (len(q.Statuses) == 0 || slices.Contains(q.Statuses, remediation.Status(s.status))) &&
 		(q.Playbook == "" || q.Playbook == s.playbook) &&

@@ -96,7 +96,7 @@ func drawWrite(r *rapid.T, m *model) (w remediation.Write, versions []*int) {
 func drawIncident(r *rapid.T, m *model) *remediation.Incident {
 	id := oneOf(r, "id", "a", "b", "c", "d")
 	i := &remediation.Incident{ID: id, Version: version(r, m.incidents[id].Version), Key: oneOf(r, "key", "k1", "k2"),
-		Status: oneOf(r, "status", remediation.Statuses()...), CreatedAt: minute(r, "created")}
+		Status: oneOf(r, "status", remediation.Statuses()...), CreatedAt: minute(r, "created"), UpdatedAt: minute(r, "updated")}
 	i.Finding.Playbook, i.Finding.Resource.ID = oneOf(r, "playbook", "p1", "p2"), oneOf(r, "resource", "", "r1", "r2")
 	return i
 }
@@ -106,6 +106,9 @@ func drawQuery(r *rapid.T) remediation.IncidentQuery {
 		Key: oneOf(r, "key", "", "", "k1"), Playbook: oneOf(r, "playbook", "", "p1"), Resource: oneOf(r, "resource", "", "", "r1")}
 	if rapid.Bool().Draw(r, "by status") {
 		q.Statuses = rapid.SliceOfN(rapid.SampledFrom(remediation.Statuses()), 1, 6).Draw(r, "statuses")
+	}
+	if rapid.Bool().Draw(r, "by change") {
+		q.Updated = minute(r, "changed since")
 	}
 	return q
 }
