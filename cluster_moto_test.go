@@ -58,7 +58,7 @@ func newCluster(t *testing.T) *cluster {
 	} {
 		t.Setenv(name, value)
 	}
-	cfg, err := awsenv.LoadConfig(t.Context())
+	cfg, _, err := awsenv.LoadConfig(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -246,7 +246,10 @@ func (p *process) replay(ctx context.Context, paths []string, asJSON, live bool)
 		if err != nil {
 			return err
 		}
-		opts.Preview = e.Preview
+		opts.Preview = func(ctx context.Context, sig remediation.Signal) ([]remediation.Part, error) {
+			parts, err := e.Preview(ctx, sig)
+			return parts, plainly(err)
+		}
 	}
 	err := events.Replay(ctx, p.out, p.in, paths, opts)
 	if errors.Is(err, events.ErrReplayFailed) {
@@ -273,14 +276,22 @@ func (p *process) scan(ctx context.Context, scope string, asJSON bool) error {
 		return err
 	}
 	failed := 0
-	var printErr error
+	var printErr, first error
 	read, err := e.Scan(ctx, scope,
 		func(f remediation.Finding) { printErr = errors.Join(printErr, events.PrintFinding(p.out, f, asJSON)) },
-		func(err error) { failed++; p.log.Error("could not be read", "error", err) })
+		func(err error) {
+			failed++
+			err = plainly(err)
+			first = cmp.Or(first, err)
+			p.log.Error("could not be read", "error", err)
+		})
 	if err := errors.Join(err, printErr); err != nil {
 		return err
 	}
 	p.log.Info("scan finished", "resources", read, "failures", failed)
+	if failed > 0 && read == 0 {
+		return &exitError{status: 1, text: fmt.Sprintf("secbot: nothing could be read, so whether something is open is not known: %v", first)}
+	}
 	if failed > 0 {
 		return &exitError{status: 1, text: fmt.Sprintf("secbot: %d reads failed, so this is not everything", failed)}
 	}

@@ -226,7 +226,10 @@ func TestServeWithoutAnything(t *testing.T) {
 		t.Setenv(name, "")
 	}
 	t.Setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-	t.Setenv("AWS_REGION", "us-east-1")
+	for _, name := range []string{"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "SECBOT_QUEUE_URL", "SECBOT_SNS_TOPICS"} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("HOME", t.TempDir())
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	t.Chdir(t.TempDir())
 	t.Setenv("SECBOT_STORE", "memory://")
@@ -246,11 +249,53 @@ func TestServeWithoutAnything(t *testing.T) {
 	if resp.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("readyz: %s", resp.Status)
 	}
-	for _, want := range []string{"SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET", "SECBOT_EVENTS_TOKEN", "aws"} {
+	for _, want := range []string{"SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET", "SECBOT_EVENTS_TOKEN", "SECBOT_CHANNEL", "SECBOT_RESPONDERS", "AWS_REGION"} {
 		if !strings.Contains(string(body), want) {
 			t.Errorf("%s is missing in %s", want, body)
 		}
+		if n := strings.Count(s.log.String(), want+" is not set"); n != 1 {
+			t.Errorf("that %s is missing is logged %d times", want, n)
+		}
 	}
+	const nobody = "no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID"
+	if !strings.Contains(string(body), nobody) {
+		t.Errorf("that there are no credentials is not said in %s", body)
+	}
+	status, _, errOut := shell(t, "", "scan")
+	if status != 1 || !strings.Contains(errOut, "nothing could be read") || !strings.Contains(errOut, nobody) || strings.Contains(errOut, "IMDS") {
+		t.Errorf("scan: status %d, %s", status, errOut)
+	}
+	event := `{"detail-type":"AWS API Call via CloudTrail","source":"aws.s3","detail":{"eventSource":"s3.amazonaws.com","eventName":"PutBucketAcl","eventID":"e","eventTime":"2026-01-01T00:00:00Z","awsRegion":"us-east-1","recipientAccountId":"111122223333","requestParameters":{"bucketName":"b","x-amz-acl":"public-read"}}}`
+	if _, out, errOut := shell(t, event, "replay", "--live", "-"); !strings.Contains(out+errOut, nobody) || strings.Contains(out+errOut, "IMDS") {
+		t.Errorf("replay --live: %s %s", out, errOut)
+	}
+}
+
+// TestReadyWithAQueue: events that come by a queue need no token, and a queue that
+// can't be read is told.
+func TestReadyWithAQueue(t *testing.T) {
+	sb, _ := startSandbox(t)
+	onEmulators(t, sb)
+	t.Setenv("SECBOT_EVENTS_TOKEN", "")
+	t.Setenv("SECBOT_QUEUE_URL", sb.AWSURL+"/111122223333/gone")
+	s := startServer(t)
+	s.eventually(func() error {
+		resp, err := http.Get(s.url + "/readyz")
+		if err != nil {
+			return err
+		}
+		body, err := io.ReadAll(resp.Body)
+		if err = errors.Join(err, resp.Body.Close()); err != nil {
+			return err
+		}
+		if strings.Contains(string(body), "SECBOT_EVENTS_TOKEN") {
+			t.Errorf("a token is missed though there is a queue: %s", body)
+		}
+		if !strings.Contains(string(body), "queue: ") {
+			return fmt.Errorf("readyz says nothing of the queue: %s", body)
+		}
+		return nil
+	})
 }
 
 // onEmulators sets the environment that an installation on the stand-ins has.

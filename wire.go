@@ -56,6 +56,7 @@ type settings struct {
 	SNSTopics     []string // SECBOT_SNS_TOPICS
 	QueueURL      string   // SECBOT_QUEUE_URL
 	Lambda        string   // SECBOT_LAMBDA: events, http or tick
+	NoRegion      bool     // neither AWS_REGION nor a profile names one
 }
 
 func settingsFrom(getenv func(string) string) *settings {
@@ -147,19 +148,24 @@ type app struct {
 	engine   *remediation.Engine
 	events   *events.Handler
 	handler  http.Handler
-	queue    *sqs.Client // nil without SECBOT_QUEUE_URL
+	queue    *sqs.Client   // nil without SECBOT_QUEUE_URL
+	poller   *events.Queue // the same
 }
 
 // newApp wires everything from the settings and the AWS SDK's environment. It
 // calls nobody: what is missing outside shows in /readyz.
 func newApp(ctx context.Context, s *settings, log *slog.Logger) (*app, error) {
-	cfg, err := awsenv.LoadConfig(ctx)
+	cfg, named, err := awsenv.LoadConfig(ctx)
 	if err != nil {
 		return nil, err
 	}
+	s.NoRegion = !named
 	policy, err := s.config("")
 	if err != nil {
 		return nil, err
+	}
+	for _, what := range s.missing(policy) {
+		log.Warn("not set up yet", "what", what.name, "why", what.hint)
 	}
 	st, err := store.Open(s.Store, func() (aws.Config, error) { return cfg, nil })
 	if err != nil {
@@ -192,10 +198,15 @@ func wire(s *settings, cfg aws.Config, policy *remediation.Config, st remediatio
 		a.queue = sqs.NewFromConfig(cfg)
 	}
 	a.events = &events.Handler{Accept: a.accept, Heard: engine.Heard, Token: s.EventsToken, Topics: s.SNSTopics, Log: log}
+	checks := s.checks(policy, env, slackNotifier, st, engine)
+	if a.queue != nil {
+		a.poller = &events.Queue{Handler: a.events, Client: a.queue, URL: s.QueueURL}
+		checks["queue"] = explained(a.poller.Check)
+	}
 	var err error
 	a.handler, err = server.Handler(server.Options{
 		Mount:   []func(chi.Router){a.events.Routes, a.slackRoutes(api, names(policy), now)},
-		Checks:  s.checks(env, slackNotifier, st, engine),
+		Checks:  checks,
 		Metrics: []prometheus.Collector{metrics, engine.Gauges(), calls, slackCalls},
 		Log:     log,
 	})
@@ -284,38 +295,61 @@ func (a *app) lambda(ctx context.Context) error {
 	return nil
 }
 
-// checks are what /readyz asks.
-func (s *settings) checks(env *awsenv.AWS, slackNotifier *bot.Notifier, st remediation.Store, engine *remediation.Engine) map[string]server.Check {
-	return map[string]server.Check{
-		"store": st.Ping,
-		"work":  engine.Ready,
-		"aws": func(ctx context.Context) error {
-			_, err := env.Identity(ctx)
-			return err
-		},
-		"slack": func(ctx context.Context) error {
-			if s.SlackToken == "" {
-				return errors.New("SLACK_BOT_TOKEN is not set: messages wait in the outbox until it is")
-			}
-			return slackNotifier.Check(ctx)
-		},
-		"signing secret": present(s.SigningSecret, "SLACK_SIGNING_SECRET is not set: clicks and commands are refused until it is"),
-		"events token":   present(s.EventsToken, "SECBOT_EVENTS_TOKEN is not set: POST /events is refused until it is"),
+// lack is a setting that is missing, and what comes of it.
+type lack struct{ name, hint string }
+
+// missing are the settings without which secbot can't do all of its work.
+func (s *settings) missing(policy *remediation.Config) []lack {
+	var all []lack
+	without := func(is bool, name, hint string) {
+		if is {
+			all = append(all, lack{name, hint})
+		}
 	}
+	without(s.SlackToken == "", "slack", "SLACK_BOT_TOKEN is not set: messages wait in the outbox until it is")
+	without(s.SigningSecret == "", "signing secret", "SLACK_SIGNING_SECRET is not set: clicks and commands are refused until it is")
+	without(s.EventsToken == "" && s.QueueURL == "" && len(s.SNSTopics) == 0, "events",
+		"SECBOT_EVENTS_TOKEN is not set, nor SECBOT_QUEUE_URL or SECBOT_SNS_TOPICS: no event can come until one of them is")
+	without(policy.Channel == "", "channel", "SECBOT_CHANNEL is not set, nor a channel in secbot.yaml: messages have nowhere to go")
+	without(len(policy.Responders) == 0, "responders", "SECBOT_RESPONDERS is not set, nor responders in secbot.yaml: nobody may decide")
+	without(s.NoRegion && len(policy.Regions) == 0, "region",
+		"AWS_REGION is not set, nor regions in secbot.yaml: scans look for security groups in "+awsenv.DefaultRegion+" alone")
+	return all
 }
 
-func present(value, hint string) server.Check {
-	return func(context.Context) error {
-		if value == "" {
-			return errors.New(hint)
-		}
+// checks are what /readyz asks.
+func (s *settings) checks(policy *remediation.Config, env *awsenv.AWS, slackNotifier *bot.Notifier, st remediation.Store, engine *remediation.Engine) map[string]server.Check {
+	checks := map[string]server.Check{
+		"store": st.Ping,
+		"work":  engine.Ready,
+		"aws":   explained(env.Check),
+		"slack": slackNotifier.Check,
+	}
+	for _, what := range s.missing(policy) {
+		checks[what.name] = func(context.Context) error { return errors.New(what.hint) }
+	}
+	return checks
+}
+
+// explained is a check whose error is for people.
+func explained(check server.Check) server.Check {
+	return func(ctx context.Context) error { return plainly(check(ctx)) }
+}
+
+// plainly gives an error of AWS the text that people are told.
+func plainly(err error) error {
+	if err == nil {
 		return nil
 	}
+	if text := remediation.Explain(err); text != err.Error() {
+		return errors.New(text)
+	}
+	return err
 }
 
 // readOnlyEngine is an engine that judges and never acts: for scan and replay.
 func (p *process) readOnlyEngine(ctx context.Context) (*remediation.Engine, error) {
-	cfg, err := awsenv.LoadConfig(ctx)
+	cfg, _, err := awsenv.LoadConfig(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -346,7 +380,7 @@ func (a *app) serveOn(ctx context.Context, l net.Listener) error {
 		a.engine.Run,
 	}
 	if a.queue != nil {
-		parts = append(parts, (&events.Queue{Handler: a.events, Client: a.queue, URL: a.settings.QueueURL}).Run)
+		parts = append(parts, a.poller.Run)
 	}
 	if path, ok := store.Path(a.settings.Store); ok {
 		shell, err := operator.Listen(ctx, path+".sock")
@@ -388,7 +422,10 @@ func (p *process) ask(ctx context.Context, req operator.Request) error {
 			return fmt.Errorf("there is no store at %s: set SECBOT_STORE, or run secbot where the server runs", path)
 		}
 	}
-	st, err := store.Open(p.settings.Store, func() (aws.Config, error) { return awsenv.LoadConfig(ctx) })
+	st, err := store.Open(p.settings.Store, func() (aws.Config, error) {
+		cfg, _, err := awsenv.LoadConfig(ctx)
+		return cfg, err
+	})
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -45,6 +46,16 @@ type Queue struct {
 	Visible time.Duration
 	// Sleep waits between failed requests; a timer where nil.
 	Sleep func(ctx context.Context, d time.Duration)
+
+	last atomic.Pointer[error] // what came of the last request
+}
+
+// Check returns the error of the last request to the queue; nil before the first.
+func (q *Queue) Check(context.Context) error {
+	if err := q.last.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // Run polls until ctx ends, which is the error that it returns. Requests that
@@ -53,6 +64,9 @@ func (q *Queue) Run(ctx context.Context) error {
 	pause := time.Second
 	for ctx.Err() == nil {
 		err := q.poll(ctx)
+		if ctx.Err() == nil {
+			q.last.Store(&err)
+		}
 		if err == nil || ctx.Err() != nil {
 			pause = time.Second
 			continue

@@ -110,6 +110,9 @@ func TestQueueDeadLetters(t *testing.T) {
 	if err := q.Run(ctx); !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
+	if err := q.Check(t.Context()); err != nil {
+		t.Errorf("the queue is read, and its check says %v", err)
+	}
 	if len(stored) != 1 || stored[0].Resource.ID != "sg-0123456789abcdef0" {
 		t.Errorf("stored %+v", stored)
 	}
@@ -156,7 +159,11 @@ func TestQueueSurvivesFailedRequests(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var pauses []time.Duration
-	q := &events.Queue{Client: p, URL: gone, Handler: &events.Handler{}, Sleep: func(_ context.Context, d time.Duration) {
+	var q *events.Queue
+	q = &events.Queue{Client: p, URL: gone, Handler: &events.Handler{}, Sleep: func(ctx context.Context, d time.Duration) {
+		if q.Check(ctx) == nil {
+			t.Error("the queue can't be read, and its check is fine")
+		}
 		if pauses = append(pauses, d); len(pauses) == 8 {
 			cancel()
 		}

@@ -11,6 +11,9 @@ import (
 const (
 	// maxBacklog bounds how many waiting rows are looked through.
 	maxBacklog = 1000
+	// maxLateJobs is among how many of the jobs due the earliest the latest is
+	// looked for: commands stand before older work.
+	maxLateJobs = 50
 	// backlogTimeout bounds a look at them.
 	backlogTimeout = 2 * time.Second
 	// backlogFor is how long an answer is good: whoever asks more often does not
@@ -50,12 +53,16 @@ func (e *Engine) Backlog(ctx context.Context) (Backlog, error) {
 func (e *Engine) backlog(ctx context.Context) (Backlog, error) {
 	now := e.now()
 	b := Backlog{Silent: map[Source]time.Duration{}}
-	jobs, err := e.o.Store.DueJobs(ctx, now, 1)
+	jobs, err := e.o.Store.DueJobs(ctx, now, maxLateJobs)
 	if err != nil {
 		return b, fmt.Errorf("read due jobs: %w", err)
 	}
-	if len(jobs) > 0 && jobs[0].Kind != jobCommand { // commands are due an hour before they come
-		b.JobLate = now.Sub(jobs[0].Due)
+	for _, j := range jobs {
+		since := j.Due
+		if j.CreatedAt.After(since) { // commands are due an hour before they come
+			since = j.CreatedAt
+		}
+		b.JobLate = max(b.JobLate, now.Sub(since))
 	}
 	// Those that are put off and those that are being sent are waiting too.
 	notices, err := e.o.Store.DueNotices(ctx, now.Add(maxHush), maxBacklog)

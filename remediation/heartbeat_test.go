@@ -96,13 +96,20 @@ func TestReady(t *testing.T) {
 	if err := l.engine.Ready(t.Context()); err == nil {
 		t.Error("ready, with an event that nobody takes up")
 	}
+	// That somebody clicks makes it no better.
+	l.submit(remediation.Command{ID: "c", Verb: remediation.VerbFix, Incident: "x", By: "U1"})
+	l.advance(10 * time.Second)
+	b, err = l.engine.Backlog(t.Context())
+	if err != nil || b.JobLate != 10*time.Minute+10*time.Second {
+		t.Errorf("an event that waits, and a click: %+v, %v", b, err)
+	}
 	l.slack.fail = func(remediation.Notice) error { return fmt.Errorf("no channel") }
 	l.drain()
 	l.advance(11 * time.Minute)
 	l.drain()
 	l.advance(time.Minute)
 	b, err = l.engine.Backlog(t.Context())
-	if err != nil || b.NoticeAge != 12*time.Minute || b.Notices != 1 || b.Reason != "no channel" {
+	if err != nil || b.NoticeAge != 12*time.Minute || b.Notices != 2 || b.Reason != "no channel" {
 		t.Errorf("a message that does not get out: %+v, %v", b, err)
 	}
 	if err := l.engine.Ready(t.Context()); err == nil {

@@ -29,20 +29,22 @@ import (
 // there for every region.
 const DefaultRegion = "us-east-1"
 
-// LoadConfig reads the SDK's own environment and files. It calls nobody.
-func LoadConfig(ctx context.Context) (aws.Config, error) {
-	cfg, err := config.LoadDefaultConfig(ctx,
-		config.WithDefaultRegion(DefaultRegion),
-		config.WithHTTPClient(httpClient()))
+// LoadConfig reads the SDK's own environment and files, and says whether they name
+// a region or DefaultRegion was taken. It calls nobody.
+func LoadConfig(ctx context.Context) (cfg aws.Config, named bool, err error) {
+	cfg, err = config.LoadDefaultConfig(ctx, config.WithHTTPClient(httpClient()))
 	if err != nil {
-		return cfg, fmt.Errorf("AWS configuration: %w (see the AWS_ environment variables and ~/.aws)", err)
+		return cfg, false, fmt.Errorf("AWS configuration: %w (see the AWS_ environment variables and ~/.aws)", err)
 	}
 	if cfg.BaseEndpoint == nil {
 		if url := os.Getenv("AWS_ENDPOINT_URL"); url != "" {
 			cfg.BaseEndpoint = aws.String(url)
 		}
 	}
-	return cfg, nil
+	if named = cfg.Region != ""; !named {
+		cfg.Region = DefaultRegion
+	}
+	return cfg, named, nil
 }
 
 // httpClient bounds every wait: an AWS that does not answer must not hold a
@@ -71,7 +73,7 @@ type AWS struct {
 	rules      map[string]string // the managed rule by region and name
 	rulesUntil time.Time
 
-	identity cached[remediation.Identity]
+	identity asked
 }
 
 // New makes an AWS on a configuration; clients are made when they are needed.
@@ -118,18 +120,63 @@ func plausibleRegion(s string) bool {
 	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
 }
 
-// Identity asks STS who secbot is. The answer is kept; a failure is kept for a
-// minute.
+const (
+	// keepIdentity is how long it is taken for granted who secbot is.
+	keepIdentity = 24 * time.Hour
+	// keepFailure is how long STS is not asked again after it did not answer.
+	keepFailure = time.Minute
+	// keepCheck is how old the answer may be that Check goes by.
+	keepCheck = 30 * time.Second
+	// identityTimeout bounds a request to STS.
+	identityTimeout = 5 * time.Second
+)
+
+// asked is what STS last said, and what went wrong since.
+type asked struct {
+	mu    sync.Mutex
+	last  remediation.Identity // the last that was told; empty: none was
+	at    time.Time            // when STS was asked last
+	fault error                // what came of that
+}
+
+// Identity is who secbot is, as STS tells it. A known identity stays so while STS
+// can't be asked: what secbot may do changes, who it is does not.
 func (a *AWS) Identity(ctx context.Context) (remediation.Identity, error) {
-	return a.identity.get(a.now(), 24*time.Hour, func() (remediation.Identity, error) {
-		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-		defer cancel()
-		out, err := sts.NewFromConfig(a.cfg).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
-		if err != nil {
-			return remediation.Identity{}, fmt.Errorf("ask STS who secbot is: %w", err)
-		}
-		return identity(aws.ToString(out.Account), aws.ToString(out.Arn)), nil
-	})
+	id, err := a.ask(ctx, keepIdentity, keepFailure)
+	if id.ARN != "" {
+		return id, nil
+	}
+	return id, err
+}
+
+// Check asks STS whether secbot's credentials are good, unless it has just done so.
+func (a *AWS) Check(ctx context.Context) error {
+	_, err := a.ask(ctx, keepCheck, keepCheck)
+	return err
+}
+
+// ask asks STS unless the last answer, or the last failure, is younger. Whoever
+// waits for it may leave: the answer is for the others too.
+func (a *AWS) ask(ctx context.Context, keep, keepFault time.Duration) (remediation.Identity, error) {
+	a.identity.mu.Lock()
+	defer a.identity.mu.Unlock()
+	known, now := &a.identity, a.now()
+	if known.fault != nil {
+		keep = keepFault
+	}
+	if !known.at.IsZero() && now.Sub(known.at) < keep {
+		return known.last, known.fault
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), identityTimeout)
+	defer cancel()
+	out, err := sts.NewFromConfig(a.cfg).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	known.at, known.fault = now, nil
+	if err != nil {
+		known.fault = fmt.Errorf("ask STS who secbot is: %w", err)
+		return known.last, known.fault
+	}
+	known.last = identity(aws.ToString(out.Account), aws.ToString(out.Arn))
+	return known.last, nil
 }
 
 // identity derives the role's ARN from an assumed role's:
@@ -220,26 +267,4 @@ func (a *AWS) remember(rule, identifier string) {
 		a.rules, a.rulesUntil = map[string]string{}, a.now().Add(time.Hour)
 	}
 	a.rules[rule] = identifier
-}
-
-// cached keeps a value for a while, and a failure for a minute.
-type cached[T any] struct {
-	mu    sync.Mutex
-	value T
-	err   error
-	until time.Time
-}
-
-func (c *cached[T]) get(now time.Time, life time.Duration, ask func() (T, error)) (T, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if now.Before(c.until) {
-		return c.value, c.err
-	}
-	c.value, c.err = ask()
-	c.until = now.Add(life)
-	if c.err != nil {
-		c.until = now.Add(time.Minute)
-	}
-	return c.value, c.err
 }

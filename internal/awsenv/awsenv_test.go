@@ -24,8 +24,8 @@ func newAWS(t *testing.T) (*awsenv.AWS, *fakeaws.AWS) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "AKIASECBOT")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "s")
 	t.Setenv("AWS_MAX_ATTEMPTS", "1")
-	cfg, err := awsenv.LoadConfig(t.Context())
-	if err != nil {
+	cfg, named, err := awsenv.LoadConfig(t.Context())
+	if err != nil || !named {
 		t.Fatal(err)
 	}
 	if aws.ToString(cfg.BaseEndpoint) != srv.URL || cfg.Region != "eu-west-1" {
