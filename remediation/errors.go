@@ -51,7 +51,10 @@ func transientCode(code string) bool {
 // explain gives the error of a fix or undo for people, with what to do about it.
 func explain(err error) string {
 	var api smithy.APIError
+	var refused *RefusedError
 	switch {
+	case errors.As(err, &refused):
+		return refused.Text
 	case errors.Is(err, ErrDrifted):
 		return err.Error() + ". Nothing was overwritten. Look at what changed; Retry plans anew on what is there now."
 	case errors.Is(err, ErrNotVerified):

@@ -58,7 +58,7 @@ func (e *Engine) fix(ctx context.Context, h *held, r run) error {
 			return err
 		}
 	}
-	if err := e.mayChange(); err != nil && !fx.done() {
+	if err := fx.stillMay(); err != nil && !fx.done() {
 		return fx.fail(ctx, err)
 	}
 	for replans := 0; ; replans++ {
@@ -91,6 +91,24 @@ func (e *Engine) fix(ctx context.Context, h *held, r run) error {
 		}
 		return fx.succeed(ctx)
 	}
+}
+
+// stillMay returns a *RefusedError where the configuration that secbot runs with
+// now, after a restart perhaps, does not want the fix: in mode observe none, and of
+// those that nobody has asked for only what the policy closes by itself.
+func (fx *fixing) stillMay() error {
+	if err := fx.e.mayChange(); err != nil {
+		return err
+	}
+	if fx.r.Command != nil || fx.inc.Decision.Action != ActionAuto {
+		return nil
+	}
+	for _, part := range fx.e.o.Config.Decide(fx.inc.Finding) {
+		if part.Decision.Action != ActionAuto {
+			return &RefusedError{Text: "The policy has changed since this was begun, and does not have secbot close it by itself any more (" + part.Decision.Rule + "), so secbot has stopped. Retry does it all the same."}
+		}
+	}
+	return nil
 }
 
 // done reports whether all that was planned has been done.

@@ -217,6 +217,9 @@ func (t toyPlaybook) Undo(ctx context.Context, p remediation.Plan, _ []remediati
 	if slices.Contains(t.d.get(id), "strange") {
 		return &remediation.DriftError{Resource: p.Finding.Resource, Diff: []remediation.DiffLine{{Op: "+", Text: "strange"}}}
 	}
+	if t.d.onCall != nil {
+		t.d.onCall(ctx)
+	}
 	remediation.RecordRequestID(ctx, "req-undo")
 	return t.d.change("undo", id, func([]string) []string { return before.Open })
 }

@@ -18,6 +18,9 @@ func (e *Engine) undo(ctx context.Context, h *held, r run) error {
 		return nil
 	}
 	rctx, rec := withRecorder(ctx)
+	if err := e.mayChange(); err != nil && un.notBegun(ctx) {
+		return un.notUndone(ctx, rec, err)
+	}
 	worthIt := func(err error) bool { return isTransient(err) || errors.Is(err, errStillFixed) }
 	err = e.persist(rctx, maxCallAttempts, worthIt, func() error {
 		if err := un.pb.Undo(rctx, *un.inc.Plan, un.inc.Outcomes); err != nil {
@@ -32,6 +35,16 @@ func (e *Engine) undo(ctx context.Context, h *held, r run) error {
 		return un.undone(ctx, rec)
 	}
 	return un.notUndone(ctx, rec, err)
+}
+
+// notBegun reports whether nothing was undone yet: this is the first attempt, or
+// the fix still holds. An undo that an earlier attempt has begun is ended.
+func (un *fixing) notBegun(ctx context.Context) bool {
+	if un.attempts() == 0 {
+		return true
+	}
+	err := un.pb.Verify(ctx, *un.inc.Plan, un.inc.Outcomes)
+	return !errors.Is(err, ErrNotVerified) && !errors.Is(err, ErrGone)
 }
 
 // errStillFixed says that an undo found nothing to do, and yet the fix holds.
