@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -478,54 +477,6 @@ func TestOutboxRetries(t *testing.T) {
 	})
 	if got := l.slack.ops(); !slices.Equal(got, []string{remediation.OpMessage, remediation.OpThread}) {
 		t.Errorf("told in the order %v", got)
-	}
-}
-
-// failingStore fails a third of the writes.
-type failingStore struct {
-	remediation.Store
-	mu   sync.Mutex
-	dice *rand.Rand
-}
-
-func (s *failingStore) Commit(ctx context.Context, w remediation.Write) error {
-	s.mu.Lock()
-	fail := s.dice.IntN(3) == 0
-	s.mu.Unlock()
-	if fail {
-		return errors.New("disk full")
-	}
-	return s.Store.Commit(ctx, w)
-}
-
-// TestStoreFailures: wherever the store fails in a fix, it ends fixed and told,
-// with one change of the resource.
-func TestStoreFailures(t *testing.T) {
-	for seed := range uint64(40) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { storeFails(t, seed) })
-	}
-}
-
-func storeFails(t *testing.T, seed uint64) {
-	flaky := &failingStore{dice: rand.New(rand.NewPCG(1, seed))}
-	l := newLab(t, func(o *remediation.Options) { flaky.Store = o.Store; o.Store = flaky })
-	l.doors.set("h", "front")
-	l.until("the event is stored", func() bool {
-		return l.engine.Accept(t.Context(), []remediation.Signal{signal("e1", "h", "front")}) == nil
-	})
-	for range 60 {
-		l.advance(time.Minute) // past any lease
-		if err := l.engine.Drain(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	l.one(remediation.StatusFixed)
-	// What could not be noted as sent is sent again; Slack's notifier knows its own.
-	if got := slices.Compact(l.slack.ops()); !slices.Equal(got, []string{remediation.OpMessage, remediation.OpThread}) {
-		t.Errorf("told %v", got)
-	}
-	if got := l.doors.changes(); !slices.Equal(got, []string{"shut front"}) {
-		t.Errorf("the calls were %v", got)
 	}
 }
 
