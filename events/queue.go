@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -114,7 +115,7 @@ func (q *Queue) poll(ctx context.Context) error {
 // process shall end: the store bounds how long it takes.
 func (q *Queue) work(ctx context.Context, m types.Message) {
 	stop := q.keepHidden(ctx, m)
-	err := q.takeMessage(ctx, []byte(aws.ToString(m.Body)))
+	err := q.takeSafely(ctx, []byte(aws.ToString(m.Body)))
 	stop()
 	if err != nil {
 		q.log().Error("a message of the queue was not taken; it will be delivered again", "message", aws.ToString(m.MessageId), "error", err)
@@ -124,6 +125,17 @@ func (q *Queue) work(ctx context.Context, m types.Message) {
 		// It comes again, and its signals are known then.
 		q.log().Warn("a message could not be deleted (sqs:DeleteMessage); it will be delivered again", "message", aws.ToString(m.MessageId), "error", err)
 	}
+}
+
+// takeSafely is takeMessage for what would end the process at each delivery.
+func (q *Queue) takeSafely(ctx context.Context, body []byte) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			q.log().Error("a panic", "in", "a message of the queue", "panic", r, "stack", string(debug.Stack()))
+			err = fmt.Errorf("internal error: %v", r)
+		}
+	}()
+	return q.takeMessage(ctx, body)
 }
 
 // keepHidden extends the message's visibility until the returned function is

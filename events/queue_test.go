@@ -101,7 +101,10 @@ func TestQueueDeadLetters(t *testing.T) {
 	tries := 0
 	q := &events.Queue{Client: p, URL: p.url, Sleep: func(context.Context, time.Duration) {},
 		Handler: &events.Handler{Accept: func(_ context.Context, sigs []remediation.Signal) error {
-			if tries++; tries < 3 {
+			switch tries++; tries {
+			case 1:
+				panic("a store without a floor")
+			case 2:
 				return errors.New("the store is away")
 			}
 			stored = append(stored, sigs...)

@@ -366,8 +366,7 @@ func (fx *fixing) end(ctx context.Context, f func(*change) error) error {
 	fx.e.rememberNow(ctx, fx.inc.Finding.Resource)
 	err := fx.change(ctx, true, f)
 	if err == nil {
-		fx.e.o.Metrics.outcomes.WithLabelValues(fx.inc.Finding.Playbook, string(fx.inc.Status)).Inc()
-		fx.e.o.Metrics.mitigation(fx.inc, fx.r)
+		fx.e.o.Metrics.ended(fx.inc, fx.r)
 	}
 	return err
 }

@@ -269,8 +269,8 @@ func (e *Engine) openAll(ctx context.Context, h *held, live judged, readAt time.
 // there shall be one, already leased.
 func (e *Engine) open(ctx context.Context, h *held, part Part, live judged, readAt time.Time) (*held, error) {
 	f, d := part.Finding, part.Decision
-	e.o.Metrics.findings.WithLabelValues(f.Playbook, string(d.Action)).Inc()
 	if d.Action == ActionIgnore {
+		e.o.Metrics.found(part)
 		e.o.Log.Info("ignored by the policy", "finding", f.Playbook, "resource", f.Resource.String(), "rule", d.Rule)
 		return nil, nil
 	}
@@ -279,6 +279,7 @@ func (e *Engine) open(ctx context.Context, h *held, part Part, live judged, read
 		return nil, err
 	}
 	if s != nil {
+		e.o.Metrics.found(part)
 		e.o.Log.Info("suppressed", "finding", f.Playbook, "resource", f.Resource.String(), "by", s.By, "until", s.Until)
 		return nil, nil
 	}
@@ -345,6 +346,9 @@ func (e *Engine) seenAgain(ctx context.Context, h *held, active *Incident, part 
 		}
 		return nil
 	})
+	if err == nil && !over {
+		e.o.Metrics.found(part)
+	}
 	return fix, over, err
 }
 
@@ -405,7 +409,7 @@ func (l judged) proposal(f Finding) []DiffLine {
 // create opens an incident and, where the policy says so, the job of its fix.
 // ErrConflict says that somebody else has just opened one.
 func (e *Engine) create(ctx context.Context, h *held, f Finding, d Decision, live judged, readAt time.Time) (*held, error) {
-	c := e.newIncident(f, d)
+	c, wanted := e.newIncident(f, d), Part{Finding: f, Decision: d}
 	d, err := c.brake(ctx, f, d)
 	if err != nil {
 		return nil, err
@@ -451,6 +455,7 @@ func (e *Engine) create(ctx context.Context, h *held, f Finding, d Decision, liv
 	if err := h.commit(ctx, c.w, false); err != nil {
 		return nil, err
 	}
+	e.o.Metrics.found(wanted)
 	e.tellPrevious(ctx, h, c.inc)
 	return fix, nil
 }

@@ -48,6 +48,18 @@ func (m *Metrics) all() []prometheus.Collector {
 	return []prometheus.Collector{m.signals, m.findings, m.outcomes, m.notices, m.refusals, m.mitigated}
 }
 
+// found counts what the policy has decided about a finding, once it is stored: an
+// event that is taken up again counts once.
+func (m *Metrics) found(p Part) {
+	m.findings.WithLabelValues(p.Finding.Playbook, string(p.Decision.Action)).Inc()
+}
+
+// ended counts a fix or undo that is over.
+func (m *Metrics) ended(inc *Incident, r run) {
+	m.outcomes.WithLabelValues(inc.Finding.Playbook, string(inc.Status)).Inc()
+	m.mitigation(inc, r)
+}
+
 // mitigation observes how long the hole was open that secbot has closed by
 // itself. What a person decided took as long as the person did.
 func (m *Metrics) mitigation(inc *Incident, r run) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"time"
 )
 
@@ -61,14 +60,18 @@ func (e *Engine) startNotices(work context.Context, due []*Notice, now time.Time
 
 // deliver tries one leased notice and stores how it went.
 func (e *Engine) deliver(ctx context.Context, n *Notice) {
-	digested, err := e.digest(ctx, n)
+	var digested bool
 	var wait time.Duration
-	if err == nil && !digested {
-		wait, err = e.turn(ctx, n)
-	}
-	if err == nil && !digested && wait == 0 {
-		err = e.notify(ctx, n)
-	}
+	err := e.safely("notice "+n.ID, func() (err error) {
+		digested, err = e.digest(ctx, n)
+		if err == nil && !digested {
+			wait, err = e.turn(ctx, n)
+		}
+		if err == nil && !digested && wait == 0 {
+			err = e.notify(ctx, n)
+		}
+		return err
+	})
 	log := e.o.Log.With("notice", n.ID, "op", n.Op, "event", n.Event, "incident", n.Incident)
 	now := e.now()
 	n.UpdatedAt, n.LeaseUntil, n.Error = now, time.Time{}, ""
@@ -110,14 +113,8 @@ func (n *Notice) life() time.Duration {
 	return giveUpAfter
 }
 
-// notify hands a notice to its notifier. A panic there must not end the others.
-func (e *Engine) notify(ctx context.Context, n *Notice) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			e.o.Log.Error("a notifier panicked", "notice", n.ID, "panic", r, "stack", string(debug.Stack()))
-			err = fmt.Errorf("internal error: %v", r)
-		}
-	}()
+// notify hands a notice to its notifier.
+func (e *Engine) notify(ctx context.Context, n *Notice) error {
 	to := e.o.Notifiers[n.To]
 	if to == nil {
 		return fmt.Errorf("no notifier for %q is configured", n.To)

@@ -101,7 +101,9 @@ func (s *scanning) list(ctx context.Context, kind Kind, region string) {
 			return
 		}
 		s.group.Go(func() error {
-			s.judge(ctx, ref)
+			if err := s.e.safely("the scan of "+ref.String(), func() error { s.judge(ctx, ref); return nil }); err != nil {
+				s.fail(fmt.Errorf("%s: %w", ref, err))
+			}
 			return nil
 		})
 	}

@@ -34,7 +34,10 @@ func (e *Engine) unread(ctx context.Context, sig Signal, cause error) ([]Finding
 	var found []Finding
 	for _, pb := range env.Playbooks {
 		if slices.Contains(sig.Playbooks, pb.Meta().ID) {
-			found = append(found, pb.Claim(sig)...)
+			err := e.safely("what event "+sig.EventID+" claims", func() error { found = append(found, pb.Claim(sig)...); return nil })
+			if err != nil {
+				e.o.Log.Error("a playbook can't read an event", "playbook", pb.Meta().ID, "event", sig.EventID, "error", err)
+			}
 		}
 	}
 	doubt := "the live state could not be read, so this is only what the event says: "

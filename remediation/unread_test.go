@@ -118,3 +118,51 @@ func TestExplain(t *testing.T) {
 		}
 	}
 }
+
+// nervous is a playbook that panics at what it is given.
+type nervous struct{ toyPlaybook }
+
+func (nervous) Claim(remediation.Signal) []remediation.Finding { panic("what is that?") }
+
+// TestPanicWhileClaiming: an event that a playbook can't read is told all the same.
+func TestPanicWhileClaiming(t *testing.T) {
+	l := newLab(t, func(o *remediation.Options) {
+		o.Provider = provider(func() *remediation.Environment {
+			locked := &door{fail: func(string) error { return errors.New("locked") }}
+			return &remediation.Environment{Readers: map[remediation.Kind]remediation.Reader{remediation.KindSecurityGroup: locked},
+				Playbooks: []remediation.Playbook{nervous{toyPlaybook{locked}}}}
+		})
+	})
+	l.start()
+	l.accept(signal("e1", "h", "front"))
+	if inc := l.one(remediation.StatusOpen); !strings.Contains(inc.Finding.Doubt, "locked") {
+		t.Errorf("doubt %q", inc.Finding.Doubt)
+	}
+}
+
+// provider gives the same environment for all accounts and regions.
+type provider func() *remediation.Environment
+
+func (p provider) Environment(context.Context, string, string) (*remediation.Environment, error) {
+	return p(), nil
+}
+
+// TestPanicInAScan: what goes wrong with one resource is told as not read, and ends
+// neither the scan nor the process.
+func TestPanicInAScan(t *testing.T) {
+	l := newLab(t)
+	for _, house := range []string{"a", "b", "c"} {
+		l.doors.set(house, "front")
+	}
+	l.doors.onRead = func(r remediation.Ref) {
+		if r.ID == "b" {
+			panic("a house without walls")
+		}
+	}
+	var found []string
+	var failures []error
+	read, err := l.engine.Scan(t.Context(), "sg", func(f remediation.Finding) { found = append(found, f.Resource.ID) }, func(err error) { failures = append(failures, err) })
+	if err != nil || read != 2 || len(found) != 2 || len(failures) != 1 || !strings.Contains(failures[0].Error(), "/b: internal error") {
+		t.Errorf("read %d, found %v, failures %v, error %v", read, found, failures, err)
+	}
+}

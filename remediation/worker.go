@@ -409,7 +409,7 @@ func (e *Engine) work(ctx context.Context, h *held) {
 	renewing, stop := context.WithCancel(ctx)
 	var renewal sync.WaitGroup
 	renewal.Go(func() { h.renew(renewing) })
-	err := e.perform(ctx, h)
+	err := e.safely("job "+h.job.ID, func() error { return e.perform(ctx, h) })
 	stop()
 	renewal.Wait()
 	if err == nil && !h.job.Done {
@@ -420,14 +420,20 @@ func (e *Engine) work(ctx context.Context, h *held) {
 	}
 }
 
-// perform does a job's work. A panic of one job must not end the others.
-func (e *Engine) perform(ctx context.Context, h *held) (err error) {
+// safely calls f and turns a panic into an error, with its stack in the log: what
+// goes wrong in one piece of work must not end the others, again and again.
+func (e *Engine) safely(what string, f func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			e.o.Log.Error("a job panicked", "job", h.job.ID, "panic", r, "stack", string(debug.Stack()))
+			e.o.Log.Error("a panic", "in", what, "panic", r, "stack", string(debug.Stack()))
 			err = fmt.Errorf("internal error: %v", r)
 		}
 	}()
+	return f()
+}
+
+// perform does a job's work.
+func (e *Engine) perform(ctx context.Context, h *held) error {
 	switch h.job.Kind {
 	case jobSignal:
 		return decoded(h.job, func(sig Signal) error { return e.judgeSignal(ctx, h, sig) })
@@ -475,7 +481,7 @@ func decoded[T any](job *Job, f func(T) error) error {
 func (e *Engine) postpone(ctx context.Context, h *held, cause error) {
 	if h.job.Attempts >= h.job.maxAttempts() && !errors.Is(cause, errNotNow) {
 		e.o.Log.Error("a job is given up", "job", h.job.ID, "error", cause)
-		err := e.giveUp(context.WithoutCancel(ctx), h, cause)
+		err := e.safely("giving up job "+h.job.ID, func() error { return e.giveUp(context.WithoutCancel(ctx), h, cause) })
 		if err == nil {
 			return
 		}
@@ -538,13 +544,33 @@ func (e *Engine) giveUp(ctx context.Context, h *held, cause error) error {
 			}
 			return h.commit(ctx, Write{Notices: reply}, true)
 		})
-	case jobReconcile, jobSnapshot, jobListen, jobCheckpoint, jobSweep:
-		return e.giveUpOwn(ctx, h, cause)
+	case jobClose, jobExpire:
+		return decoded(h.job, func(r run) error { return e.neverGiveUp(ctx, h, r, cause) })
 	}
-	return h.commit(ctx, Write{}, true)
+	return e.giveUpOwn(ctx, h, cause)
 }
 
-// giveUpOwn says that work of secbot's own does not get done.
+// neverGiveUp says once that a timer does not come through after which something is
+// closed, or asked about again. It goes on being tried: nobody else does that.
+func (e *Engine) neverGiveUp(ctx context.Context, h *held, r run, cause error) error {
+	c := &change{e: e, now: e.now()}
+	title, what := "Not closed in time", "was allowed for a while, which is over, and is still open"
+	if h.job.Kind == jobExpire {
+		title, what = "Not asked about again in time", "was ignored for a while, which is over"
+	}
+	c.alert("late/"+h.job.ID, Alert{Title: title,
+		Text: fmt.Sprintf("Incident %s %s. It was tried %d times and goes on being tried; look after it by hand meanwhile. The last reason: %s", r.Incident, what, h.job.Attempts, explain(cause))})
+	if c.err != nil {
+		return c.err
+	}
+	if err := h.commit(ctx, c.w, false); err != nil && !errors.Is(err, ErrConflict) { // it was told before
+		return err
+	}
+	return errors.New("it goes on being tried")
+}
+
+// giveUpOwn says that work of secbot's own, or the timer of a question, does not
+// get done.
 func (e *Engine) giveUpOwn(ctx context.Context, h *held, cause error) error {
 	c := &change{e: e, now: e.now()}
 	c.alert("gave-up/"+h.job.ID, Alert{Title: "secbot could not do its own work: " + h.job.Kind,
@@ -557,8 +583,9 @@ func (e *Engine) giveUpOwn(ctx context.Context, h *held, cause error) error {
 
 // failed ends a fix or undo that could not be carried through.
 func (e *Engine) failed(ctx context.Context, h *held, r run, cause error) error {
-	_, err := e.update(ctx, h, r.Incident, true, func(c *change) error {
-		if c.inc.Status != StatusFixing && c.inc.Status != StatusUndoing {
+	over := false
+	inc, err := e.update(ctx, h, r.Incident, true, func(c *change) error {
+		if over = c.inc.Status != StatusFixing && c.inc.Status != StatusUndoing; over {
 			return nil
 		}
 		c.inc.Error = "secbot could not carry it through, and gave up: " + explain(cause)
@@ -569,5 +596,8 @@ func (e *Engine) failed(ctx context.Context, h *held, r run, cause error) error 
 		c.answer(r.Command, "It did not work: "+c.inc.Error, true)
 		return nil
 	})
+	if err == nil && !over {
+		e.o.Metrics.ended(inc, r)
+	}
 	return err
 }

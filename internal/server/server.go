@@ -10,12 +10,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"sort"
 	"sync"
 	"time"
 
 	"github.com/go-chi/chi/v5"
-	"github.com/go-chi/chi/v5/middleware"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -42,11 +42,11 @@ func Handler(o Options) (http.Handler, error) {
 		}
 	}
 	r := chi.NewRouter()
-	r.Use(middleware.Recoverer)
+	r.Use(recoverer(o.Log))
 	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, map[string]string{"status": "ok"})
 	})
-	r.Get("/readyz", ready(o.Checks))
+	r.Get("/readyz", ready(o.Checks, o.Log))
 	r.Method(http.MethodGet, "/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	for _, mount := range o.Mount {
 		mount(r)
@@ -58,11 +58,11 @@ func Handler(o Options) (http.Handler, error) {
 const readyTimeout = 5 * time.Second
 
 // ready runs the checks at once and answers 200, or 503 with what is missing.
-func ready(checks map[string]Check) http.HandlerFunc {
+func ready(checks map[string]Check, log *slog.Logger) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
 		defer cancel()
-		missing := failing(ctx, checks)
+		missing := failing(ctx, checks, log)
 		if len(missing) > 0 {
 			answer(w, http.StatusServiceUnavailable, map[string]any{"status": "not ready", "missing": missing})
 			return
@@ -71,7 +71,7 @@ func ready(checks map[string]Check) http.HandlerFunc {
 	}
 }
 
-func failing(ctx context.Context, checks map[string]Check) []string {
+func failing(ctx context.Context, checks map[string]Check, log *slog.Logger) []string {
 	var (
 		mu      sync.Mutex
 		missing []string
@@ -79,7 +79,7 @@ func failing(ctx context.Context, checks map[string]Check) []string {
 	)
 	for name, check := range checks {
 		running.Go(func() {
-			if err := check(ctx); err != nil {
+			if err := safely(ctx, name, check, log); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				missing = append(missing, name+": "+err.Error())
@@ -89,6 +89,37 @@ func failing(ctx context.Context, checks map[string]Check) []string {
 	running.Wait()
 	sort.Strings(missing)
 	return missing
+}
+
+// safely turns a panic of a check into an error.
+func safely(ctx context.Context, name string, check Check, log *slog.Logger) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			log.Error("a panic", "in", "check "+name, "panic", r, "stack", string(debug.Stack()))
+			err = fmt.Errorf("internal error: %v", r)
+		}
+	}()
+	return check(ctx)
+}
+
+// recoverer answers 500 to a request whose handler panics, and writes why to the
+// log, as everything else.
+func recoverer(log *slog.Logger) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			defer func() {
+				switch p := recover(); p {
+				case nil:
+				case http.ErrAbortHandler:
+					panic(p) // the server cuts the connection, as it was asked to
+				default:
+					log.Error("a panic", "in", r.Method+" "+r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+					w.WriteHeader(http.StatusInternalServerError)
+				}
+			}()
+			next.ServeHTTP(w, r)
+		})
+	}
 }
 
 func answer(w http.ResponseWriter, status int, v any) {

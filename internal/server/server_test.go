@@ -2,15 +2,20 @@ package server
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-chi/chi/v5"
 )
 
 // TestSlowClientsAreCut: a client that does not send what it has announced keeps
@@ -115,5 +120,36 @@ func TestServeEnds(t *testing.T) {
 	}
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// TestPanics: a handler or a check that panics ends in the log, as JSON, and in an
+// answer.
+func TestPanics(t *testing.T) {
+	var log bytes.Buffer
+	h, err := Handler(Options{
+		Log:    slog.New(slog.NewJSONHandler(&log, nil)),
+		Mount:  []func(chi.Router){func(r chi.Router) { r.Get("/x", func(http.ResponseWriter, *http.Request) { panic("a handler without a grip") }) }},
+		Checks: map[string]Check{"c": func(context.Context) error { panic("a check without an account") }},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]int{"/x": http.StatusInternalServerError, "/readyz": http.StatusServiceUnavailable} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, http.NoBody))
+		if w.Code != want {
+			t.Errorf("%s: %d", path, w.Code)
+		}
+	}
+	for _, said := range []string{"without a grip", "without an account"} {
+		if !strings.Contains(log.String(), said) {
+			t.Errorf("the log does not say %q", said)
+		}
+	}
+	for line := range strings.Lines(log.String()) {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("no JSON: %s", line)
+		}
 	}
 }
