@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"secbot/remediation"
 )
@@ -131,6 +132,9 @@ func (u *unwrapper) record(raw json.RawMessage, depth int) {
 
 // decodeEvent decodes an event out of all envelopes.
 func decodeEvent(e event) Result {
+	if source := string(e.Source); source != "" && !ofAWS(source) {
+		return Result{Kind: string(e.DetailType), Skipped: fmt.Sprintf("its source %q is none of AWS's own", clip(source, maxID))}
+	}
 	detail := lenient[object](e.Detail)
 	if detail.has("eventName") && (detail.has("eventSource") || detail.has("eventVersion")) {
 		return from(remediation.SourceCloudTrail, decodeTrail(e))
@@ -152,6 +156,12 @@ func decodeEvent(e event) Result {
 		return Result{Kind: kind, Skipped: "its detail is no CloudTrail record: it lacks eventName or eventSource"}
 	}
 	return Result{Kind: kind, Skipped: "not an event that secbot answers: " + kind}
+}
+
+// ofAWS reports whether only AWS itself can have put an event of this source on a
+// bus: PutEvents refuses sources that begin like that, and partners have their own.
+func ofAWS(source string) bool {
+	return strings.HasPrefix(source, "aws.") && !strings.HasPrefix(source, "aws.partner/")
 }
 
 func from(s remediation.Source, r Result) Result {

@@ -128,8 +128,10 @@ func TestServeEnds(t *testing.T) {
 func TestPanics(t *testing.T) {
 	var log bytes.Buffer
 	h, err := Handler(Options{
-		Log:    slog.New(slog.NewJSONHandler(&log, nil)),
-		Mount:  []func(chi.Router){func(r chi.Router) { r.Get("/x", func(http.ResponseWriter, *http.Request) { panic("a handler without a grip") }) }},
+		Log: slog.New(slog.NewJSONHandler(&log, nil)),
+		Mount: []func(chi.Router){func(r chi.Router) {
+			r.Get("/x", func(http.ResponseWriter, *http.Request) { panic("a handler without a grip") })
+		}},
 		Checks: map[string]Check{"c": func(context.Context) error { panic("a check without an account") }},
 	})
 	if err != nil {
