@@ -460,6 +460,29 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// TestOutsiders: guests, apps and people of other workspaces are known, and asked
+// about once in five minutes.
+func TestOutsiders(t *testing.T) {
+	r := newRig(t)
+	now := time.Now()
+	d := NewDirectory(r.handler.Client, func() time.Time { return now })
+	for user, want := range map[string]string{fakeslack.Alice: "", fakeslack.Guest: "Guests", fakeslack.Stray: "this workspace", fakeslack.BotUser: "Apps"} {
+		for range 2 {
+			if why, err := d.Outsider(t.Context(), user); err != nil || !strings.Contains(why, want) || (why == "") != (want == "") {
+				t.Errorf("%s: %q, %v", user, why, err)
+			}
+		}
+	}
+	if n := len(r.slack.Calls()); n != 5 {
+		t.Errorf("%d calls, want one for the workspace and one for each of four", n)
+	}
+	r.slack.Fault(func(fakeslack.Call) *fakeslack.Fault { return &fakeslack.Fault{Error: "missing_scope"} })
+	now = now.Add(6 * time.Minute)
+	if _, err := d.Outsider(t.Context(), fakeslack.Alice); err == nil {
+		t.Error("an old answer")
+	}
+}
+
 func TestDirectory(t *testing.T) {
 	r := newRig(t)
 	now := at(0)

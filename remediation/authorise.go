@@ -14,12 +14,13 @@ const shellPrefix = "shell:"
 func isShell(by string) bool { return strings.HasPrefix(by, shellPrefix) }
 
 // authorise returns nil where a command may be carried out; else the errors of
-// Authorise. Anybody may scan: it changes nothing, and one runs at a time. Whether
-// a change was theirs only the person says who was asked. A circuit breaker, which is about no incident, is reset by a responder.
+// Authorise. Anybody of the workspace may scan: it changes nothing, and one runs at a time. Whether
+// a change was theirs only the person says who was asked. A circuit breaker, which
+// is about no incident, is reset by a responder.
 func (e *Engine) authorise(ctx context.Context, cmd Command, inc *Incident) error {
 	switch {
 	case cmd.Verb == VerbScan:
-		return nil
+		return e.insider(ctx, cmd.By)
 	case cmd.Verb == VerbClaim || cmd.Verb == VerbDisown:
 		return e.wasAsked(ctx, cmd.By, inc)
 	case cmd.Verb != VerbReset:
@@ -47,10 +48,36 @@ func (e *Engine) Authorise(ctx context.Context, by string, inc *Incident) error 
 	return nil
 }
 
-// among returns nil where by is one of the approvers or in one of their groups.
+// Outsiders is a Directory that knows who is no full member of the workspace.
+type Outsiders interface {
+	Directory
+	// Outsider says in words why user is none, "Guests can't decide"; empty where
+	// they are one.
+	Outsider(ctx context.Context, user string) (string, error)
+}
+
+// insider returns nil for people at the shell and full members of the workspace,
+// and a RefusedError for others, whoever has named them, and where nobody can tell.
+func (e *Engine) insider(ctx context.Context, by string) error {
+	who, ok := e.o.Directory.(Outsiders)
+	if !ok || isShell(by) {
+		return nil
+	}
+	why, err := who.Outsider(ctx, by)
+	if err != nil {
+		return &RefusedError{Text: "secbot could not ask Slack who you are (its app needs the scope users:read), so nothing was changed; try again in a while.", Err: err}
+	}
+	if why != "" {
+		return &RefusedError{Text: why + ", so nothing was changed."}
+	}
+	return nil
+}
+
+// among returns nil where by is one of the approvers or in one of their groups,
+// and a full member of the workspace.
 func (e *Engine) among(ctx context.Context, by string, approvers []string) error {
 	if slices.Contains(approvers, by) {
-		return nil
+		return e.insider(ctx, by)
 	}
 	var unknown []error
 	for _, group := range approvers {
@@ -59,7 +86,7 @@ func (e *Engine) among(ctx context.Context, by string, approvers []string) error
 		}
 		member, err := e.o.Directory.Member(ctx, group, by)
 		if member && err == nil {
-			return nil
+			return e.insider(ctx, by)
 		}
 		if err != nil {
 			unknown = append(unknown, err)

@@ -1,6 +1,7 @@
 package remediation_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"go/ast"
@@ -71,6 +72,19 @@ func (l *lab) before(v remediation.Verb) *remediation.Incident {
 	return l.incidents()[0]
 }
 
+// door2door is a directory that knows guests.
+type door2door struct{ directory }
+
+func (door2door) Outsider(_ context.Context, user string) (string, error) {
+	switch user {
+	case "UGUEST":
+		return "Guests can't decide", nil
+	case "UWHO":
+		return "", errors.New("slack is down")
+	}
+	return "", nil
+}
+
 // TestEveryVerbByEverybody: who may say what, and that a refusal changes nothing,
 // neither in AWS nor in the store.
 func TestEveryVerbByEverybody(t *testing.T) {
@@ -88,6 +102,8 @@ func TestEveryVerbByEverybody(t *testing.T) {
 		{"a group's own id", "S9", false},
 		{"whoever made the change", "U5", false},
 		{"secbot itself", remediation.ByItself, false},
+		{"a guest whom the policy names", "UGUEST", false},
+		{"somebody of whom Slack does not tell whether they are a guest", "UWHO", false},
 		{"the shell of secbot's machine", "shell:root", true},
 	}
 	for _, v := range remediation.Verbs() {
@@ -101,16 +117,16 @@ func TestEveryVerbByEverybody(t *testing.T) {
 
 func everybodySays(t *testing.T, v remediation.Verb, by string, may bool) {
 	l := newLab(t, func(o *remediation.Options) {
-		o.Directory = directory{"S1/U2": nil, "S1/U3": errors.New("slack is down")}
+		o.Directory = door2door{directory{"S1/U2": nil, "S1/U3": errors.New("slack is down"), "S1/UGUEST": nil}}
 	})
 	l.config.Rules = []remediation.PolicyRule{
 		{Match: remediation.Match{Accounts: []string{"999999999999"}}, Then: remediation.ActionAsk, Approvers: []string{"U8"}},
-		{Match: remediation.Match{Accounts: []string{toyAccount}}, Then: remediation.ActionAsk, Approvers: []string{"U1", "S1", "U7", "U6"}},
+		{Match: remediation.Match{Accounts: []string{toyAccount}}, Then: remediation.ActionAsk, Approvers: []string{"U1", "S1", "U7", "U6", "UGUEST", "UWHO"}},
 	}
 	l.config.People = []remediation.Person{{Actor: "arn:aws:iam::*:user/dana", User: "U5"}}
 	switch {
 	case v == remediation.VerbScan:
-		may = true // it changes nothing
+		may = by != "UGUEST" && by != "UWHO" // it changes nothing
 	case v == remediation.VerbClaim || v == remediation.VerbDisown:
 		may = by == "U5" // whether it was them nobody else can say
 	case v == remediation.VerbReset && by == "U7":
