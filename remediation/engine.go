@@ -194,7 +194,13 @@ func (e *Engine) enqueueAt(ctx context.Context, due time.Time, kind, id, place s
 	now := e.now()
 	job := &Job{ID: kind + "/" + id, Kind: kind, Place: place, Payload: raw, Due: due, CreatedAt: now, UpdatedAt: now}
 	err = e.o.Store.Commit(ctx, Write{Jobs: []*Job{job}})
-	if err != nil && !errors.Is(err, ErrConflict) {
+	if errors.Is(err, ErrConflict) {
+		// Whoever asked is told that it is safe: only the row itself proves that.
+		if job, err = e.o.Store.Job(ctx, job.ID); err != nil {
+			return fmt.Errorf("it was not stored, since it met another write: %w", err)
+		}
+	}
+	if err != nil {
 		return err
 	}
 	e.newJobs()

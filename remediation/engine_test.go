@@ -493,3 +493,19 @@ func TestStoreDownMeansNotAccepted(t *testing.T) {
 type downStore struct{ remediation.Store }
 
 func (downStore) Commit(context.Context, remediation.Write) error { return errors.New("down") }
+
+// colliding is a store whose writes all meet others.
+type colliding struct{ remediation.Store }
+
+func (colliding) Commit(context.Context, remediation.Write) error { return remediation.ErrConflict }
+
+// TestConflictMeansNotAccepted where the row that a write has met is not there.
+func TestConflictMeansNotAccepted(t *testing.T) {
+	l := newLab(t, func(o *remediation.Options) { o.Store = colliding{o.Store} })
+	if err := l.engine.Accept(t.Context(), []remediation.Signal{signal("e1", "h", "front")}); err == nil {
+		t.Error("an event was accepted that was not stored")
+	}
+	if err := l.engine.Submit(t.Context(), remediation.Command{ID: "c"}); err == nil {
+		t.Error("a command was accepted that was not stored")
+	}
+}

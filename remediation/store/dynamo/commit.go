@@ -19,9 +19,12 @@ import (
 const (
 	// maxItems is what one transaction may hold.
 	maxItems = 100
-	// maxCollisions is how often a transaction that collided with another is
-	// tried.
+	// maxCollisions is how often a transaction that collided with another, or
+	// that DynamoDB had no room for, is tried.
 	maxCollisions = 10
+	// collisionPause and throttlePause are the first pauses after such an
+	// attempt; the next are that much longer each.
+	collisionPause, throttlePause = 10 * time.Millisecond, 50 * time.Millisecond
 )
 
 // write is a Write on its way: its items, and what counts the versions up.
@@ -156,7 +159,9 @@ func (s *Store) claim(ctx context.Context, tx *write, i *remediation.Incident) e
 }
 
 // transact writes all items or none. A transaction that met another on the same
-// items is tried again, since neither need have succeeded.
+// items, or more writes than a partition takes, is tried again, since nothing is
+// known to be otherwise than it was read. Where all attempts end so, the error is
+// not remediation.ErrConflict: nobody need have stored anything.
 func (s *Store) transact(ctx context.Context, items []types.TransactWriteItem) error {
 	for try := 1; ; try++ {
 		_, err := s.db.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: items})
@@ -164,18 +169,30 @@ func (s *Store) transact(ctx context.Context, items []types.TransactWriteItem) e
 		if err == nil || !errors.As(err, &canceled) {
 			return s.explain(err)
 		}
-		switch {
-		case hasReason(canceled, "ConditionalCheckFailed"):
-			return remediation.ErrConflict
-		case !hasReason(canceled, "TransactionConflict"):
-			return s.explain(err)
-		case try == maxCollisions:
+		if hasReason(canceled, "ConditionalCheckFailed") {
 			return remediation.ErrConflict
 		}
-		if err := s.o.Sleep(ctx, time.Duration(try)*time.Duration(5+rand.IntN(20))*time.Millisecond); err != nil { //nolint:gosec // only spreads attempts
+		pause := pauseAfter(canceled)
+		if pause == 0 || try == maxCollisions {
+			return s.explain(err)
+		}
+		pause += rand.N(pause) //nolint:gosec // only spreads attempts
+		if err := s.o.Sleep(ctx, time.Duration(try)*pause); err != nil {
 			return err
 		}
 	}
+}
+
+// pauseAfter is the first pause after a transaction that was canceled and may be
+// tried again; 0 where that is no use.
+func pauseAfter(e *types.TransactionCanceledException) time.Duration {
+	switch {
+	case hasReason(e, "ThrottlingError"), hasReason(e, "ProvisionedThroughputExceeded"):
+		return throttlePause
+	case hasReason(e, "TransactionConflict"):
+		return collisionPause
+	}
+	return 0
 }
 
 func (s *Store) explain(err error) error {
