@@ -65,9 +65,9 @@ func (e *Engine) backlog(ctx context.Context) (Backlog, error) {
 		b.JobLate = max(b.JobLate, now.Sub(since))
 	}
 	// Those that are put off and those that are being sent are waiting too.
-	notices, err := e.o.Store.DueNotices(ctx, now.Add(maxHush), maxBacklog)
+	notices, err := e.o.Store.Waiting(ctx, maxBacklog)
 	if err != nil {
-		return b, fmt.Errorf("read due notices: %w", err)
+		return b, fmt.Errorf("read the notices that wait: %w", err)
 	}
 	b.Notices = len(notices)
 	for _, n := range notices {

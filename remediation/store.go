@@ -33,6 +33,9 @@ type Store interface {
 	// key free. An audit entry must not exist yet. It returns ErrConflict
 	// where any condition fails.
 	//
+	// A notice stays with its Incident: a Write that would move it is an
+	// ErrConflict. No two notices may have the same id.
+	//
 	// A row that can't be kept is another error: an empty id (or empty Key of
 	// an active incident), an id, key, playbook or resource id over 1024 bytes
 	// or not UTF-8, an audit entry below Seq 1, the same row twice in one
@@ -54,6 +57,13 @@ type Store interface {
 	// DueJobs lists unfinished jobs whose Due and LeaseUntil are not after
 	// now, the earliest Due first, then by id, at most n.
 	DueJobs(ctx context.Context, now time.Time, n int) ([]*Job, error)
+	// Waiting lists, for each incident and destination (or, for a notice
+	// without an incident, each notice by itself), the first unsent notice by
+	// Seq, whenever it is due and whoever has it leased; the earliest Due first,
+	// then by id, at most n. It is for looking, not for taking: where the
+	// backend is shared it may be as of a moment ago, and where there are more
+	// than some thousand of them it may not see all.
+	Waiting(ctx context.Context, n int) ([]*Notice, error)
 	// DueNotices lists, for each incident and destination (or, for a notice
 	// without an incident, each notice by itself), the first unsent notice by
 	// Seq, where its Due and LeaseUntil are not after now; the earliest Due
@@ -61,7 +71,8 @@ type Store interface {
 	// due holds back all others of its incident to the same destination, and
 	// none to another: an SNS topic that is gone must not silence Slack.
 	DueNotices(ctx context.Context, now time.Time, n int) ([]*Notice, error)
-	// Notices lists an incident's notices by Seq, sent ones too.
+	// Notices lists an incident's notices by Seq, sent ones too. What was
+	// committed before is there, whoever did.
 	Notices(ctx context.Context, incident string) ([]*Notice, error)
 	// Message reads the reference to an incident's Slack message; ErrNotFound.
 	Message(ctx context.Context, incident string) (*MessageRef, error)

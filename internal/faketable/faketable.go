@@ -42,6 +42,8 @@ type AWS struct {
 	sync.Mutex
 	// Lag is how far behind the table the indexes are.
 	Lag time.Duration
+	// Frozen has the indexes stay as they were at that time; zero: they don't.
+	Frozen time.Time
 	// Fail is asked before a request has its effect; nil: nothing fails.
 	Fail func(Call) *Failure
 	// Done is called after a request has had its effect, and before it is

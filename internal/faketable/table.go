@@ -207,7 +207,11 @@ func (a *AWS) query(body []byte) (any, *Failure) {
 		if where, ok = t.indexes[in.IndexName]; !ok || in.ConsistentRead {
 			return nil, invalid("index %q, consistent: %v", in.IndexName, in.ConsistentRead)
 		}
-		all = t.asOf(time.Now().Add(-a.Lag))
+		at := time.Now().Add(-a.Lag)
+		if !a.Frozen.IsZero() {
+			at = a.Frozen
+		}
+		all = t.asOf(at)
 	}
 	if in.ExpressionAttributeNames["#p"] != where.partition || m[0] != "#p = :p" && in.ExpressionAttributeNames["#k"] != where.sort {
 		return nil, invalid("names %v", in.ExpressionAttributeNames)

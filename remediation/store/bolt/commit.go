@@ -22,6 +22,7 @@ type change struct {
 	entries []entry
 	claim   []byte                       // the finding key that an active incident claims
 	lane    string                       // of a notice
+	home    string                       // the incident of a notice
 	read    func([]byte) (stored, error) // decodes the row before
 	counted func()                       // counts the pointer's version up
 }
@@ -31,6 +32,7 @@ type stored struct {
 	version int
 	entries []entry
 	lane    string // of a notice
+	home    string // the incident of a notice
 }
 
 // changeOf prepares the storing of v. v itself stays as it is until counted is
@@ -49,12 +51,13 @@ func changeOf[T any](k kind[T], v *T) (change, error) {
 		data:    data,
 		entries: k.entries(&next),
 		lane:    laneOf(v),
+		home:    homeOf(v),
 		read: func(raw []byte) (stored, error) {
 			old, err := decode[T](k.bucket, k.key(v), raw)
 			if err != nil {
 				return stored{}, err
 			}
-			return stored{*k.version(old), k.entries(old), laneOf(old)}, nil
+			return stored{*k.version(old), k.entries(old), laneOf(old), homeOf(old)}, nil
 		},
 		counted: func() { *k.version(v)++ },
 	}, nil
@@ -64,6 +67,14 @@ func changeOf[T any](k kind[T], v *T) (change, error) {
 func laneOf(v any) string {
 	if n, ok := v.(*remediation.Notice); ok {
 		return rows.Lane(n)
+	}
+	return ""
+}
+
+// homeOf is the incident with which a notice stays; empty for other rows.
+func homeOf(v any) string {
+	if n, ok := v.(*remediation.Notice); ok {
+		return n.Incident
 	}
 	return ""
 }
@@ -217,7 +228,7 @@ func (c change) check(tx *bbolt.Tx) (stored, error) {
 		return stored{}, nil
 	}
 	old, err := c.read(raw)
-	if err == nil && old.version != c.want {
+	if err == nil && (old.version != c.want || old.home != c.home) {
 		err = remediation.ErrConflict
 	}
 	return old, err

@@ -60,6 +60,23 @@ func (s *Store) DueNotices(ctx context.Context, now time.Time, n int) ([]*remedi
 	return due[remediation.Notice](ctx, s, indexNoticesDue, bucketNotices, now, n)
 }
 
+// Waiting lists the first unsent notice of each lane, and unsent notices without
+// one.
+func (s *Store) Waiting(ctx context.Context, n int) (list []*remediation.Notice, err error) {
+	err = s.view(ctx, func(tx *bbolt.Tx) error {
+		c := tx.Bucket([]byte(indexNoticesDue)).Cursor()
+		for k, _ := c.First(); k != nil && len(list) < n; k, _ = c.Next() {
+			v, err := row[remediation.Notice](tx, bucketNotices, k[timeLen:])
+			if err != nil {
+				return err
+			}
+			list = append(list, v)
+		}
+		return nil
+	})
+	return list, err
+}
+
 // due reads at most n rows that an index of Due, id → LeaseUntil has as ready.
 func due[T any](ctx context.Context, s *Store, index, bucket string, now time.Time, n int) (list []*T, err error) {
 	until := timeKey(now)

@@ -9,7 +9,8 @@
 //	incident              I#id          -      GetItem
 //	claim of a key        K#key         -      GetItem: which incident is active
 //	job                   J#id          -      GetItem
-//	notice                N#id          -      through an index alone
+//	notice of an incident N#incident    id     Query: in which order they go out
+//	other notice          O#id          -      through an index alone
 //	message reference     M#incident    -      GetItem
 //	suppression           S             id     Query: all that may be in force
 //	record                R#key         -      GetItem
@@ -21,11 +22,11 @@
 //	i1     UNSENT#shard   due, id       unsent notices
 //	i1     SETTLED        since, id     what Sweep may take
 //	i2     RES#resource   created, id   incidents
-//	i2     NOTICES#inc.   seq, id       notices
 //	i3     KEY#key        created, id   incidents
 //
 // Reads of the table are strongly consistent, so what must not be missed is
-// read there: the active incident of a key, suppressions, the audit log. The
+// read there: the active incident of a key, the order of an incident's notices,
+// suppressions, the audit log. The
 // indexes follow within a moment. What they give may be old, which harms
 // nothing: whoever takes up a job or notice leases it by a conditional write on
 // the table, and a row that is not seen yet is seen at the next look.

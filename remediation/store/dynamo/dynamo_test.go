@@ -90,3 +90,56 @@ func TestCanceledTransactions(t *testing.T) {
 		})
 	}
 }
+
+// commit stores w.
+func commit(t *testing.T, s *dynamo.Store, w remediation.Write) {
+	t.Helper()
+	if err := s.Commit(t.Context(), w); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func notice(incident string, seq int) *remediation.Notice {
+	return &remediation.Notice{ID: fmt.Sprint(incident, "/", seq), Incident: incident, Seq: seq, To: remediation.NotifySlack}
+}
+
+// freeze has the indexes stay as they are.
+func freeze(aws *faketable.AWS) {
+	aws.Lock()
+	defer aws.Unlock()
+	aws.Frozen = time.Now()
+}
+
+// TestOrderWithLateIndexes: what an index does not show yet goes first all the
+// same, and an incident's notices are all there.
+func TestOrderWithLateIndexes(t *testing.T) {
+	s, aws, _ := newStore(t)
+	commit(t, s, remediation.Write{Notices: []*remediation.Notice{notice("i", 2)}})
+	freeze(aws)
+	commit(t, s, remediation.Write{Notices: []*remediation.Notice{notice("i", 1)}})
+	due, err := s.DueNotices(t.Context(), time.Now(), 9)
+	if err != nil || len(due) != 0 {
+		t.Errorf("due are %d notices, %v, though the first of them is not seen yet", len(due), err)
+	}
+	all, err := s.Notices(t.Context(), "i")
+	if err != nil || len(all) != 2 || all[0].Seq != 1 {
+		t.Errorf("of the incident there are %v, %v", all, err)
+	}
+}
+
+// TestWaitingInAStorm: what waits is seen at once, however many wait.
+func TestWaitingInAStorm(t *testing.T) {
+	s, aws, _ := newStore(t)
+	for from := 0; from < 1200; from += 100 {
+		var w remediation.Write
+		for i := range 100 {
+			w.Notices = append(w.Notices, notice(fmt.Sprint("i", from+i), 1))
+		}
+		commit(t, s, w)
+	}
+	aws.Calls()
+	waiting, err := s.Waiting(t.Context(), 1000)
+	if calls := len(aws.Calls()); err != nil || len(waiting) != 1000 || calls > 10 {
+		t.Errorf("%d wait, %v, after %d calls", len(waiting), err, calls)
+	}
+}

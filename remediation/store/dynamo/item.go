@@ -193,9 +193,14 @@ func (s *Store) jobItem(ctx context.Context, j remediation.Job) (item, error) {
 	return it, nil
 }
 
+// noticeItem puts a notice beside the others of its incident.
 func (s *Store) noticeItem(ctx context.Context, n remediation.Notice) (item, error) {
 	n.Version++
-	it, err := s.newItem(ctx, "N#"+n.ID, "-", n.Version, &n)
+	pk, sk := "N#"+n.Incident, n.ID
+	if n.Incident == "" {
+		pk, sk = "O#"+n.ID, "-"
+	}
+	it, err := s.newItem(ctx, pk, sk, n.Version, &n)
 	if err != nil {
 		return nil, err
 	}
@@ -203,9 +208,6 @@ func (s *Store) noticeItem(ctx context.Context, n remediation.Notice) (item, err
 		it.settled(since, n.ID)
 	} else {
 		it.index("i1", "UNSENT#"+shard(n.ID), sortKey(stamp(n.Due), n.ID))
-	}
-	if n.Incident != "" {
-		it.index("i2", "NOTICES#"+n.Incident, sortKey(fmt.Sprintf("%019d", n.Seq), n.ID))
 	}
 	return it, nil
 }

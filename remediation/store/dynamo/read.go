@@ -236,14 +236,36 @@ func (s *Store) DueNotices(ctx context.Context, now time.Time, n int) ([]*remedi
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(due, func(a, b *remediation.Notice) int {
-		return cmp.Or(a.Due.Compare(b.Due), cmp.Compare(a.ID, b.ID))
-	})
+	slices.SortFunc(due, rows.ByDue)
 	return due[:min(len(due), max(n, 0))], nil
 }
 
-// isHead reports whether a notice is the first unsent of its lane. The lanes of
-// an incident are read once for a call of DueNotices.
+// maxWaiting is how many unsent notices of a shard Waiting reads at most.
+const maxWaiting = 1000
+
+// Waiting lists the first unsent notice of each lane, and unsent notices without
+// one, as the index has them: a query a shard or a few, however many lanes there
+// are.
+func (s *Store) Waiting(ctx context.Context, n int) ([]*remediation.Notice, error) {
+	unsent := []*remediation.Notice{}
+	for i := range shards {
+		count := 0
+		found, err := list(ctx, s, query{index: "i1", partition: "UNSENT#" + strconv.Itoa(i), limit: maxWaiting}, func(x *remediation.Notice) (bool, bool) {
+			count++
+			return !x.Sent, count == maxWaiting
+		})
+		if err != nil {
+			return nil, err
+		}
+		unsent = append(unsent, found...)
+	}
+	heads := rows.Heads(unsent)
+	return heads[:min(len(heads), max(n, 0))], nil
+}
+
+// isHead reports whether a notice is the first unsent of its lane, as the table
+// has it: what the index shows of the others may be old. The lanes of an incident
+// are read once for a call of DueNotices.
 func (s *Store) isHead(ctx context.Context, heads map[string]string, n *remediation.Notice) (bool, error) {
 	lane := rows.Lane(n)
 	if lane == "" {
@@ -268,8 +290,8 @@ func (s *Store) Notices(ctx context.Context, incident string) ([]*remediation.No
 	if incident == "" {
 		return nil, s.begin(ctx)
 	}
-	found, err := list(ctx, s, query{index: "i2", partition: "NOTICES#" + incident}, func(*remediation.Notice) (bool, bool) { return true, false })
-	slices.SortFunc(found, func(a, b *remediation.Notice) int { return cmp.Or(cmp.Compare(a.Seq, b.Seq), cmp.Compare(a.ID, b.ID)) })
+	found, err := list(ctx, s, query{partition: "N#" + incident}, func(*remediation.Notice) (bool, bool) { return true, false })
+	slices.SortFunc(found, rows.BySeq)
 	return found, err
 }
 

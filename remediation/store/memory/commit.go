@@ -71,7 +71,11 @@ func (s *Store) changes(w remediation.Write) []change {
 		all = append(all, versioned(s.jobs, j.ID, j, func(j *remediation.Job) *int { return &j.Version }))
 	}
 	for _, n := range w.Notices {
-		all = append(all, versioned(s.notices, n.ID, n, func(n *remediation.Notice) *int { return &n.Version }))
+		c := versioned(s.notices, n.ID, n, func(n *remediation.Notice) *int { return &n.Version })
+		if old := s.notices[n.ID]; old != nil && old.Incident != n.Incident {
+			c.ok = false
+		}
+		all = append(all, c)
 	}
 	if m := w.Message; m != nil {
 		all = append(all, versioned(s.messages, m.Incident, m, func(m *remediation.MessageRef) *int { return &m.Version }))

@@ -128,23 +128,24 @@ func (s *Store) DueNotices(ctx context.Context, now time.Time, n int) ([]*remedi
 		return nil, err
 	}
 	defer s.mu.RUnlock()
-	unsent := filter(s.notices, func(n *remediation.Notice) bool { return !n.Sent })
-	slices.SortFunc(unsent, bySeq)
-	started := map[string]bool{}
-	due := slices.DeleteFunc(unsent, func(n *remediation.Notice) bool {
-		lane := rows.Lane(n)
-		behind := lane != "" && started[lane]
-		started[lane] = true
-		return behind || !rows.Ready(n.Due, n.LeaseUntil, now)
-	})
-	slices.SortFunc(due, func(a, b *remediation.Notice) int {
-		return cmp.Or(a.Due.Compare(b.Due), cmp.Compare(a.ID, b.ID))
-	})
+	due := slices.DeleteFunc(s.heads(), func(n *remediation.Notice) bool { return !rows.Ready(n.Due, n.LeaseUntil, now) })
 	return firstCopies(due, n)
 }
 
-func bySeq(a, b *remediation.Notice) int {
-	return cmp.Or(cmp.Compare(a.Seq, b.Seq), cmp.Compare(a.ID, b.ID))
+// Waiting lists the first unsent notice of each lane, and unsent notices without
+// one.
+func (s *Store) Waiting(ctx context.Context, n int) ([]*remediation.Notice, error) {
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.RUnlock()
+	return firstCopies(s.heads(), n)
+}
+
+// heads are the first unsent notices of all lanes by Due. The caller holds the
+// lock.
+func (s *Store) heads() []*remediation.Notice {
+	return rows.Heads(filter(s.notices, func(n *remediation.Notice) bool { return !n.Sent }))
 }
 
 // Notices lists an incident's notices by Seq.
@@ -157,7 +158,7 @@ func (s *Store) Notices(ctx context.Context, incident string) ([]*remediation.No
 		return nil, nil
 	}
 	found := filter(s.notices, func(n *remediation.Notice) bool { return n.Incident == incident })
-	slices.SortFunc(found, bySeq)
+	slices.SortFunc(found, rows.BySeq)
 	return firstCopies(found, len(found))
 }
 

@@ -195,7 +195,7 @@ func testAtomic(t *testing.T, s remediation.Store) {
 		"incident":    func(w *remediation.Write) { w.Incident.ID = "01FULL" },
 		"key":         func(w *remediation.Write) { w.Incident.Key = full().Incident.Key },
 		"job":         func(w *remediation.Write) { w.Jobs = append(w.Jobs, newJob("signal/1")) },
-		"notice":      func(w *remediation.Write) { w.Notices = append(w.Notices, newNotice("n/1", "new", 3)) },
+		"notice":      func(w *remediation.Write) { w.Notices = append(w.Notices, newNotice("n/1", "01FULL", 3)) },
 		"message":     func(w *remediation.Write) { w.Message.Incident = "01FULL" },
 		"suppression": func(w *remediation.Write) { w.Suppressions = append(w.Suppressions, newSuppression("s/1")) },
 		"audit":       func(w *remediation.Write) { w.Audit = append(w.Audit, newEntry("01FULL", 1)) },

@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"pgregory.net/rapid"
@@ -66,8 +67,8 @@ func drawWrite(r *rapid.T, m *model) (w remediation.Write, versions []*int) {
 			Done: rapid.Bool().Draw(r, "done"), UpdatedAt: minute(r, "updated")}
 		w.Jobs, versions = append(w.Jobs, j), append(versions, &j.Version)
 	}
-	for _, id := range some(r, "notices") {
-		n := &remediation.Notice{ID: id, Version: version(r, m.notices[id].Version), Incident: oneOf(r, "of", "", "a", "b"), To: oneOf(r, "to", "slack", "sns"),
+	for _, id := range rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a1", "a2", "b1", "-x"}), 0, 2, rapid.ID).Draw(r, "notices") {
+		n := &remediation.Notice{ID: id, Version: version(r, m.notices[id].Version), Incident: strings.TrimLeft(id[:1], "-"), To: oneOf(r, "to", "slack", "sns"),
 			Seq: rapid.IntRange(0, 2).Draw(r, "seq"), Due: minute(r, "due"), LeaseUntil: minute(r, "lease"),
 			Sent: rapid.Bool().Draw(r, "sent"), UpdatedAt: minute(r, "updated")}
 		w.Notices, versions = append(w.Notices, n), append(versions, &n.Version)

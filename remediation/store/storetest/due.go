@@ -134,13 +134,7 @@ func testNoticeOrder(t *testing.T, s remediation.Store) {
 	a2.Seq = 11 // behind a10
 	put(a2)
 	due("a10", "y")
-	a3.Incident = "b" // both are first now
-	put(a3)
-	due("a10", "a2", "y")
-	a3.Incident = "" // and on its own
-	put(a3)
-	due("a10", "a2", "y")
-	a3.Incident, a3.Seq = "a", 12
+	a3.Seq = 12
 	y.Sent = true
 	put(a3, y)
 	due("a2")
@@ -185,10 +179,34 @@ func testNotices(t *testing.T, s remediation.Store) {
 	must(t, s, remediation.Write{Notices: want[:6]})
 	equal(t, "notices", get(s.Notices(t.Context(), "i"))(t), want)
 	equal(t, "of no incident", len(get(s.Notices(t.Context(), ""))(t)), 0)
-	want[0].Incident = "i2"
-	must(t, s, remediation.Write{Notices: want[:1]})
-	equal(t, "after a move", ids(get(s.Notices(t.Context(), "i2"))(t), noticeID), []string{"n0", "other"})
-	equal(t, "left", len(get(s.Notices(t.Context(), "i"))(t)), 11)
+	moved := *want[0]
+	moved.Incident = "i2"
+	mustConflict(t, s, remediation.Write{Notices: []*remediation.Notice{&moved}})
+	moved.Incident = ""
+	mustConflict(t, s, remediation.Write{Notices: []*remediation.Notice{&moved}})
+	equal(t, "after moves", get(s.Notices(t.Context(), "i"))(t), want)
+}
+
+// testWaiting: whatever the reason why it waits, the first of each lane is seen.
+func testWaiting(t *testing.T, s remediation.Store) {
+	waiting := func(n int, want ...string) {
+		t.Helper()
+		equal(t, "waiting", ids(get(s.Waiting(t.Context(), n))(t), noticeID), append([]string{}, want...))
+	}
+	waiting(9)
+	first, second, sns := newNotice("a1", "a", 1), newNotice("a2", "a", 2), newNotice("a3", "a", 3)
+	alone, leased := newNotice("alone", "", 0), newNotice("leased", "b", 1)
+	first.Due, sns.To, sns.Due = at(1e6), "another", at(3)
+	leased.LeaseUntil, leased.Due, alone.Due = at(1e6), at(1), at(2)
+	must(t, s, remediation.Write{Notices: []*remediation.Notice{second, first, sns, alone, leased}})
+	waiting(9, "leased", "alone", "a3", "a1")
+	waiting(2, "leased", "alone")
+	waiting(0)
+	waiting(-1)
+	first.Sent, alone.Sent = true, true
+	must(t, s, remediation.Write{Notices: []*remediation.Notice{first, alone}})
+	waiting(9, "a2", "leased", "a3")
+	equal(t, "row", get(s.Waiting(t.Context(), 1))(t), []*remediation.Notice{second})
 }
 
 func testSuppressions(t *testing.T, s remediation.Store) {

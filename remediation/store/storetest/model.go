@@ -126,6 +126,11 @@ func (m *model) dueJobs(now time.Time, n int) []remediation.Job {
 }
 
 func (m *model) dueNotices(now time.Time, n int) []remediation.Notice {
+	due := slices.DeleteFunc(m.waiting(), func(x remediation.Notice) bool { return x.Due.After(now) || x.LeaseUntil.After(now) })
+	return due[:min(len(due), n)]
+}
+
+func (m *model) waiting() []remediation.Notice {
 	var due []remediation.Notice
 	for _, x := range m.notices {
 		first := true
@@ -134,12 +139,12 @@ func (m *model) dueNotices(now time.Time, n int) []remediation.Notice {
 				first = false
 			}
 		}
-		if first && !x.Sent && !x.Due.After(now) && !x.LeaseUntil.After(now) {
+		if first && !x.Sent {
 			due = append(due, x)
 		}
 	}
 	slices.SortFunc(due, func(a, b remediation.Notice) int { return cmp.Or(a.Due.Compare(b.Due), cmp.Compare(a.ID, b.ID)) })
-	return due[:min(len(due), n)]
+	return due
 }
 
 func before(a, b remediation.Notice) int {
@@ -233,6 +238,7 @@ func compare(r *rapid.T, s remediation.Store, m *model) {
 	equalList(r, "incidents", get(s.Incidents(ctx, q))(r), m.list(q))
 	equalList(r, "due jobs", get(s.DueJobs(ctx, now, n))(r), m.dueJobs(now, n))
 	equalList(r, "due notices", get(s.DueNotices(ctx, now, n))(r), m.dueNotices(now, n))
+	equalList(r, "waiting notices", get(s.Waiting(ctx, 9))(r), m.waiting())
 	equalList(r, "suppressions", get(s.Suppressions(ctx, now))(r), m.live(now))
 	id := oneOf(r, "id", "a", "b", "c")
 	equalList(r, "notices", get(s.Notices(ctx, id))(r), m.noticesOf(id))

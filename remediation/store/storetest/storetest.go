@@ -47,6 +47,7 @@ func Run(t *testing.T, open func(t *testing.T) remediation.Store) {
 		{"due notices: destinations", testNoticeDestinations},
 		{"due notices: order and number", testDueNoticesOrder},
 		{"notices of an incident", testNotices},
+		{"waiting notices", testWaiting},
 		{"suppressions", testSuppressions},
 		{"message references", testMessages},
 		{"sweep", testSweep},

@@ -4,6 +4,7 @@ package rows
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -162,6 +163,31 @@ func Lane(n *remediation.Notice) string {
 		return ""
 	}
 	return n.Incident + "\x00" + n.To
+}
+
+// BySeq compares notices by Seq, then by id.
+func BySeq(a, b *remediation.Notice) int {
+	return cmp.Or(cmp.Compare(a.Seq, b.Seq), cmp.Compare(a.ID, b.ID))
+}
+
+// ByDue compares notices by Due, then by id.
+func ByDue(a, b *remediation.Notice) int {
+	return cmp.Or(a.Due.Compare(b.Due), cmp.Compare(a.ID, b.ID))
+}
+
+// Heads gives of unsent notices the first of each lane, and those without one,
+// by Due. It uses the memory of the list.
+func Heads(unsent []*remediation.Notice) []*remediation.Notice {
+	slices.SortFunc(unsent, BySeq)
+	started := map[string]bool{}
+	heads := slices.DeleteFunc(unsent, func(n *remediation.Notice) bool {
+		lane := Lane(n)
+		behind := lane != "" && started[lane]
+		started[lane] = true
+		return behind
+	})
+	slices.SortFunc(heads, ByDue)
+	return heads
 }
 
 // NoticeSettled says since when a notice may be swept; false where it may not.
