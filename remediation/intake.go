@@ -462,14 +462,15 @@ func (e *Engine) create(ctx context.Context, h *held, f Finding, d Decision, liv
 
 // previous is the last settled incident of a finding; nil for none.
 func (e *Engine) previous(ctx context.Context, key string) (*Incident, error) {
-	last, err := e.o.Store.Incidents(ctx, IncidentQuery{Key: key, Limit: 1})
-	if err != nil {
-		return nil, fmt.Errorf("read earlier incidents: %w", err)
-	}
-	if len(last) == 0 {
+	// No list: one that is a moment old would ask again about what was just closed.
+	last, err := e.o.Store.Last(ctx, key)
+	if errors.Is(err, ErrNotFound) {
 		return nil, nil
 	}
-	return last[0], nil
+	if err != nil {
+		return nil, fmt.Errorf("read the earlier incident: %w", err)
+	}
+	return last, nil
 }
 
 // tellPrevious says in the earlier incident's thread that the finding is back.

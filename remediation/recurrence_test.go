@@ -448,3 +448,54 @@ func TestAnEventIsOneIncident(t *testing.T) {
 		t.Errorf("%d incidents after another event, want 2", n)
 	}
 }
+
+// staleLists is a store whose lists of incidents stay as they once were.
+type staleLists struct {
+	remediation.Store
+	old    []*remediation.Incident // nil: they are as they should be
+	judged func()                  // called once, after a state was read and before an incident is opened
+}
+
+func (s *staleLists) Suppressions(ctx context.Context, now time.Time) ([]*remediation.Suppression, error) {
+	if f := s.judged; f != nil {
+		s.judged = nil
+		f()
+	}
+	return s.Store.Suppressions(ctx, now)
+}
+
+func (s *staleLists) Incidents(ctx context.Context, q remediation.IncidentQuery) ([]*remediation.Incident, error) {
+	if s.old != nil && q.Resource == "" {
+		return s.old, nil
+	}
+	return s.Store.Incidents(ctx, q)
+}
+
+// TestClosedIsNotAskedAgain: while one process judges a state another closes the
+// hole and settles its incident. That is seen though lists still show it open.
+func TestClosedIsNotAskedAgain(t *testing.T) {
+	l := newLab(t)
+	stale := &staleLists{Store: l.store}
+	two := l.again(func(o *remediation.Options) { o.Store = stale })
+	l.doors.set("h", "side")
+	l.accept(signal("e1", "h", "side"))
+	l.drain()
+	inc := l.one(remediation.StatusOpen)
+	if err := two.Accept(t.Context(), []remediation.Signal{signal("e2", "h", "side")}); err != nil {
+		t.Fatal(err)
+	}
+	l.advance(time.Second)
+	stale.judged = func() {
+		l.advance(time.Second)
+		l.submit(command("c1", remediation.VerbFix, inc))
+		l.drain()
+		stale.old = []*remediation.Incident{inc}
+	}
+	if err := two.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := l.doors.get("h"); stale.old == nil || len(got) != 0 {
+		t.Fatalf("the door was not closed in between: %v", got)
+	}
+	l.one(remediation.StatusFixed)
+}

@@ -49,8 +49,14 @@ type Store interface {
 	Incident(ctx context.Context, id string) (*Incident, error)
 	// Active reads the active incident of a finding key; ErrNotFound.
 	Active(ctx context.Context, key string) (*Incident, error)
+	// Last reads the incident that holds a finding key or, where none is active,
+	// that held it last; ErrNotFound where none ever did. One whose Key changes
+	// leaves none behind. What was committed before is seen, whoever did, as
+	// with every read of one row.
+	Last(ctx context.Context, key string) (*Incident, error)
 	// Incidents lists incidents, the newest first: by CreatedAt, then id, both
-	// descending.
+	// descending. Where the backend is shared the list may be as of a moment
+	// ago: what must not be missed is read by Active and Last.
 	Incidents(ctx context.Context, q IncidentQuery) ([]*Incident, error)
 	// Job reads one job by id, finished ones too; ErrNotFound.
 	Job(ctx context.Context, id string) (*Job, error)

@@ -26,7 +26,7 @@ import (
 
 const (
 	// schema is the version of the buckets and keys that this code writes.
-	schema = 2
+	schema = 3
 	// schemaKey is where the file says its own, in bucketMeta, as a decimal.
 	schemaKey = "schema"
 
@@ -168,12 +168,40 @@ func prepare(tx *bbolt.Tx) error {
 	return nil
 }
 
-// upgrade brings a file of schema 1, which knew no records, to this one.
+// upgrade brings a file of schema 1, which knew no records, or 2, which did not
+// know who held a key last, to this one.
 func upgrade(tx *bbolt.Tx) error {
-	if _, err := tx.CreateBucketIfNotExists([]byte(bucketRecords)); err != nil {
-		return fmt.Errorf("create bucket %q: %w", bucketRecords, err)
+	for _, name := range []string{bucketRecords, bucketLast} {
+		if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
+			return fmt.Errorf("create bucket %q: %w", name, err)
+		}
+	}
+	if err := findLast(tx); err != nil {
+		return err
 	}
 	return writeSchema(tx)
+}
+
+// findLast fills bucketLast: of each key the active incident, else the newest.
+func findLast(tx *bbolt.Tx) error {
+	created, active, last := tx.Bucket([]byte(indexCreated)), tx.Bucket([]byte(indexActive)), tx.Bucket([]byte(bucketLast))
+	if created == nil || active == nil {
+		return nil // prepare says what is missing
+	}
+	err := created.ForEach(func(k, summary []byte) error {
+		key := []byte(decodeSummary(summary).key)
+		if len(key) == 0 || len(k) < timeLen {
+			return nil
+		}
+		return last.Put(key, k[timeLen:])
+	})
+	if err == nil {
+		err = active.ForEach(last.Put)
+	}
+	if err != nil {
+		return fmt.Errorf("fill bucket %q: %w", bucketLast, err)
+	}
+	return nil
 }
 
 func writeSchema(tx *bbolt.Tx) error {

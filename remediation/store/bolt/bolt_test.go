@@ -74,7 +74,7 @@ func checkIndexes(t testing.TB, s *Store) {
 		if err != nil {
 			return err
 		}
-		for _, index := range buckets()[8:] {
+		for _, index := range buckets()[9:] {
 			err := tx.Bucket([]byte(index)).ForEach(func(k, v []byte) error {
 				place := index + "\x00" + string(k)
 				if value, ok := want[place]; !ok || !bytes.Equal(value, v) {
@@ -184,7 +184,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"somebody else's bbolt file", func(p string) error {
 			return edit(p, func(tx *bbolt.Tx) error { _, err := tx.CreateBucket([]byte("x")); return err })
 		}, ErrForeign},
-		{"a newer schema", func(p string) error { return setSchema(p, "3") }, ErrSchema},
+		{"a newer schema", func(p string) error { return setSchema(p, "4") }, ErrSchema},
 		{"a broken schema", func(p string) error { return setSchema(p, "new") }, ErrForeign},
 		{"no schema", func(p string) error { return setSchema(p, "") }, ErrForeign},
 		{"a bucket missing", func(p string) error {
@@ -240,7 +240,8 @@ func setSchema(path, to string) error {
 	return edit(path, func(tx *bbolt.Tx) error { return tx.Bucket([]byte(bucketMeta)).Put([]byte(schemaKey), []byte(to)) })
 }
 
-// TestUpgrade: a file of schema 1 is taken over with all that is in it.
+// TestUpgrade: a file of schema 1 is taken over with all that is in it, and with
+// who held each key last.
 func TestUpgrade(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s.db")
 	s, err := Open(path, Options{})
@@ -254,13 +255,24 @@ func TestUpgrade(t *testing.T) {
 		}
 	}
 	must(s.Commit(t.Context(), remediation.Write{Jobs: []*remediation.Job{{ID: "j"}}}))
+	for i, status := range []remediation.Status{remediation.StatusFixed, remediation.StatusResolved, remediation.StatusOpen, remediation.StatusFixed} {
+		inc := &remediation.Incident{ID: fmt.Sprint("i", i), Key: fmt.Sprint("k", i/2), Status: status, CreatedAt: time.Unix(int64(i), 0)}
+		must(s.Commit(t.Context(), remediation.Write{Incident: inc}))
+	}
 	must(s.Close())
 	must(setSchema(path, "1"))
-	must(edit(path, func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte(bucketRecords)) }))
+	must(edit(path, func(tx *bbolt.Tx) error {
+		return errors.Join(tx.DeleteBucket([]byte(bucketRecords)), tx.DeleteBucket([]byte(bucketLast)))
+	}))
 	s, err = Open(path, Options{})
 	must(err)
 	if _, err := s.Job(t.Context(), "j"); err != nil {
 		t.Error(err)
+	}
+	for key, want := range map[string]string{"k0": "i1", "k1": "i2"} {
+		if last, err := s.Last(t.Context(), key); err != nil || last.ID != want {
+			t.Errorf("last of %s: %v, %v; want %s", key, last, err, want)
+		}
 	}
 	must(s.Commit(t.Context(), remediation.Write{Records: []*remediation.Record{{Key: "r"}}}))
 	must(s.Close())

@@ -20,7 +20,8 @@ type change struct {
 	want    int // the version that must be stored; 0: none
 	data    []byte
 	entries []entry
-	claim   []byte                       // the finding key that an active incident claims
+	owner   []byte                       // the finding key of an incident
+	claim   []byte                       // the same, where the incident is active and claims it
 	lane    string                       // of a notice
 	home    string                       // the incident of a notice
 	read    func([]byte) (stored, error) // decodes the row before
@@ -33,6 +34,7 @@ type stored struct {
 	entries []entry
 	lane    string // of a notice
 	home    string // the incident of a notice
+	claim   []byte // the finding key that an active incident held
 }
 
 // changeOf prepares the storing of v. v itself stays as it is until counted is
@@ -44,8 +46,11 @@ func changeOf[T any](k kind[T], v *T) (change, error) {
 	if err != nil {
 		return change{}, err
 	}
+	owner, claim := claimOf(v)
 	return change{
 		bucket:  k.bucket,
+		owner:   owner,
+		claim:   claim,
 		key:     k.key(v),
 		want:    *k.version(v),
 		data:    data,
@@ -57,7 +62,8 @@ func changeOf[T any](k kind[T], v *T) (change, error) {
 			if err != nil {
 				return stored{}, err
 			}
-			return stored{*k.version(old), k.entries(old), laneOf(old), homeOf(old)}, nil
+			_, held := claimOf(old)
+			return stored{*k.version(old), k.entries(old), laneOf(old), homeOf(old), held}, nil
 		},
 		counted: func() { *k.version(v)++ },
 	}, nil
@@ -77,6 +83,20 @@ func homeOf(v any) string {
 		return n.Incident
 	}
 	return ""
+}
+
+// claimOf is an incident's finding key, and the same again where it is active;
+// nil for other rows.
+func claimOf(v any) (owner, claim []byte) {
+	i, ok := v.(*remediation.Incident)
+	if !ok {
+		return nil, nil
+	}
+	owner = []byte(i.Key)
+	if i.Status.Active() {
+		claim = owner
+	}
+	return owner, claim
 }
 
 // decode reads a row's JSON. The error names the row.
@@ -110,9 +130,6 @@ func changes(w remediation.Write) (list []change, err error) {
 	if w.Incident != nil {
 		if list, err = add(list, incidentKind(), w.Incident); err != nil {
 			return nil, err
-		}
-		if w.Incident.Status.Active() {
-			list[0].claim = []byte(w.Incident.Key)
 		}
 	}
 	if list, err = addAll(list, jobKind(), w.Jobs); err != nil {
@@ -208,8 +225,29 @@ func apply(tx *bbolt.Tx, list []change) error {
 		if err := reindex(tx, before[i].entries, c.entries); err != nil {
 			return err
 		}
+		if err := c.holdsLast(tx, before[i].claim); err != nil {
+			return err
+		}
 	}
 	return enter(tx, incidents)
+}
+
+// holdsLast notes that an active incident holds its key, which stays noted once it
+// is settled; held is the key that it held before.
+func (c change) holdsLast(tx *bbolt.Tx, held []byte) error {
+	last := tx.Bucket([]byte(bucketLast))
+	if held != nil && !bytes.Equal(held, c.owner) {
+		if err := last.Delete(held); err != nil {
+			return fmt.Errorf("delete from bucket %q: %w", bucketLast, err)
+		}
+	}
+	if c.claim == nil {
+		return nil
+	}
+	if err := last.Put(c.claim, c.key); err != nil {
+		return fmt.Errorf("store in bucket %q: %w", bucketLast, err)
+	}
+	return nil
 }
 
 // check reads the row before and compares versions and claims.

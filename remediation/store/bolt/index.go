@@ -24,6 +24,9 @@ const (
 	bucketRecords      = "records"      // key
 	bucketAudit        = "audit"        // name of the incident, Seq
 
+	// What the rows don't tell.
+	bucketLast = "last" // key → the id of the incident that was active last
+
 	// Indexes.
 	indexActive           = "active"                // an active incident's key → its id
 	indexCreated          = "incidents by created"  // time, id → summary
@@ -48,7 +51,7 @@ const (
 // buckets lists every bucket.
 func buckets() []string {
 	return []string{
-		bucketMeta, bucketIncidents, bucketJobs, bucketNotices, bucketMessages, bucketSuppressions, bucketAudit, bucketRecords,
+		bucketMeta, bucketIncidents, bucketJobs, bucketNotices, bucketMessages, bucketSuppressions, bucketAudit, bucketRecords, bucketLast,
 		indexActive, indexCreated, indexKey, indexResource, indexPlaybook, indexStatus,
 		indexJobsDue, indexNotices, indexUnsent, indexNoticesDue, indexSuppressionsLive, indexSettled,
 	}

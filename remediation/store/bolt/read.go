@@ -31,6 +31,20 @@ func (s *Store) Active(ctx context.Context, key string) (inc *remediation.Incide
 	return inc, err
 }
 
+// Last reads the incident that was active last under a finding key;
+// remediation.ErrNotFound.
+func (s *Store) Last(ctx context.Context, key string) (inc *remediation.Incident, err error) {
+	err = s.view(ctx, func(tx *bbolt.Tx) error {
+		id := tx.Bucket([]byte(bucketLast)).Get([]byte(key))
+		if id == nil {
+			return fmt.Errorf("last incident of key %q: %w", key, remediation.ErrNotFound)
+		}
+		inc, err = row[remediation.Incident](tx, bucketIncidents, id)
+		return err
+	})
+	return inc, err
+}
+
 // Job reads one job by id; remediation.ErrNotFound.
 func (s *Store) Job(ctx context.Context, id string) (*remediation.Job, error) {
 	return get[remediation.Job](ctx, s, bucketJobs, "job", id)

@@ -125,8 +125,9 @@ func (s *Store) put(tx *write, it item, version *int, err error) error {
 	return nil
 }
 
-// claim moves the claim of an incident's key. What it held before is known from
-// the row, which the condition on its version keeps as it was read.
+// claim moves the claim of an incident's key; a claim that is set free keeps who
+// had it. What the incident held before is known from the row, which the condition
+// on its version keeps as it was read.
 func (s *Store) claim(ctx context.Context, tx *write, i *remediation.Incident) error {
 	held := ""
 	if i.Version > 0 {
@@ -143,16 +144,22 @@ func (s *Store) claim(ctx context.Context, tx *write, i *remediation.Incident) e
 	}
 	if i.Status.Active() {
 		tx.items = append(tx.items, types.TransactWriteItem{Put: &types.Put{
-			TableName: &s.o.Table, Item: item{attrPK: text("K#" + i.Key), attrSK: text("-"), attrHolder: text(i.ID)},
-			ConditionExpression:       aws.String("attribute_not_exists(" + attrPK + ") OR " + attrHolder + " = :id"),
+			TableName: &s.o.Table, Item: item{attrPK: text("K#" + i.Key), attrSK: text("-"), attrHolder: text(i.ID), attrLast: text(i.ID)},
+			ConditionExpression:       aws.String("attribute_not_exists(" + attrHolder + ") OR " + attrHolder + " = :id"),
 			ExpressionAttributeValues: item{":id": text(i.ID)},
 		}})
 	}
-	if held != "" && (held != i.Key || !i.Status.Active()) {
+	switch free := aws.String(attrHolder + " = :id"); {
+	case held == "" || held == i.Key && i.Status.Active():
+	case held == i.Key:
+		tx.items = append(tx.items, types.TransactWriteItem{Put: &types.Put{
+			TableName: &s.o.Table, Item: item{attrPK: text("K#" + held), attrSK: text("-"), attrLast: text(i.ID)},
+			ConditionExpression: free, ExpressionAttributeValues: item{":id": text(i.ID)},
+		}})
+	default:
 		tx.items = append(tx.items, types.TransactWriteItem{Delete: &types.Delete{
 			TableName: &s.o.Table, Key: item{attrPK: text("K#" + held), attrSK: text("-")},
-			ConditionExpression:       aws.String(attrHolder + " = :id"),
-			ExpressionAttributeValues: item{":id": text(i.ID)},
+			ConditionExpression: free, ExpressionAttributeValues: item{":id": text(i.ID)},
 		}})
 	}
 	return nil

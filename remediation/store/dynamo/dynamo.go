@@ -7,7 +7,7 @@
 //
 //	item                  pk            sk     read by
 //	incident              I#id          -      GetItem
-//	claim of a key        K#key         -      GetItem: which incident is active
+//	claim of a key        K#key         -      GetItem: which incident is active, or was last
 //	job                   J#id          -      GetItem
 //	notice of an incident N#incident    id     Query: in which order they go out
 //	other notice          O#id          -      through an index alone
@@ -25,7 +25,7 @@
 //	i3     KEY#key        created, id   incidents
 //
 // Reads of the table are strongly consistent, so what must not be missed is
-// read there: the active incident of a key, the order of an incident's notices,
+// read there: the active and the last incident of a key, the order of an incident's notices,
 // suppressions, the audit log. The
 // indexes follow within a moment. What they give may be old, which harms
 // nothing: whoever takes up a job or notice leases it by a conditional write on
@@ -133,10 +133,11 @@ const (
 	attrPK      = "pk"
 	attrSK      = "sk"
 	attrVersion = "v"
-	attrData    = "d"   // the row's JSON, compressed
-	attrObject  = "o"   // else the name of the object in S3 that holds it
-	attrHolder  = "id"  // of a claim: the incident
-	attrTTL     = "ttl" // when DynamoDB may delete the item, seconds since 1970
+	attrData    = "d"    // the row's JSON, compressed
+	attrObject  = "o"    // else the name of the object in S3 that holds it
+	attrHolder  = "id"   // of a claim: the active incident, while there is one
+	attrLast    = "last" // of a claim: the incident that was active last
+	attrTTL     = "ttl"  // when DynamoDB may delete the item, seconds since 1970
 )
 
 // indexes are the names of the indexes; each has a partition key p1 and a sort

@@ -49,15 +49,26 @@ func (s *Store) Incident(ctx context.Context, id string) (*remediation.Incident,
 
 // Active reads the active incident of a finding key; remediation.ErrNotFound.
 func (s *Store) Active(ctx context.Context, key string) (*remediation.Incident, error) {
-	it, err := s.get(ctx, "K#"+key, fmt.Sprintf("active incident of key %q", key))
+	return s.claimed(ctx, key, attrHolder, "active")
+}
+
+// Last reads the incident that was active last under a finding key;
+// remediation.ErrNotFound.
+func (s *Store) Last(ctx context.Context, key string) (*remediation.Incident, error) {
+	return s.claimed(ctx, key, attrLast, "last")
+}
+
+// claimed reads the incident that a key's claim names in one of its attributes.
+func (s *Store) claimed(ctx context.Context, key, attr, what string) (*remediation.Incident, error) {
+	it, err := s.get(ctx, "K#"+key, fmt.Sprintf("%s incident of key %q", what, key))
 	if err != nil {
 		return nil, err
 	}
-	holder, ok := it[attrHolder].(*types.AttributeValueMemberS)
+	id, ok := it[attr].(*types.AttributeValueMemberS)
 	if !ok {
-		return nil, fmt.Errorf("the claim of key %q is damaged", key)
+		return nil, fmt.Errorf("%s incident of key %q: %w", what, key, remediation.ErrNotFound)
 	}
-	return s.Incident(ctx, holder.Value)
+	return s.Incident(ctx, id.Value)
 }
 
 // Job reads one job by id; remediation.ErrNotFound.

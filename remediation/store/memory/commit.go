@@ -105,9 +105,12 @@ func (s *Store) incidentChange(i *remediation.Incident) change {
 	c.put = func() {
 		if old != nil && s.active[old.Key] == old.ID {
 			delete(s.active, old.Key)
+			if old.Key != i.Key {
+				delete(s.last, old.Key)
+			}
 		}
 		if i.Status.Active() {
-			s.active[i.Key] = i.ID
+			s.active[i.Key], s.last[i.Key] = i.ID, i.ID
 		}
 		putRow()
 	}

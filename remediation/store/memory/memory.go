@@ -27,6 +27,7 @@ type Store struct {
 	closed       bool
 	incidents    map[string]*remediation.Incident
 	active       map[string]string // the id of the active incident of a key
+	last         map[string]string // the id of the incident that was active last under a key
 	jobs         map[string]*remediation.Job
 	notices      map[string]*remediation.Notice
 	messages     map[string]*remediation.MessageRef
@@ -42,6 +43,7 @@ func New() *Store {
 	return &Store{
 		incidents:    map[string]*remediation.Incident{},
 		active:       map[string]string{},
+		last:         map[string]string{},
 		jobs:         map[string]*remediation.Job{},
 		notices:      map[string]*remediation.Notice{},
 		messages:     map[string]*remediation.MessageRef{},
@@ -82,6 +84,20 @@ func (s *Store) Active(ctx context.Context, key string) (*remediation.Incident, 
 	id, ok := s.active[key]
 	if !ok {
 		return nil, fmt.Errorf("active incident of key %q: %w", key, remediation.ErrNotFound)
+	}
+	return one(s.incidents, "incident", id)
+}
+
+// Last reads the incident that was active last under a finding key;
+// remediation.ErrNotFound.
+func (s *Store) Last(ctx context.Context, key string) (*remediation.Incident, error) {
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.RUnlock()
+	id, ok := s.last[key]
+	if !ok {
+		return nil, fmt.Errorf("last incident of key %q: %w", key, remediation.ErrNotFound)
 	}
 	return one(s.incidents, "incident", id)
 }

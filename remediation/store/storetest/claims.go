@@ -60,10 +60,58 @@ func testReopen(t *testing.T, s remediation.Store) {
 	must(t, s, set(b, remediation.StatusResolved))
 	must(t, s, set(a, remediation.StatusUndoing))
 	equal(t, "active after reopening", get(s.Active(ctx, "k"))(t), a)
+	equal(t, "last after reopening", get(s.Last(ctx, "k"))(t), a)
 	mustConflict(t, s, set(b, remediation.StatusOpen))
 	// A settled one that is stored again leaves the holder's claim alone.
 	must(t, s, set(b, remediation.StatusExpired))
 	equal(t, "active", get(s.Active(ctx, "k"))(t), a)
+}
+
+// testLast: who held a key last is known once it is free, whatever came of it
+// since, and until another holds it.
+func testLast(t *testing.T, s remediation.Store) {
+	ctx := t.Context()
+	last := func(want *remediation.Incident) {
+		t.Helper()
+		equal(t, "last", get(s.Last(ctx, "k"))(t), want)
+	}
+	set := func(i *remediation.Incident, status remediation.Status) {
+		t.Helper()
+		i.Status = status
+		must(t, s, remediation.Write{Incident: i})
+	}
+	none := func(key string) {
+		t.Helper()
+		if got, err := s.Last(ctx, key); !errors.Is(err, remediation.ErrNotFound) {
+			t.Fatalf("last of %s: %v, %v", key, got, err)
+		}
+	}
+	none("k")
+	bystander := newIncident("bystander", "k", remediation.StatusResolved)
+	must(t, s, remediation.Write{Incident: bystander})
+	none("k") // it never held the key
+	a, b := newIncident("a", "k", remediation.StatusOpen), newIncident("b", "k", remediation.StatusOpen)
+	must(t, s, remediation.Write{Incident: a})
+	last(a)
+	set(a, remediation.StatusFixing)
+	set(a, remediation.StatusFixed)
+	last(a)
+	set(bystander, remediation.StatusExpired)
+	last(a)
+	a.Repeats++
+	set(a, remediation.StatusFixed)
+	last(a)
+	must(t, s, remediation.Write{Incident: b})
+	last(b)
+	set(b, remediation.StatusResolved)
+	set(a, remediation.StatusUndoing)
+	set(a, remediation.StatusUndone)
+	last(a)
+	set(b, remediation.StatusOpen)
+	b.Key = "another"
+	must(t, s, remediation.Write{Incident: b})
+	none("k")
+	equal(t, "last of the other key", get(s.Last(ctx, "another"))(t), b)
 }
 
 func testChangedKey(t *testing.T, s remediation.Store) {

@@ -17,6 +17,7 @@ import (
 // answered by looking at all of them.
 type model struct {
 	incidents    map[string]remediation.Incident
+	last         map[string]string // by key
 	jobs         map[string]remediation.Job
 	notices      map[string]remediation.Notice
 	messages     map[string]remediation.MessageRef
@@ -28,6 +29,7 @@ type model struct {
 func newModel() *model {
 	return &model{
 		incidents:    map[string]remediation.Incident{},
+		last:         map[string]string{},
 		jobs:         map[string]remediation.Job{},
 		notices:      map[string]remediation.Notice{},
 		messages:     map[string]remediation.MessageRef{},
@@ -74,6 +76,12 @@ func (m *model) accepts(w remediation.Write) bool {
 // of this test point to nothing, so that copying the structs is enough.
 func (m *model) take(w remediation.Write) {
 	if w.Incident != nil {
+		if old := m.incidents[w.Incident.ID]; old.Status.Active() && old.Key != w.Incident.Key {
+			delete(m.last, old.Key)
+		}
+		if w.Incident.Status.Active() {
+			m.last[w.Incident.Key] = w.Incident.ID
+		}
 		m.incidents[w.Incident.ID] = *w.Incident
 	}
 	for _, j := range w.Jobs {
@@ -259,4 +267,9 @@ func compare(r *rapid.T, s remediation.Store, m *model) {
 		}
 	}
 	compareOne(r, s.Active, active, key)
+	last := map[string]remediation.Incident{}
+	for key, id := range m.last {
+		last[key] = m.incidents[id]
+	}
+	compareOne(r, s.Last, last, key)
 }

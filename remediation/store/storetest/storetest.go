@@ -37,6 +37,7 @@ func Run(t *testing.T, open func(t *testing.T) remediation.Store) {
 		{"active statuses claim the key", testClaims},
 		{"settling and reopening", testReopen},
 		{"a changed key", testChangedKey},
+		{"the last of a key", testLast},
 		{"incidents: order", testIncidentsOrder},
 		{"incidents: filters", testIncidentsFilters},
 		{"incidents: limit", testIncidentsLimit},
