@@ -93,7 +93,8 @@ type Store interface {
 	// taken back, all where they were last changed before the given time,
 	// suppressions whose Until and last change are both before it, and records
 	// whose Until is before it. It says how
-	// many rows went; with an error, some may have gone. The id of a deleted
+	// many rows went, and may leave some for the next time; with an error, some
+	// may have gone. The id of a deleted
 	// row is free again.
 	Sweep(ctx context.Context, before time.Time) (int, error)
 	// Ping says whether the store can be reached.

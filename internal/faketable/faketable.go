@@ -49,7 +49,8 @@ type AWS struct {
 	// Done is called after a request has had its effect, and before it is
 	// answered; the stand-in is not locked then.
 	Done func(Call)
-	// BatchMost is how many items one BatchGetItem gives; 100 where 0.
+	// BatchMost is how many items one BatchGetItem gives; 100 where 0, none where
+	// it is below that.
 	BatchMost int
 
 	tables  map[string]*table

@@ -165,7 +165,7 @@ func (a *AWS) batchGet(body []byte) (any, *Failure) {
 			return nil, invalid("%d keys", len(k.Keys))
 		}
 		for i, key := range k.Keys {
-			if i == cmp.Or(a.BatchMost, maxBatch) {
+			if i == max(cmp.Or(a.BatchMost, maxBatch), 0) {
 				left[name] = keys{k.Keys[i:], k.ConsistentRead}
 				break
 			}

@@ -183,11 +183,16 @@ func (s *Store) transact(ctx context.Context, items []types.TransactWriteItem) e
 		if pause == 0 || try == maxCollisions {
 			return s.explain(err)
 		}
-		pause += rand.N(pause) //nolint:gosec // only spreads attempts
-		if err := s.o.Sleep(ctx, time.Duration(try)*pause); err != nil {
+		if err := s.pause(ctx, try, pause); err != nil {
 			return err
 		}
 	}
+}
+
+// pause waits after an attempt, the longer the more there were.
+func (s *Store) pause(ctx context.Context, try int, first time.Duration) error {
+	first += rand.N(first) //nolint:gosec // only spreads attempts
+	return s.o.Sleep(ctx, time.Duration(try)*first)
 }
 
 // pauseAfter is the first pause after a transaction that was canceled and may be
@@ -211,30 +216,4 @@ func (s *Store) explain(err error) error {
 
 func hasReason(e *types.TransactionCanceledException, code string) bool {
 	return slices.ContainsFunc(e.CancellationReasons, func(r types.CancellationReason) bool { return aws.ToString(r.Code) == code })
-}
-
-// Sweep deletes what has been settled since before the given time.
-func (s *Store) Sweep(ctx context.Context, before time.Time) (int, error) {
-	if err := s.begin(ctx); err != nil {
-		return 0, err
-	}
-	swept := 0
-	for it, err := range s.query(ctx, query{index: "i1", partition: "SETTLED", below: stamp(before)}) {
-		if err != nil {
-			return swept, err
-		}
-		_, err := s.db.DeleteItem(ctx, &dynamodb.DeleteItemInput{
-			TableName: &s.o.Table, Key: item{attrPK: it[attrPK], attrSK: it[attrSK]},
-			ConditionExpression: aws.String(attrVersion + " = :v"), ExpressionAttributeValues: item{":v": it[attrVersion]},
-		})
-		var changed *types.ConditionalCheckFailedException
-		switch {
-		case errors.As(err, &changed): // somebody needs it again, or has swept it
-		case err != nil:
-			return swept, s.explain(err)
-		default:
-			swept++
-		}
-	}
-	return swept, nil
 }

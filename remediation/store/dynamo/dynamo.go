@@ -16,13 +16,23 @@
 //	record                R#key         -      GetItem
 //	audit entry           A#incident    seq    Query
 //
-//	index  pk             sk            what stands in it
-//	i1     INC            created, id   incidents
-//	i1     JOB#shard      due, id       unfinished jobs
-//	i1     UNSENT#shard   due, id       unsent notices
-//	i1     SETTLED        since, id     what Sweep may take
-//	i2     RES#resource   created, id   incidents
-//	i3     KEY#key        created, id   incidents
+//	index  pk                   sk            what stands in it
+//	i1     JOB#shard            due, id       unfinished jobs
+//	i1     UNSENT#shard         due, id       unsent notices
+//	i1     STATUS#status#shard  created, id   active incidents
+//	i2     RES#resource         created, id   incidents
+//	i2     SETTLED#shard        since, id     what Sweep may take
+//	i3     KEY#key              created, id   incidents
+//	i4     INC#shard            created, id   incidents
+//
+// What is small and read often has all its attributes in an index, i1, and leaves
+// it when it is settled. The others have the keys and what lists are filtered by;
+// the rows themselves are then read from the table (BatchGetItem). So a list of
+// what is open reads nothing else, any other list passes over thousands of
+// incidents with one query, and a write that changes none of that leaves i2 to i4
+// alone. Nothing that every write touches stands in one partition, which takes
+// no more than 1000 writes a second and would hold up the table: the shards are
+// for that. Partitions by month would not do: all that is new is of this month.
 //
 // Reads of the table are strongly consistent, so what must not be missed is
 // read there: the active and the last incident of a key, the order of an incident's notices,
@@ -73,7 +83,7 @@ type Store struct {
 // Actions are the IAM actions that a store needs: the transaction's are those of
 // its parts ("IAM and transactions" in the DynamoDB Developer Guide).
 func Actions(o Options) []string {
-	actions := []string{"dynamodb:DeleteItem", "dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"}
+	actions := []string{"dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"}
 	if o.Bucket != "" {
 		actions = append(actions, "s3:GetObject", "s3:PutObject")
 	}
@@ -130,19 +140,29 @@ func (s *Store) Close() error {
 
 // The names of attributes.
 const (
-	attrPK      = "pk"
-	attrSK      = "sk"
-	attrVersion = "v"
-	attrData    = "d"    // the row's JSON, compressed
-	attrObject  = "o"    // else the name of the object in S3 that holds it
-	attrHolder  = "id"   // of a claim: the active incident, while there is one
-	attrLast    = "last" // of a claim: the incident that was active last
-	attrTTL     = "ttl"  // when DynamoDB may delete the item, seconds since 1970
+	attrPK       = "pk"
+	attrSK       = "sk"
+	attrVersion  = "v"
+	attrData     = "d"    // the row's JSON, compressed
+	attrObject   = "o"    // else the name of the object in S3 that holds it
+	attrHolder   = "id"   // of a claim: the active incident, while there is one
+	attrLast     = "last" // of a claim: the incident that was active last
+	attrStatus   = "st"   // of an incident
+	attrPlaybook = "pb"   // of an incident
+	attrTTL      = "ttl"  // when DynamoDB may delete the item, seconds since 1970
 )
 
 // indexes are the names of the indexes; each has a partition key p1 and a sort
 // key s1, and so on.
-func indexes() []string { return []string{"i1", "i2", "i3"} }
+func indexes() []string { return []string{"i1", "i2", "i3", "i4"} }
+
+// projection says which attributes an index has.
+func projection(index string) *types.Projection {
+	if index == "i1" {
+		return &types.Projection{ProjectionType: types.ProjectionTypeAll}
+	}
+	return &types.Projection{ProjectionType: types.ProjectionTypeInclude, NonKeyAttributes: []string{attrVersion, attrStatus, attrPlaybook}}
+}
 
 func partitionOf(index string) string { return "p" + index[1:] }
 
@@ -157,7 +177,7 @@ func (s *Store) CreateTable(ctx context.Context) error {
 		p, k := partitionOf(index), sortOf(index)
 		attributes = append(attributes, p, k)
 		in.GlobalSecondaryIndexes = append(in.GlobalSecondaryIndexes, types.GlobalSecondaryIndex{
-			IndexName: &index, KeySchema: schemaOf(p, k), Projection: &types.Projection{ProjectionType: types.ProjectionTypeAll},
+			IndexName: &index, KeySchema: schemaOf(p, k), Projection: projection(index),
 		})
 	}
 	for _, a := range attributes {

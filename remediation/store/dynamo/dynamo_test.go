@@ -5,6 +5,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -141,5 +143,119 @@ func TestWaitingInAStorm(t *testing.T) {
 	waiting, err := s.Waiting(t.Context(), 1000)
 	if calls := len(aws.Calls()); err != nil || len(waiting) != 1000 || calls > 10 {
 		t.Errorf("%d wait, %v, after %d calls", len(waiting), err, calls)
+	}
+}
+
+func incident(n int, status remediation.Status) *remediation.Incident {
+	return &remediation.Incident{ID: fmt.Sprintf("%05d", n), Key: fmt.Sprint("k", n), Status: status, CreatedAt: time.Unix(int64(n), 0)}
+}
+
+// TestListsAmongManySettled: what is open is found without a look at what was ever
+// settled, and what is rare among that with few requests.
+func TestListsAmongManySettled(t *testing.T) {
+	s, aws, _ := newStore(t)
+	const many = 1500
+	for n := range many {
+		status := remediation.StatusFixed
+		switch n {
+		case 3, 700:
+			status = remediation.StatusOpen
+		case 5, 900:
+			status = remediation.StatusUndone
+		case 7:
+			status = remediation.StatusFailed
+		}
+		commit(t, s, remediation.Write{Incident: incident(n, status)})
+	}
+	for _, tt := range []struct {
+		q     remediation.IncidentQuery
+		want  []string
+		calls int
+	}{
+		{remediation.IncidentQuery{Statuses: []remediation.Status{remediation.StatusOpen}, Limit: 16}, []string{"00700", "00003"}, 4},
+		{remediation.IncidentQuery{Statuses: []remediation.Status{remediation.StatusOpen, remediation.StatusFailed}, Limit: 2}, []string{"00700", "00007"}, 8},
+		{remediation.IncidentQuery{Statuses: []remediation.Status{remediation.StatusUndone}, Limit: 16}, []string{"00900", "00005"}, 5},
+		{remediation.IncidentQuery{Statuses: []remediation.Status{remediation.StatusFixed, remediation.StatusOpen}, Limit: 2}, []string{"01499", "01498"}, 5},
+		{remediation.IncidentQuery{Limit: 2, Since: time.Unix(1400, 0)}, []string{"01499", "01498"}, 5},
+	} {
+		aws.Calls()
+		found, err := s.Incidents(t.Context(), tt.q)
+		var got []string
+		for _, i := range found {
+			got = append(got, i.ID)
+		}
+		calls := aws.Calls()
+		if err != nil || !slices.Equal(got, tt.want) || len(calls) > tt.calls {
+			t.Errorf("%+v: %v, %v, %d calls", tt.q, got, err, len(calls))
+		}
+	}
+}
+
+// TestUnprocessedKeys: what a batch leaves out is asked for again; where nothing
+// comes at all any more it is an error.
+func TestUnprocessedKeys(t *testing.T) {
+	s, aws, pauses := newStore(t)
+	for n := range 30 {
+		commit(t, s, remediation.Write{Incident: incident(n, remediation.StatusFixed)})
+	}
+	aws.BatchMost = 7
+	found, err := s.Incidents(t.Context(), remediation.IncidentQuery{})
+	if err != nil || len(found) != 30 || found[0].ID != "00029" || found[29].ID != "00000" {
+		t.Errorf("%d incidents, %v", len(found), err)
+	}
+	aws.BatchMost = -1
+	if found, err := s.Incidents(t.Context(), remediation.IncidentQuery{}); err == nil || len(*pauses) == 0 {
+		t.Errorf("%d incidents of a throttled table, after %d pauses", len(found), len(*pauses))
+	}
+}
+
+// TestPages: no more is read of what is due than may be taken.
+func TestPages(t *testing.T) {
+	s, aws, _ := newStore(t)
+	if _, err := s.DueJobs(t.Context(), time.Now(), 16); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.DueNotices(t.Context(), time.Now(), 4); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range aws.Calls() {
+		want := 32
+		if strings.HasPrefix(c.Partition, "UNSENT") {
+			want = 8
+		}
+		if c.Limit != want {
+			t.Errorf("a page of %s has up to %d rows, want %d", c.Partition, c.Limit, want)
+		}
+	}
+}
+
+// doneJobs stores so many finished jobs.
+func doneJobs(t *testing.T, s *dynamo.Store, many int) {
+	t.Helper()
+	for from := 0; from < many; from += 100 {
+		var w remediation.Write
+		for n := range min(100, many-from) {
+			w.Jobs = append(w.Jobs, &remediation.Job{ID: fmt.Sprint(from + n), Done: true})
+		}
+		commit(t, s, w)
+	}
+}
+
+// TestSweepIsBounded, and passes over what somebody is just writing.
+func TestSweepIsBounded(t *testing.T) {
+	s, aws, _ := newStore(t)
+	doneJobs(t, s, 2100)
+	met := false
+	aws.Fail = func(c faketable.Call) *faketable.Failure {
+		if c.Op != "DeleteItem" || met {
+			return nil
+		}
+		met = true
+		return &faketable.Failure{Code: "TransactionConflictException"}
+	}
+	for _, want := range []int{2000, 100, 0} {
+		if n, err := s.Sweep(t.Context(), time.Now()); err != nil || n != want {
+			t.Errorf("swept %d, %v; want %d", n, err, want)
+		}
 	}
 }

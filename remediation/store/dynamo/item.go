@@ -26,7 +26,7 @@ const (
 	maxInline = 350 << 10
 	// maxRow bounds what is read back from S3.
 	maxRow = 64 << 20
-	// shards spreads what is due over so many partitions.
+	// shards spreads over so many partitions what would all be in one.
 	shards = 4
 	// keepSettled is when DynamoDB may delete settled rows that nobody sweeps.
 	keepSettled = 35 * 24 * time.Hour
@@ -69,7 +69,7 @@ func (it item) index(name, partition, sort string) {
 
 // settled has Sweep find the item, and DynamoDB delete it some time.
 func (it item) settled(since time.Time, id string) {
-	it.index("i1", "SETTLED", sortKey(stamp(since), id))
+	it.index("i2", "SETTLED#"+shard(id), sortKey(stamp(since), id))
 	it[attrTTL] = number(since.Add(keepSettled).Unix())
 }
 
@@ -169,7 +169,16 @@ func (s *Store) incidentItem(ctx context.Context, i remediation.Incident) (item,
 		return nil, err
 	}
 	at := sortKey(stamp(i.CreatedAt), i.ID)
-	it.index("i1", "INC", at)
+	it.index("i4", "INC#"+shard(i.ID), at)
+	if i.Status.Active() {
+		it.index("i1", statusPartition(i.Status)+shard(i.ID), at)
+	}
+	if i.Status != "" {
+		it[attrStatus] = text(string(i.Status))
+	}
+	if p := i.Finding.Playbook; p != "" {
+		it[attrPlaybook] = text(p)
+	}
 	if r := i.Finding.Resource.ID; r != "" {
 		it.index("i2", "RES#"+r, at)
 	}
@@ -178,6 +187,9 @@ func (s *Store) incidentItem(ctx context.Context, i remediation.Incident) (item,
 	}
 	return it, nil
 }
+
+// statusPartition begins the names of the partitions of an active status.
+func statusPartition(s remediation.Status) string { return "STATUS#" + string(s) + "#" }
 
 func (s *Store) jobItem(ctx context.Context, j remediation.Job) (item, error) {
 	j.Version++

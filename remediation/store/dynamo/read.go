@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"iter"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -109,11 +108,24 @@ func (q query) input(table string) *dynamodb.QueryInput {
 	condition := "#p = :p"
 	in.ExpressionAttributeNames = map[string]string{"#p": p}
 	in.ExpressionAttributeValues = item{":p": text(q.partition)}
-	for _, bound := range []struct{ value, name, condition string }{{q.from, ":from", "#k >= :from"}, {q.below, ":below", "#k < :below"}} {
-		if bound.value != "" {
-			condition += " AND " + bound.condition
-			in.ExpressionAttributeNames["#k"] = k
-			in.ExpressionAttributeValues[bound.name] = text(bound.value)
+	// DynamoDB takes one condition on the sort key and not two. No sort key is
+	// equal to below, which is the beginning of one.
+	bounds := ""
+	switch {
+	case q.from != "" && q.below != "":
+		bounds = "#k BETWEEN :from AND :below"
+	case q.from != "":
+		bounds = "#k >= :from"
+	case q.below != "":
+		bounds = "#k < :below"
+	}
+	if bounds != "" {
+		condition += " AND " + bounds
+		in.ExpressionAttributeNames["#k"] = k
+	}
+	for name, value := range map[string]string{":from": q.from, ":below": q.below} {
+		if value != "" {
+			in.ExpressionAttributeValues[name] = text(value)
 		}
 	}
 	in.KeyConditionExpression = &condition
@@ -167,35 +179,12 @@ func list[T any](ctx context.Context, s *Store, q query, keep func(*T) (keep, en
 	return found, nil
 }
 
-// Incidents lists incidents, the newest first. A query by key or resource reads
-// those alone, any other one all until it has enough.
-func (s *Store) Incidents(ctx context.Context, q remediation.IncidentQuery) ([]*remediation.Incident, error) {
-	where := query{index: "i1", partition: "INC", descending: true, limit: rows.Limit(q)}
-	switch {
-	case q.Key != "":
-		where.index, where.partition = "i3", "KEY#"+q.Key
-	case q.Resource != "":
-		where.index, where.partition = "i2", "RES#"+q.Resource
-	}
-	if !q.Since.IsZero() {
-		where.from = stamp(q.Since)
-	}
-	n := 0
-	return list(ctx, s, where, func(i *remediation.Incident) (bool, bool) {
-		if !rows.Match(q, i) {
-			return false, false
-		}
-		n++
-		return true, n == rows.Limit(q)
-	})
-}
-
 // dueBy is the sort key that stands after everything due by now.
 func dueBy(now time.Time) string { return stamp(now) + "$" } // $ comes after #
 
 // DueJobs lists unfinished jobs that may be taken up at now.
 func (s *Store) DueJobs(ctx context.Context, now time.Time, n int) ([]*remediation.Job, error) {
-	due, err := sharded(ctx, s, "JOB#", now, n, func(j *remediation.Job) (bool, error) {
+	due, err := inShards(ctx, s, "JOB#", now, n, func(j *remediation.Job) (bool, error) {
 		return !j.Done && rows.Ready(j.Due, j.LeaseUntil, now), nil
 	})
 	if err != nil {
@@ -205,8 +194,8 @@ func (s *Store) DueJobs(ctx context.Context, now time.Time, n int) ([]*remediati
 	return due[:min(len(due), max(n, 0))], nil
 }
 
-// sharded reads the first n of every shard that are ready.
-func sharded[T any](ctx context.Context, s *Store, partition string, now time.Time, n int, ready func(*T) (bool, error)) ([]*T, error) {
+// inShards reads the first n of every shard that are ready.
+func inShards[T any](ctx context.Context, s *Store, partition string, now time.Time, n int, ready func(*T) (bool, error)) ([]*T, error) {
 	if err := s.begin(ctx); err != nil {
 		return nil, err
 	}
@@ -214,10 +203,11 @@ func sharded[T any](ctx context.Context, s *Store, partition string, now time.Ti
 	if n <= 0 {
 		return all, nil
 	}
-	for i := range shards {
+	for _, shard := range sharded(partition) {
 		count := 0
 		var failed error
-		q := query{index: "i1", partition: partition + strconv.Itoa(i), below: dueBy(now)}
+		// Some of the first are leased or not the first of their lane.
+		q := query{index: "i1", partition: shard, below: dueBy(now), limit: 2 * n}
 		found, err := list(ctx, s, q, func(v *T) (bool, bool) {
 			ok, err := ready(v)
 			if ok {
@@ -238,7 +228,7 @@ func sharded[T any](ctx context.Context, s *Store, partition string, now time.Ti
 // without one, that may be sent at now.
 func (s *Store) DueNotices(ctx context.Context, now time.Time, n int) ([]*remediation.Notice, error) {
 	heads := map[string]string{} // the id of the first unsent notice of a lane
-	due, err := sharded(ctx, s, "UNSENT#", now, n, func(x *remediation.Notice) (bool, error) {
+	due, err := inShards(ctx, s, "UNSENT#", now, n, func(x *remediation.Notice) (bool, error) {
 		if x.Sent || !rows.Ready(x.Due, x.LeaseUntil, now) {
 			return false, nil
 		}
@@ -259,9 +249,9 @@ const maxWaiting = 1000
 // are.
 func (s *Store) Waiting(ctx context.Context, n int) ([]*remediation.Notice, error) {
 	unsent := []*remediation.Notice{}
-	for i := range shards {
+	for _, shard := range sharded("UNSENT#") {
 		count := 0
-		found, err := list(ctx, s, query{index: "i1", partition: "UNSENT#" + strconv.Itoa(i), limit: maxWaiting}, func(x *remediation.Notice) (bool, bool) {
+		found, err := list(ctx, s, query{index: "i1", partition: shard, limit: maxWaiting}, func(x *remediation.Notice) (bool, bool) {
 			count++
 			return !x.Sent, count == maxWaiting
 		})
