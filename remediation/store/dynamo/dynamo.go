@@ -41,8 +41,9 @@
 // nothing: whoever takes up a job or notice leases it by a conditional write on
 // the table, and a row that is not seen yet is seen at the next look.
 //
-// A row over 350 KB, compressed, goes to an S3 bucket under the hash of its
-// content, before the item that names it.
+// Of a row over 350 KB, compressed, the plan, payload or data goes to an S3 bucket
+// under the hash of its content, before the item that names it: one object for all
+// versions of the row.
 package dynamo
 
 import (
@@ -144,7 +145,7 @@ const (
 	attrSK       = "sk"
 	attrVersion  = "v"
 	attrData     = "d"    // the row's JSON, compressed
-	attrObject   = "o"    // else the name of the object in S3 that holds it
+	attrObject   = "o"    // the name of the object in S3 that holds it, or its large member
 	attrHolder   = "id"   // of a claim: the active incident, while there is one
 	attrLast     = "last" // of a claim: the incident that was active last
 	attrStatus   = "st"   // of an incident

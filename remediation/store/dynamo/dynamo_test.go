@@ -1,7 +1,11 @@
 package dynamo_test
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -257,5 +261,52 @@ func TestSweepIsBounded(t *testing.T) {
 		if n, err := s.Sweep(t.Context(), time.Now()); err != nil || n != want {
 			t.Errorf("swept %d, %v; want %d", n, err, want)
 		}
+	}
+}
+
+// TestLargeRows: of a row that DynamoDB does not take the large member goes to S3,
+// once for all versions of the row; without a bucket it is refused.
+func TestLargeRows(t *testing.T) {
+	s, aws, _ := newStore(t)
+	noise := make([]byte, 500<<10)
+	_, _ = rand.Read(noise) // never fails
+	large, err := json.Marshal(hex.EncodeToString(noise))
+	if err != nil {
+		t.Fatal(err)
+	}
+	inc := incident(1, remediation.StatusOpen)
+	inc.Plan = &remediation.Plan{Playbook: "p", Before: large}
+	job, record := &remediation.Job{ID: "j", Payload: large}, &remediation.Record{Key: "r", Data: large}
+	note := notice("00001", 1)
+	note.Payload = large
+	w := remediation.Write{Incident: inc, Jobs: []*remediation.Job{job}, Records: []*remediation.Record{record}, Notices: []*remediation.Notice{note}}
+	for n := range 4 {
+		inc.Repeats, job.Attempts, note.Attempts, record.At = n, n, n, time.Unix(int64(n), 0).UTC()
+		commit(t, s, w)
+	}
+	if objects := aws.Objects(); len(objects) != 3 { // a payload is a payload
+		t.Errorf("4 versions left the objects %v", objects)
+	}
+	got, err := s.Active(t.Context(), "k1")
+	if err != nil || got.Repeats != 3 || got.Plan.Playbook != "p" || !bytes.Equal(got.Plan.Before, large) {
+		t.Errorf("the incident does not come back: %v", err)
+	}
+	if j, err := s.Job(t.Context(), "j"); err != nil || j.Attempts != 3 || !bytes.Equal(j.Payload, large) {
+		t.Errorf("the job does not come back: %v", err)
+	}
+	if r, err := s.Record(t.Context(), "r"); err != nil || r.At.Unix() != 3 || !bytes.Equal(r.Data, large) {
+		t.Errorf("the record does not come back: %v", err)
+	}
+	if n, err := s.Notices(t.Context(), "00001"); err != nil || len(n) != 1 || n[0].Attempts != 3 || !bytes.Equal(n[0].Payload, large) {
+		t.Errorf("the notice does not come back: %v", err)
+	}
+	entry := remediation.AuditEntry{Incident: "00001", Seq: 1, Data: large}
+	commit(t, s, remediation.Write{Audit: []remediation.AuditEntry{entry}})
+	if log, err := s.Audit(t.Context(), "00001"); err != nil || len(log) != 1 || !bytes.Equal(log[0].Data, large) {
+		t.Errorf("the audit entry does not come back: %v", err)
+	}
+	without := dynamo.New(aws.Config(), dynamo.Options{Table: "secbot"})
+	if err := without.Commit(t.Context(), remediation.Write{Jobs: []*remediation.Job{{ID: "k", Payload: large}}}); err == nil || !strings.Contains(err.Error(), "bucket=NAME") {
+		t.Errorf("without a bucket: %v", err)
 	}
 }

@@ -73,27 +73,48 @@ func (it item) settled(since time.Time, id string) {
 	it[attrTTL] = number(since.Add(keepSettled).Unix())
 }
 
-// newItem makes a row's item; version is what it will be.
-func (s *Store) newItem(ctx context.Context, pk, sk string, version int, row any) (item, error) {
+// split is a row in two: the member that may be large and changes seldom, and
+// the rest.
+type split struct{ rest, large any }
+
+// newItem makes a row's item; version is what it will be. Where the row is too
+// large its large member alone goes aside, so that one object serves all its
+// versions.
+func (s *Store) newItem(ctx context.Context, pk, sk string, version int, row any, parts split) (item, error) {
+	it := item{attrPK: text(pk), attrSK: text(sk), attrVersion: number(int64(version))}
+	packed, err := pack(row)
+	if err != nil {
+		return nil, err
+	}
+	if len(packed) > maxInline {
+		rest, err := pack(parts.rest)
+		if err != nil {
+			return nil, err
+		}
+		aside := packed
+		if packed = nil; parts.rest != nil && len(rest) <= maxInline {
+			if aside, err = pack(parts.large); err != nil {
+				return nil, err
+			}
+			packed = rest
+		}
+		name, err := s.putObject(ctx, aside)
+		if err != nil {
+			return nil, err
+		}
+		it[attrObject] = text(name)
+	}
+	if packed != nil {
+		it[attrData] = &types.AttributeValueMemberB{Value: packed}
+	}
+	return it, nil
+}
+
+func pack(row any) ([]byte, error) {
 	raw, err := rows.Encode(row)
 	if err != nil {
 		return nil, err
 	}
-	it := item{attrPK: text(pk), attrSK: text(sk), attrVersion: number(int64(version))}
-	packed, err := pack(raw)
-	if err != nil {
-		return nil, err
-	}
-	if len(packed) <= maxInline {
-		it[attrData] = &types.AttributeValueMemberB{Value: packed}
-		return it, nil
-	}
-	name, err := s.putObject(ctx, packed)
-	it[attrObject] = text(name)
-	return it, err
-}
-
-func pack(raw []byte) ([]byte, error) {
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)
 	if _, err := w.Write(raw); err != nil {
@@ -132,16 +153,30 @@ func (s *Store) putObject(ctx context.Context, packed []byte) (string, error) {
 	return name, nil
 }
 
-// data reads an item's row.
-func (s *Store) data(ctx context.Context, it item) ([]byte, error) {
+// data reads the JSON of an item's row, and of what went aside of it.
+func (s *Store) data(ctx context.Context, it item) (parts [][]byte, err error) {
 	if b, ok := it[attrData].(*types.AttributeValueMemberB); ok {
-		return unpack(bytes.NewReader(b.Value))
+		raw, err := unpack(bytes.NewReader(b.Value))
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, raw)
 	}
-	name, ok := it[attrObject].(*types.AttributeValueMemberS)
-	if !ok {
+	if name := textOf(it, attrObject); name != "" {
+		raw, err := s.object(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, raw)
+	}
+	if parts == nil {
 		return nil, fmt.Errorf("item %v of the table %s holds no row", it[attrPK], s.o.Table)
 	}
-	out, err := s.s3.GetObject(ctx, &s3.GetObjectInput{Bucket: &s.o.Bucket, Key: &name.Value})
+	return parts, nil
+}
+
+func (s *Store) object(ctx context.Context, name string) ([]byte, error) {
+	out, err := s.s3.GetObject(ctx, &s3.GetObjectInput{Bucket: &s.o.Bucket, Key: &name})
 	if err != nil {
 		return nil, fmt.Errorf("read a large row from the bucket %q (s3:GetObject): %w", s.o.Bucket, err)
 	}
@@ -151,20 +186,24 @@ func (s *Store) data(ctx context.Context, it item) ([]byte, error) {
 
 // decode reads an item's row as a T.
 func decode[T any](ctx context.Context, s *Store, it item) (*T, error) {
-	raw, err := s.data(ctx, it)
+	parts, err := s.data(ctx, it)
 	if err != nil {
 		return nil, err
 	}
 	v := new(T)
-	if err := json.Unmarshal(raw, v); err != nil {
-		return nil, fmt.Errorf("item %v of the table %s is damaged: %w", it[attrPK], s.o.Table, err)
+	for _, raw := range parts {
+		if err := json.Unmarshal(raw, v); err != nil {
+			return nil, fmt.Errorf("item %v of the table %s is damaged: %w", it[attrPK], s.o.Table, err)
+		}
 	}
 	return v, nil
 }
 
 func (s *Store) incidentItem(ctx context.Context, i remediation.Incident) (item, error) {
 	i.Version++
-	it, err := s.newItem(ctx, "I#"+i.ID, "-", i.Version, &i)
+	rest := i
+	rest.Plan = nil
+	it, err := s.newItem(ctx, "I#"+i.ID, "-", i.Version, &i, split{&rest, map[string]any{"plan": i.Plan}})
 	if err != nil {
 		return nil, err
 	}
@@ -193,7 +232,9 @@ func statusPartition(s remediation.Status) string { return "STATUS#" + string(s)
 
 func (s *Store) jobItem(ctx context.Context, j remediation.Job) (item, error) {
 	j.Version++
-	it, err := s.newItem(ctx, "J#"+j.ID, "-", j.Version, &j)
+	rest := j
+	rest.Payload = nil
+	it, err := s.newItem(ctx, "J#"+j.ID, "-", j.Version, &j, split{&rest, map[string]any{"payload": j.Payload}})
 	if err != nil {
 		return nil, err
 	}
@@ -212,7 +253,9 @@ func (s *Store) noticeItem(ctx context.Context, n remediation.Notice) (item, err
 	if n.Incident == "" {
 		pk, sk = "O#"+n.ID, "-"
 	}
-	it, err := s.newItem(ctx, pk, sk, n.Version, &n)
+	rest := n
+	rest.Payload = nil
+	it, err := s.newItem(ctx, pk, sk, n.Version, &n, split{&rest, map[string]any{"payload": n.Payload}})
 	if err != nil {
 		return nil, err
 	}
@@ -226,12 +269,12 @@ func (s *Store) noticeItem(ctx context.Context, n remediation.Notice) (item, err
 
 func (s *Store) messageItem(ctx context.Context, m remediation.MessageRef) (item, error) {
 	m.Version++
-	return s.newItem(ctx, "M#"+m.Incident, "-", m.Version, &m)
+	return s.newItem(ctx, "M#"+m.Incident, "-", m.Version, &m, split{})
 }
 
 func (s *Store) suppressionItem(ctx context.Context, x remediation.Suppression) (item, error) {
 	x.Version++
-	it, err := s.newItem(ctx, "S", x.ID, x.Version, &x)
+	it, err := s.newItem(ctx, "S", x.ID, x.Version, &x, split{})
 	if err != nil {
 		return nil, err
 	}
@@ -243,7 +286,9 @@ func (s *Store) suppressionItem(ctx context.Context, x remediation.Suppression) 
 
 func (s *Store) recordItem(ctx context.Context, r remediation.Record) (item, error) {
 	r.Version++
-	it, err := s.newItem(ctx, "R#"+r.Key, "-", r.Version, &r)
+	rest := r
+	rest.Data = nil
+	it, err := s.newItem(ctx, "R#"+r.Key, "-", r.Version, &r, split{&rest, map[string]any{"data": r.Data}})
 	if err != nil {
 		return nil, err
 	}
@@ -254,5 +299,5 @@ func (s *Store) recordItem(ctx context.Context, r remediation.Record) (item, err
 }
 
 func (s *Store) auditItem(ctx context.Context, e remediation.AuditEntry) (item, error) {
-	return s.newItem(ctx, "A#"+e.Incident, fmt.Sprintf("%019d", e.Seq), 1, &e)
+	return s.newItem(ctx, "A#"+e.Incident, fmt.Sprintf("%019d", e.Seq), 1, &e, split{})
 }
