@@ -71,6 +71,7 @@ type Engine struct {
 	lookingBack sync.Mutex
 	lastBacklog Backlog
 	lookedBack  time.Time
+	own         own
 	fresh       atomic.Bool // there are jobs that the loop has not read yet
 }
 
@@ -101,7 +102,7 @@ func New(o Options) *Engine {
 		o.Burst = paceBurst
 	}
 	return &Engine{o: o, wakeJobs: make(chan struct{}, 1), wakeNotices: make(chan struct{}, 1),
-		places: places{busy: map[string]int{}}, heardAt: map[Source]time.Time{}, schedules: schedules(o.Config)}
+		places: places{busy: map[string]int{}}, own: own{jobs: map[string]time.Time{}, notices: map[string]Notice{}}, heardAt: map[Source]time.Time{}, schedules: schedules(o.Config)}
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -193,12 +194,13 @@ func (e *Engine) enqueueAt(ctx context.Context, due time.Time, kind, id, place s
 	}
 	now := e.now()
 	job := &Job{ID: kind + "/" + id, Kind: kind, Place: place, Payload: raw, Due: due, CreatedAt: now, UpdatedAt: now}
-	err = e.o.Store.Commit(ctx, Write{Jobs: []*Job{job}})
+	err = e.put(ctx, Write{Jobs: []*Job{job}})
 	if errors.Is(err, ErrConflict) {
 		// Whoever asked is told that it is safe: only the row itself proves that.
 		if job, err = e.o.Store.Job(ctx, job.ID); err != nil {
 			return fmt.Errorf("it was not stored, since it met another write: %w", err)
 		}
+		e.own.see(Write{Jobs: []*Job{job}}, now)
 	}
 	if err != nil {
 		return err

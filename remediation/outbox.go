@@ -43,7 +43,7 @@ func (e *Engine) startNotices(work context.Context, due []*Notice, now time.Time
 		}
 		n.LeaseUntil, n.UpdatedAt = now.Add(leaseFor), now
 		n.Attempts++
-		if err := e.o.Store.Commit(work, Write{Notices: []*Notice{n}}); err != nil {
+		if err := e.put(work, Write{Notices: []*Notice{n}}); err != nil {
 			if !errors.Is(err, ErrConflict) {
 				e.o.Log.Error("a notice could not be leased", "notice", n.ID, "error", err)
 			}

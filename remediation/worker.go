@@ -33,8 +33,6 @@ const (
 	// maxLook bounds how many due jobs are looked at, where the first of them
 	// are all of places that are full.
 	maxLook = 1000
-	// drainReserve is how much of its time Drain leaves for what it has begun.
-	drainReserve = 15 * time.Second
 	// maxJobAttempts is when a job that always fails is given up, some hours
 	// later.
 	maxJobAttempts = 50
@@ -67,44 +65,6 @@ func (e *Engine) Run(ctx context.Context) error {
 	loops.Go(func() { e.noticeLoop(ctx, work) })
 	loops.Wait()
 	return ctx.Err()
-}
-
-// Drain works off what is due now, and what comes of it, and returns once
-// nothing is due any more. It is Run for processes that live for one
-// invocation. It starts nothing more once ctx has ended or its deadline is
-// nearer than a fresh piece of work may take; what is left stays in the store
-// for whoever comes next. The error says that the store could not be read.
-func (e *Engine) Drain(ctx context.Context) error {
-	for {
-		if deadline, ok := ctx.Deadline(); ok && deadline.Sub(e.now()) < drainReserve {
-			return nil
-		}
-		n, err := e.round(ctx)
-		if err != nil || n == 0 || ctx.Err() != nil {
-			return err
-		}
-	}
-}
-
-// round works off one lot of due jobs and, beside it, of due notices.
-func (e *Engine) round(ctx context.Context) (int, error) {
-	e.schedule(ctx)
-	now := e.now()
-	jobs, err := e.o.Store.DueJobs(ctx, now, e.o.Workers*lookAhead)
-	if err != nil {
-		return 0, fmt.Errorf("read due jobs: %w", err)
-	}
-	notices, err := e.o.Store.DueNotices(ctx, now, e.o.Workers)
-	if err != nil {
-		return 0, fmt.Errorf("read due notices: %w", err)
-	}
-	ended := make(chan struct{}, len(jobs)+len(notices))
-	started, _ := e.startJobs(ctx, jobs, e.o.Workers, now, func() { ended <- struct{}{} })
-	started += e.startNotices(ctx, notices, now, func() { ended <- struct{}{} })
-	for range started {
-		<-ended
-	}
-	return started, nil
 }
 
 // loop calls take with the number of free places until ctx ends; take starts
@@ -263,7 +223,7 @@ func (e *Engine) hold(ctx context.Context, job *Job) (*held, error) {
 	now := e.now()
 	job.LeaseUntil, job.UpdatedAt = now.Add(leaseFor), now
 	job.Attempts++
-	if err := e.o.Store.Commit(ctx, Write{Jobs: []*Job{job}}); err != nil {
+	if err := e.put(ctx, Write{Jobs: []*Job{job}}); err != nil {
 		return nil, err
 	}
 	return &held{e: e, job: job}, nil
@@ -284,16 +244,37 @@ func (h *held) commit(ctx context.Context, w Write, done bool) error {
 		next.Done, next.Error = true, ""
 	}
 	w.Jobs = append(slices.Clone(w.Jobs), &next)
-	if err := h.e.store(ctx, w); err != nil {
-		if !h.stored(ctx, next) {
-			return err
-		}
+	err := h.e.store(ctx, w)
+	switch {
+	case err == nil:
+	case h.stored(ctx, next):
 		// The answer got lost, and the repetition met what the first had stored.
 		w.countUp()
+		h.e.own.see(w, h.e.now())
 		h.e.committed(w)
+	case errors.Is(err, ErrConflict) && h.catchUp(ctx):
+		next.Version, next.LeaseUntil = h.job.Version, h.job.LeaseUntil
+		if err := h.e.store(ctx, w); err != nil {
+			return err
+		}
+	default:
+		return err
 	}
 	h.became(next)
 	return nil
+}
+
+// catchUp takes over the row's version where it differs because the answer to an
+// extension of the lease got lost; false where that is not so. An extension
+// changes nothing else, and who has taken the job since has counted an attempt.
+func (h *held) catchUp(ctx context.Context) bool {
+	row, err := h.e.o.Store.Job(context.WithoutCancel(ctx), h.job.ID)
+	if err != nil || row.Done || row.Version <= h.job.Version || row.Attempts != h.job.Attempts ||
+		!row.UpdatedAt.Equal(h.job.UpdatedAt) || row.LeaseUntil.Equal(h.job.LeaseUntil) {
+		return false
+	}
+	h.job.Version, h.job.LeaseUntil = row.Version, row.LeaseUntil
+	return true
 }
 
 // became takes over what a write has changed of the job's row. All else of it is
@@ -307,7 +288,8 @@ func (h *held) became(next Job) {
 // other holder's has the same number of attempts.
 func (h *held) stored(ctx context.Context, next Job) bool {
 	row, err := h.e.o.Store.Job(context.WithoutCancel(ctx), next.ID)
-	return err == nil && row.Version == next.Version+1 && row.Attempts == next.Attempts && row.UpdatedAt.Equal(next.UpdatedAt) && row.Done == next.Done
+	return err == nil && row.Version == next.Version+1 && row.Attempts == next.Attempts && row.UpdatedAt.Equal(next.UpdatedAt) && row.Done == next.Done &&
+		row.LeaseUntil.Equal(next.LeaseUntil)
 }
 
 // countUp does to the versions what Commit does on success.
@@ -355,6 +337,10 @@ func (h *held) extend(ctx context.Context) {
 	next := *h.job
 	next.LeaseUntil = h.e.now().Add(leaseFor)
 	err := h.e.store(ctx, Write{Jobs: []*Job{&next}})
+	if errors.Is(err, ErrConflict) && h.catchUp(ctx) {
+		next.Version = h.job.Version
+		err = h.e.store(ctx, Write{Jobs: []*Job{&next}})
+	}
 	if errors.Is(err, ErrConflict) && h.lost != nil {
 		h.e.o.Log.Error("a job was lost to another process, and the work at it ends here", "job", h.job.ID)
 		h.lost()
@@ -373,9 +359,18 @@ func (e *Engine) newJobs() {
 	wake(e.wakeJobs)
 }
 
+// put commits, and remembers what is due soon.
+func (e *Engine) put(ctx context.Context, w Write) error {
+	if err := e.o.Store.Commit(ctx, w); err != nil {
+		return err
+	}
+	e.own.see(w, e.now())
+	return nil
+}
+
 // store commits and wakes the loops that have new work by it.
 func (e *Engine) store(ctx context.Context, w Write) error {
-	if err := e.o.Store.Commit(ctx, w); err != nil {
+	if err := e.put(ctx, w); err != nil {
 		return err
 	}
 	e.committed(w)
