@@ -76,10 +76,17 @@ func (e *Engine) digest(ctx context.Context, n *Notice) (bool, error) {
 	case err != nil && !errors.Is(err, ErrNotFound):
 		return false, fmt.Errorf("read whether a digest tells of %s: %w", inc.ID, err)
 	}
+	// All new messages of a minute are counted in one row. Of one process only one
+	// at a time is: they would meet in the store.
+	e.counting.Lock()
+	defer e.counting.Unlock()
 	for try := 1; ; try++ {
 		out, err := e.admit(ctx, n, inc, most)
 		if !errors.Is(err, ErrConflict) || try == maxConflicts {
 			return out, err
+		}
+		if err := e.standBack(ctx, try); err != nil {
+			return false, err
 		}
 	}
 }
@@ -219,6 +226,9 @@ func (e *Engine) closeMinute(ctx context.Context, key string) (*Record, channelM
 		err = e.store(ctx, Write{Records: []*Record{rec}})
 		if !errors.Is(err, ErrConflict) || try == maxConflicts {
 			return rec, m, err
+		}
+		if err := e.standBack(ctx, try); err != nil {
+			return nil, m, err
 		}
 	}
 }

@@ -1,10 +1,13 @@
 package remediation_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -68,18 +71,123 @@ func TestDigest(t *testing.T) {
 	}
 }
 
+// contested is a store in which another process is now and then faster at the rows
+// that count messages. Reading one takes a while.
+type contested struct {
+	remediation.Store
+	mu        sync.Mutex
+	faster    int // how often another still is
+	conflicts int
+}
+
+func counts(key string) bool {
+	return strings.HasPrefix(key, "digest/") || strings.HasPrefix(key, "pace/")
+}
+
+func (s *contested) Record(ctx context.Context, key string) (*remediation.Record, error) {
+	rec, err := s.Store.Record(ctx, key)
+	if counts(key) {
+		time.Sleep(time.Millisecond)
+	}
+	return rec, err
+}
+
+func (s *contested) Commit(ctx context.Context, w remediation.Write) error {
+	counting := len(w.Records) > 0 && counts(w.Records[0].Key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if counting && s.faster > 0 {
+		s.faster--
+		return remediation.ErrConflict
+	}
+	err := s.Store.Commit(ctx, w)
+	if counting && errors.Is(err, remediation.ErrConflict) {
+		s.conflicts++
+	}
+	return err
+}
+
+// TestCountingDoesNotCollide: of one process only one message at a time is counted,
+// and who was not fast enough stands back, each time longer.
+func TestCountingDoesNotCollide(t *testing.T) {
+	var s *contested
+	var mu sync.Mutex
+	var pauses []time.Duration
+	l := newLab(t, func(o *remediation.Options) {
+		s = &contested{Store: o.Store, faster: 8}
+		o.Store = s
+		o.Sleep = func(ctx context.Context, d time.Duration) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if d > 0 && d < 200*time.Millisecond { // else it is Drain's
+				pauses = append(pauses, d)
+			}
+			return ctx.Err()
+		}
+	})
+	l.config.Digest = 5
+	for i := range 30 {
+		commit(t, l.store, newMessage(l, i, remediation.SeverityHigh))
+	}
+	l.drain()
+	if s.conflicts > 0 {
+		t.Errorf("the workers of one process met %d times", s.conflicts)
+	}
+	if len(pauses) != 8 || pauses[7] < 40*time.Millisecond || pauses[0] > 20*time.Millisecond {
+		t.Errorf("the pauses were %v", pauses)
+	}
+}
+
+// TestSendingPanics: what goes wrong about one message, before it is sent too, ends
+// neither the others nor the process.
+func TestSendingPanics(t *testing.T) {
+	l := newLab(t, func(o *remediation.Options) { o.Store = panicking{o.Store} })
+	l.config.Digest = 5
+	for i := range 2 {
+		commit(t, l.store, newMessage(l, i, remediation.SeverityHigh))
+	}
+	l.drain()
+	if n := l.slack.count(remediation.OpMessage); n != 1 {
+		t.Errorf("%d messages went out, want the other one", n)
+	}
+	left, err := l.store.Notices(t.Context(), "i0")
+	if err != nil || len(left) != 1 || left[0].Sent || !strings.Contains(left[0].Error, "internal error") {
+		t.Errorf("the notice: %+v, %v", left, err)
+	}
+}
+
+// panicking is a store that can't read the message of one incident.
+type panicking struct{ remediation.Store }
+
+func (s panicking) Message(ctx context.Context, incident string) (*remediation.MessageRef, error) {
+	if incident == "i0" {
+		panic("a row that nobody thought of")
+	}
+	return s.Store.Message(ctx, incident)
+}
+
+func commit(t *testing.T, s remediation.Store, w remediation.Write) {
+	t.Helper()
+	if err := s.Commit(t.Context(), w); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// newMessage is an open incident whose first message waits.
+func newMessage(l *lab, i int, severity remediation.Severity) remediation.Write {
+	inc := &remediation.Incident{ID: fmt.Sprint("i", i), Key: fmt.Sprint("k", i), Status: remediation.StatusOpen, CreatedAt: l.options.Now(),
+		Finding: remediation.Finding{Playbook: "toy", Resource: ref("h"), Severity: severity}}
+	n := &remediation.Notice{ID: inc.ID + "/1", Incident: inc.ID, Seq: 1, To: remediation.NotifySlack, Op: remediation.OpMessage, Due: l.options.Now(), CreatedAt: l.options.Now()}
+	return remediation.Write{Incident: inc, Notices: []*remediation.Notice{n}}
+}
+
 // TestCriticalIsNoDigest up to what Slack takes.
 func TestCriticalIsNoDigest(t *testing.T) {
 	l := newLab(t)
 	l.config.Digest, l.config.Breaker = 2, remediation.Breaker{}
 	l.slack.fail = posted(l)
 	for i := range 40 {
-		inc := &remediation.Incident{ID: fmt.Sprint("i", i), Key: fmt.Sprint("k", i), Status: remediation.StatusOpen, CreatedAt: l.clock(),
-			Finding: remediation.Finding{Playbook: "toy", Resource: ref("h"), Severity: remediation.SeverityCritical}}
-		n := &remediation.Notice{ID: inc.ID + "/1", Incident: inc.ID, Seq: 1, To: remediation.NotifySlack, Op: remediation.OpMessage, Due: l.clock(), CreatedAt: l.clock()}
-		if err := l.store.Commit(t.Context(), remediation.Write{Incident: inc, Notices: []*remediation.Notice{n}}); err != nil {
-			t.Fatal(err)
-		}
+		commit(t, l.store, newMessage(l, i, remediation.SeverityCritical))
 	}
 	if err := l.engine.Drain(t.Context()); err != nil {
 		t.Fatal(err)

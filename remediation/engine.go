@@ -66,6 +66,7 @@ type Engine struct {
 	places      places
 	schedules   []*schedule
 	pacing      sync.Mutex
+	counting    sync.Mutex
 	hearing     sync.Mutex
 	heardAt     map[Source]time.Time // when it was last stored that a source is heard
 	lookingBack sync.Mutex

@@ -60,18 +60,7 @@ func (e *Engine) startNotices(work context.Context, due []*Notice, now time.Time
 
 // deliver tries one leased notice and stores how it went.
 func (e *Engine) deliver(ctx context.Context, n *Notice) {
-	var digested bool
-	var wait time.Duration
-	err := e.safely("notice "+n.ID, func() (err error) {
-		digested, err = e.digest(ctx, n)
-		if err == nil && !digested {
-			wait, err = e.turn(ctx, n)
-		}
-		if err == nil && !digested && wait == 0 {
-			err = e.notify(ctx, n)
-		}
-		return err
-	})
+	digested, wait, err := e.attempt(ctx, n)
 	log := e.o.Log.With("notice", n.ID, "op", n.Op, "event", n.Event, "incident", n.Incident)
 	now := e.now()
 	n.UpdatedAt, n.LeaseUntil, n.Error = now, time.Time{}, ""
@@ -111,6 +100,21 @@ func (n *Notice) life() time.Duration {
 		return replyLife
 	}
 	return giveUpAfter
+}
+
+// attempt sends a notice, unless its channel's digest tells it or its channel
+// takes it later. A panic of one must not end the others.
+func (e *Engine) attempt(ctx context.Context, n *Notice) (digested bool, wait time.Duration, err error) {
+	err = e.safely("notice "+n.ID, func() (err error) {
+		if digested, err = e.digest(ctx, n); err != nil || digested {
+			return err
+		}
+		if wait, err = e.turn(ctx, n); err != nil || wait > 0 {
+			return err
+		}
+		return e.notify(ctx, n)
+	})
+	return digested, wait, err
 }
 
 // notify hands a notice to its notifier.

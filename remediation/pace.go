@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 )
 
@@ -16,6 +17,9 @@ const (
 	paceBurst = 20 // where Options.Burst is 0
 	// maxHush bounds the pause that Slack may ask for.
 	maxHush = 15 * time.Minute
+	// conflictPause is about the pause after the first conflict in a row that all
+	// processes write; the next are that much longer each.
+	conflictPause = 10 * time.Millisecond
 	// keepPace is how long a quiet channel's record is kept.
 	keepPace = time.Hour
 )
@@ -106,5 +110,15 @@ func (e *Engine) repace(ctx context.Context, n *Notice, f func(p *pace, now time
 		if !errors.Is(err, ErrConflict) || try == maxConflicts {
 			return err
 		}
+		if err := e.standBack(ctx, try); err != nil {
+			return err
+		}
 	}
+}
+
+// standBack waits a little, after an attempt at a row that all processes write,
+// and not all of them as long.
+func (e *Engine) standBack(ctx context.Context, try int) error {
+	most := time.Duration(try) * conflictPause
+	return e.o.Sleep(ctx, most/2+rand.N(most)) //nolint:gosec // only spreads attempts
 }
