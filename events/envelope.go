@@ -39,8 +39,9 @@ func (o object) text(name string) string { return string(lenient[text](o[name]))
 // unwrapper walks into envelopes and gathers a result for each event.
 type unwrapper struct{ results []Result }
 
-func (u *unwrapper) skip(kind, format string, args ...any) {
-	u.add(Result{Kind: kind, Skipped: fmt.Sprintf(format, args...)})
+// unreadable adds what is no event.
+func (u *unwrapper) unreadable(format string, args ...any) {
+	u.add(Result{Skipped: fmt.Sprintf(format, args...), Unreadable: true})
 }
 
 func (u *unwrapper) add(r Result) {
@@ -53,12 +54,12 @@ func (u *unwrapper) add(r Result) {
 // unwrap looks at one JSON object, which may be an envelope or an event.
 func (u *unwrapper) unwrap(raw []byte, depth int) {
 	if depth > maxDepth {
-		u.skip("", "envelopes hold one another more than %d deep", maxDepth)
+		u.unreadable("envelopes hold one another more than %d deep", maxDepth)
 		return
 	}
 	var o object
 	if err := json.Unmarshal(raw, &o); err != nil {
-		u.skip("", "not an event that secbot knows: %v", err)
+		u.unreadable("not an event that secbot knows: %v", err)
 		return
 	}
 	switch {
@@ -71,14 +72,14 @@ func (u *unwrapper) unwrap(raw []byte, depth int) {
 	case o.has("eventName") && (o.has("eventSource") || o.has("eventVersion")):
 		u.add(decodeEvent(event{Detail: raw}))
 	default:
-		u.skip("", "not an event that secbot knows: neither an envelope of SNS, SQS or EventBridge nor a CloudTrail record")
+		u.unreadable("not an event that secbot knows: neither an envelope of SNS, SQS or EventBridge nor a CloudTrail record")
 	}
 }
 
 // sns takes the message out of what SNS posts over HTTP or puts into SQS.
 func (u *unwrapper) sns(o object, depth int) {
 	if kind := o.text("Type"); kind != "Notification" {
-		u.skip(kind, "SNS message of type %s holds no event", kind)
+		u.add(Result{Kind: kind, Skipped: fmt.Sprintf("SNS message of type %s holds no event", kind)})
 		return
 	}
 	u.message("SNS message", o.text("Message"), depth)
@@ -89,7 +90,7 @@ func (u *unwrapper) message(what, body string, depth int) {
 	raw := trimMark([]byte(body))
 	var malformed *MalformedError
 	if err := checkObject(raw); errors.As(err, &malformed) {
-		u.skip("", "the %s holds no event: %s", what, malformed.Reason)
+		u.unreadable("the %s holds no event: %s", what, malformed.Reason)
 		return
 	}
 	u.unwrap(raw, depth+1)
@@ -100,11 +101,11 @@ func (u *unwrapper) message(what, body string, depth int) {
 func (u *unwrapper) records(raw json.RawMessage, depth int) {
 	var list []json.RawMessage
 	if err := json.Unmarshal(raw, &list); err != nil {
-		u.skip("", "not an event that secbot knows: its Records are not a list")
+		u.unreadable("not an event that secbot knows: its Records are not a list")
 		return
 	}
 	if len(list) == 0 {
-		u.skip("", "its Records are empty")
+		u.add(Result{Skipped: "its Records are empty"})
 	}
 	for _, r := range list {
 		if len(u.results) > maxEvents {
@@ -117,7 +118,7 @@ func (u *unwrapper) records(raw json.RawMessage, depth int) {
 func (u *unwrapper) record(raw json.RawMessage, depth int) {
 	var o object
 	if err := json.Unmarshal(raw, &o); err != nil || o == nil {
-		u.skip("", "not an event that secbot knows: one of its Records is not an object")
+		u.unreadable("not an event that secbot knows: one of its Records is not an object")
 		return
 	}
 	switch {
@@ -136,6 +137,9 @@ func decodeEvent(e event) Result {
 		return Result{Kind: string(e.DetailType), Skipped: fmt.Sprintf("its source %q is none of AWS's own", clip(source, maxID))}
 	}
 	detail := lenient[object](e.Detail)
+	if torn := detail == nil && len(e.Detail) > 0; torn && (e.DetailType == apiCall || e.DetailType == complianceChange) {
+		return Result{Kind: string(e.DetailType), Skipped: "its detail is " + jsonKind(e.Detail) + " and no object", Unreadable: true}
+	}
 	if detail.has("eventName") && (detail.has("eventSource") || detail.has("eventVersion")) {
 		return from(remediation.SourceCloudTrail, decodeTrail(e))
 	}
@@ -151,9 +155,9 @@ func decodeEvent(e event) Result {
 	}
 	switch kind {
 	case "":
-		return Result{Skipped: "not an event that secbot knows: it has no detail-type"}
+		return Result{Skipped: "not an event that secbot knows: it has no detail-type", Unreadable: true}
 	case apiCall:
-		return Result{Kind: kind, Skipped: "its detail is no CloudTrail record: it lacks eventName or eventSource"}
+		return Result{Kind: kind, Skipped: "its detail is no CloudTrail record: it lacks eventName or eventSource", Unreadable: true}
 	}
 	return Result{Kind: kind, Skipped: "not an event that secbot answers: " + kind}
 }

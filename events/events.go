@@ -48,6 +48,9 @@ type Result struct {
 	Kind    string               // CloudTrail's eventName, else EventBridge's detail-type; empty where there is neither
 	Signals []remediation.Signal // empty where the event was skipped
 	Skipped string               // why there are no signals, or why those claim nothing and only the live state tells
+	// Unreadable says that it was skipped because it is torn or no event at all,
+	// and not because secbot does not answer its kind: somebody should look at it.
+	Unreadable bool `json:",omitempty"`
 }
 
 // Decode finds the events in raw, whatever envelopes are around them, and

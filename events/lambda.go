@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"runtime/debug"
+	"slices"
 
 	lambdaevents "github.com/aws/aws-lambda-go/events"
 )
@@ -13,7 +15,7 @@ import (
 // set, works them off within the invocation, since nothing runs after it.
 //
 // For SQS the answer names the messages that could not be stored or that hold
-// no event (lambdaevents.SQSEventResponse, for an event source mapping with
+// something that is no event (lambdaevents.SQSEventResponse, for an event source mapping with
 // ReportBatchItemFailures): SQS delivers those again and in the end moves them
 // to its dead-letter queue. For the others such a thing is an error, which
 // Lambda answers with a retry. That Work fails is only logged: the signals are
@@ -26,16 +28,12 @@ type Lambda struct {
 // Invoke implements the handler of lambda.Start.
 func (l *Lambda) Invoke(ctx context.Context, raw json.RawMessage) (any, error) {
 	answer, err := l.takeAll(ctx, raw)
-	if err != nil {
-		return nil, err
+	if l.Work != nil { // also where only a part could be read
+		if err := l.Work(ctx); err != nil {
+			l.log().Error("due work could not be done in this invocation; the next takes it up", "error", err)
+		}
 	}
-	if l.Work == nil {
-		return answer, nil
-	}
-	if err := l.Work(ctx); err != nil {
-		l.log().Error("due work could not be done in this invocation; the next takes it up", "error", err)
-	}
-	return answer, nil
+	return answer, err
 }
 
 func (l *Lambda) takeAll(ctx context.Context, raw json.RawMessage) (any, error) {
@@ -70,8 +68,16 @@ func queueBatch(raw json.RawMessage) ([]lambdaevents.SQSMessage, bool) {
 // Wake is the body of a message that says only that work is due.
 const Wake = `{"detail-type":"secbot work is due","source":"secbot","detail":{}}`
 
-// takeMessage stores what one message holds.
-func (h *Handler) takeMessage(ctx context.Context, raw []byte) error {
+// takeMessage stores what one message holds. Where a part of it can't be read the
+// others are stored, and it is an error: whoever looks into the dead-letter queue
+// shall find it.
+func (h *Handler) takeMessage(ctx context.Context, raw []byte) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			h.log().Error("the reading of a message panicked", "panic", r, "stack", string(debug.Stack()))
+			err = fmt.Errorf("internal error: %v", r)
+		}
+	}()
 	if string(raw) == Wake {
 		return nil
 	}
@@ -81,6 +87,9 @@ func (h *Handler) takeMessage(ctx context.Context, raw []byte) error {
 	}
 	if _, err := h.take(ctx, results); err != nil {
 		return fmt.Errorf("the signals were not stored: %w", err)
+	}
+	if i := slices.IndexFunc(results, func(r Result) bool { return r.Unreadable }); i >= 0 {
+		return fmt.Errorf("it can't be read: %s", results[i].Skipped)
 	}
 	return nil
 }

@@ -35,7 +35,7 @@ const (
 
 // Queue polls an SQS queue and has the events in it stored. A message is
 // deleted only once its signals are stored. One that can't be stored, or holds
-// no event, is left alone: SQS delivers it again, and moves it to the queue's
+// something that is no event, is left alone: SQS delivers it again, and moves it to the queue's
 // dead-letter queue after as many times as its redrive policy says.
 type Queue struct {
 	*Handler
@@ -170,8 +170,9 @@ func (q *Queue) extend(ctx context.Context, m types.Message) {
 	}
 }
 
-// Actions are the IAM actions for a queue: those of who works from it, and
-// sqs:SendMessage for the function that answers Slack.
+// Actions are the IAM actions for a queue: those of who works from it, among them
+// sqs:GetQueueAttributes for Lambda's event source mapping, which uses the
+// function's role, and sqs:SendMessage for the function that answers Slack.
 func Actions() []string {
-	return []string{"sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:ReceiveMessage", "sqs:SendMessage"}
+	return []string{"sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:SendMessage"}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -88,6 +89,9 @@ func TestQueueDeadLetters(t *testing.T) {
 	p.send(t, portOpened)
 	p.send(t, "no event at all")
 	p.send(t, events.Wake)
+	torn := inSNS(t, portOpened[:400])
+	p.send(t, torn)
+	p.send(t, `{"detail-type":"EC2 Instance State-change Notification","source":"aws.ec2","detail":{}}`)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	rounds := 0
@@ -122,7 +126,33 @@ func TestQueueDeadLetters(t *testing.T) {
 	if left := p.aws.Queued("events"); len(left) != 0 {
 		t.Errorf("left in the queue: %q", left)
 	}
-	if dead := p.aws.Queued("dead"); len(dead) != 1 || dead[0] != "no event at all" {
+	dead := p.aws.Queued("dead")
+	if slices.Sort(dead); !slices.Equal(dead, []string{"no event at all", torn}) {
+		t.Errorf("in the dead-letter queue: %q", dead)
+	}
+}
+
+// TestQueueSurvivesPanics: a message that breaks something ends in the dead-letter
+// queue, and nothing else ends.
+func TestQueueSurvivesPanics(t *testing.T) {
+	p := newPostOffice(t)
+	p.send(t, portOpened)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	rounds := 0
+	p.received = func() {
+		p.now.Add(31)
+		if rounds++; rounds > 10 {
+			cancel()
+		}
+	}
+	q := &events.Queue{Client: p, URL: p.url, Handler: &events.Handler{Accept: func(context.Context, []remediation.Signal) error {
+		panic("an event that nobody thought of")
+	}}}
+	if err := q.Run(ctx); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if dead := p.aws.Queued("dead"); len(dead) != 1 {
 		t.Errorf("in the dead-letter queue: %q", dead)
 	}
 }
