@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"text/tabwriter"
 	"time"
@@ -189,13 +190,13 @@ func healthCommand(p *process) *cobra.Command {
 
 // health asks /healthz at SECBOT_ADDR.
 func (p *process) health(ctx context.Context) error {
-	_, port, err := net.SplitHostPort(p.settings.Addr)
+	addr, err := reachable(p.settings.Addr)
 	if err != nil {
-		return fmt.Errorf("SECBOT_ADDR: %w", err)
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort("127.0.0.1", port)+"/healthz", http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/healthz", http.NoBody)
 	if err != nil {
 		return fmt.Errorf("make the request: %w", err)
 	}
@@ -210,6 +211,22 @@ func (p *process) health(ctx context.Context) error {
 	return nil
 }
 
+// reachable is where a server that listens on addr is reached from the same
+// machine: where it listens, or by loopback where it listens on every address.
+func reachable(addr string) (string, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", fmt.Errorf("SECBOT_ADDR: %w", err)
+	}
+	switch ip, _ := netip.ParseAddr(host); {
+	case host == "", ip == netip.IPv4Unspecified():
+		host = "127.0.0.1"
+	case ip == netip.IPv6Unspecified():
+		host = "::1"
+	}
+	return net.JoinHostPort(host, port), nil
+}
+
 func lambdaCommand(p *process) *cobra.Command {
 	c := command("lambda", "Be the Lambda function that SECBOT_LAMBDA names.", cobra.NoArgs, func(ctx context.Context, _ []string) error {
 		return p.lambda(ctx)
@@ -220,6 +237,9 @@ func lambdaCommand(p *process) *cobra.Command {
 
 // lambda serves the invocations of Lambda's runtime.
 func (p *process) lambda(ctx context.Context) error {
+	if err := p.settings.forLambda(); err != nil {
+		return err
+	}
 	a, err := newApp(ctx, p.settings, p.log)
 	if err != nil {
 		return err

@@ -7,8 +7,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -26,8 +28,11 @@ import (
 
 	"secbot/events"
 	"secbot/internal/demo"
+	"secbot/internal/faketable"
 	"secbot/internal/sandbox"
 	"secbot/internal/sandbox/fakeslack"
+	"secbot/remediation"
+	"secbot/remediation/store/dynamo"
 )
 
 // lambdaRuntime is Lambda's runtime API, as the bootstrap sees it.
@@ -122,8 +127,9 @@ func bootstrap(t testing.TB) string {
 	return path
 }
 
-// start runs the bootstrap with the process's environment and more.
-func (r *lambdaRuntime) start(program, kind string, env ...string) {
+// start runs the bootstrap with the process's environment and more, and gives
+// what kills it.
+func (r *lambdaRuntime) start(program, kind string, env ...string) (kill func()) {
 	r.t.Helper()
 	ctx, end := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, program)
@@ -134,13 +140,34 @@ func (r *lambdaRuntime) start(program, kind string, env ...string) {
 		end()
 		r.t.Fatal(err)
 	}
-	r.t.Cleanup(func() {
+	kill = sync.OnceFunc(func() {
 		end()
 		_ = cmd.Wait() // it was killed
+	})
+	r.t.Cleanup(func() {
+		kill()
 		if r.t.Failed() {
 			r.t.Logf("the log of %s:\n%s", kind, log.String())
 		}
 	})
+	return kill
+}
+
+// indexLag is how far behind the table its indexes are in these tests.
+const indexLag = 100 * time.Millisecond
+
+// onTable is the environment of processes that share a table.
+func onTable(t testing.TB) (*faketable.AWS, *dynamo.Store) {
+	t.Helper()
+	table := faketable.Start(t)
+	table.Lag = indexLag
+	st := dynamo.New(table.Config(), dynamo.Options{Table: "secbot"})
+	if err := st.CreateTable(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("AWS_ENDPOINT_URL_DYNAMODB", table.URL)
+	t.Setenv("SECBOT_STORE", "dynamodb://secbot")
+	return table, st
 }
 
 // onLambda is the environment of functions on the stand-ins, with a queue.
@@ -148,13 +175,13 @@ func onLambda(t *testing.T, sb *sandbox.Sandbox) (client *sqs.Client, queue stri
 	t.Helper()
 	program := bootstrap(t) // before the working directory changes
 	onEmulators(t, sb)
+	onTable(t)
 	client = sqs.NewFromConfig(demo.AWSConfig(sb))
 	out, err := client.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("secbot")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("SECBOT_QUEUE_URL", *out.QueueUrl)
-	t.Setenv("SECBOT_STORE", "memory://")
 	t.Setenv("BOOTSTRAP", program)
 	return client, *out.QueueUrl
 }
@@ -268,6 +295,11 @@ func TestLambdaHTTP(t *testing.T) {
 	if status, body := streamed(t, r.invoke(urlRequest("GET", "/healthz", "", nil))); status != 200 {
 		t.Errorf("healthz: %d %s", status, body)
 	}
+	for _, path := range []string{"/metrics", "/readyz"} { // a function URL is for everybody
+		if status, body := streamed(t, r.invoke(urlRequest("GET", path, "", nil))); status != 404 {
+			t.Errorf("%s: %d %s", path, status, body)
+		}
+	}
 	if status, body := streamed(t, r.invoke(signed(t, sb, "help"))); status != 200 || !strings.Contains(body, "incidents") {
 		t.Errorf("/secbot help: %d %s", status, body)
 	}
@@ -286,15 +318,98 @@ func TestLambdaHTTP(t *testing.T) {
 	}
 }
 
-// TestLambdaTick: an invocation finds work that another process has stored.
+// TestLambdaTick: a function stores an event and is killed before it has worked at
+// it; two ticks at the same time find it, and it is fixed and told once.
 func TestLambdaTick(t *testing.T) {
-	sb, _ := startSandbox(t)
+	sb, w := startSandbox(t)
 	onLambda(t, sb)
-	r := newRuntime(t)
-	r.start(os.Getenv("BOOTSTRAP"), "tick")
+	table, st := onTable(t)
+	program := os.Getenv("BOOTSTRAP")
+	if err := w.Break(t.Context(), "ssh", w.Group); err != nil {
+		t.Fatal(err)
+	}
+	sb.AWS.Flush()
+	stored, dead := make(chan struct{}), make(chan struct{})
+	table.Lock()
+	table.Done = func(c faketable.Call) {
+		if c.Op == "TransactWriteItems" && strings.Contains(c.Body, "J#signal/") {
+			close(stored)
+			<-dead // it never learns that it was stored
+		}
+	}
+	table.Unlock()
+	first := newRuntime(t)
+	kill := first.start(program, "events")
+	first.awaitReady()
+	first.pending <- encoded(t, map[string]any{"Records": []any{sqsRecord("m", string(sb.LastEvent("AuthorizeSecurityGroupIngress")))}})
+	select {
+	case <-stored:
+	case <-time.After(30 * time.Second):
+		t.Fatal("the event is not stored")
+	}
+	kill()
+	table.Lock()
+	table.Done = nil
+	table.Unlock()
+	close(dead)
+	if err := rulesAre(t, w, "443 0.0.0.0/0 the shop"); err == nil {
+		t.Fatal("it is fixed already, so that the ticks prove nothing")
+	}
+	var ticks sync.WaitGroup
 	for range 2 {
-		if a := r.invoke(map[string]any{"source": "aws.scheduler"}); a.failed {
-			t.Errorf("tick: %s", a.body)
+		r := newRuntime(t)
+		r.start(program, "tick")
+		r.awaitReady()
+		ticks.Go(func() {
+			if a := r.invoke(map[string]any{"source": "aws.scheduler"}); a.failed {
+				t.Errorf("tick: %s", a.body)
+			}
+		})
+	}
+	ticks.Wait()
+	if err := rulesAre(t, w, "443 0.0.0.0/0 the shop"); err != nil {
+		t.Errorf("when the ticks have ended: %v", err)
+	}
+	if m := top(sb); len(m) != 1 || m[0].Buttons()[0].Text != "Undo Fix" {
+		t.Errorf("when the ticks have ended: messages %+v", m)
+	}
+	revokes := 0
+	for _, c := range sb.AWS.Calls() {
+		if c.Action == "RevokeSecurityGroupIngress" {
+			revokes++
+		}
+	}
+	all, err := st.Incidents(t.Context(), remediation.IncidentQuery{})
+	if err != nil || len(all) != 1 || all[0].Status != remediation.StatusFixed || revokes != 1 {
+		t.Fatalf("incidents %v, %v; %d calls to revoke", all, err, revokes)
+	}
+	log, err := st.Audit(t.Context(), all[0].ID)
+	if err := errors.Join(err, remediation.VerifyAudit(all[0], log)); err != nil {
+		t.Error(err)
+	}
+}
+
+func encoded(t *testing.T, v any) []byte {
+	t.Helper()
+	raw, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// TestLambdaWantsATable: a function with a store of its own would lose what it
+// acknowledges.
+func TestLambdaWantsATable(t *testing.T) {
+	for _, url := range []string{"memory://", "bolt://" + filepath.Join(t.TempDir(), "secbot.db"), "nothing"} {
+		s := &settings{Store: url, Lambda: lambdaEvents}
+		if err := (&process{settings: s, log: slog.New(slog.DiscardHandler)}).lambda(t.Context()); err == nil || !strings.Contains(err.Error(), "dynamodb://TABLE") {
+			t.Errorf("%s: %v", url, err)
+		}
+		if path, ok := strings.CutPrefix(url, "bolt://"); ok {
+			if _, err := os.Stat(path); err == nil {
+				t.Errorf("the file %s was made", path)
+			}
 		}
 	}
 }
@@ -326,6 +441,7 @@ func TestServeTakesFromTheQueue(t *testing.T) {
 // each function, with the most memory that it has had.
 func BenchmarkColdStart(b *testing.B) {
 	program := bootstrap(b)
+	onTable(b)
 	for kind, event := range map[string]any{
 		"events": map[string]any{"Records": []any{sqsRecord("wake", events.Wake)}},
 		"http":   urlRequest("GET", "/healthz", "", nil),
@@ -337,7 +453,7 @@ func BenchmarkColdStart(b *testing.B) {
 				r := newRuntime(b)
 				cmd := exec.CommandContext(b.Context(), program)
 				cmd.Dir = b.TempDir()
-				cmd.Env = append(os.Environ(), "AWS_LAMBDA_RUNTIME_API="+r.url, "SECBOT_LAMBDA="+kind, "SECBOT_STORE=memory://",
+				cmd.Env = append(os.Environ(), "AWS_LAMBDA_RUNTIME_API="+r.url, "SECBOT_LAMBDA="+kind,
 					"SECBOT_QUEUE_URL=http://127.0.0.1:1/q", "AWS_REGION=us-east-1", "AWS_ACCESS_KEY_ID=x", "AWS_SECRET_ACCESS_KEY=x")
 				if err := cmd.Start(); err != nil {
 					b.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -112,6 +113,32 @@ func TestPlaybooksAreListedAsJSON(t *testing.T) {
 		if !slices.Contains(ids, id) {
 			t.Errorf("%s is missing in %v (status %d)", id, ids, status)
 		}
+	}
+}
+
+// TestWhereHealthAsks: where the server listens, also where that is not 127.0.0.1.
+func TestWhereHealthAsks(t *testing.T) {
+	for addr, want := range map[string]string{
+		"127.0.0.1:8080": "127.0.0.1:8080", "127.0.0.2:8080": "127.0.0.2:8080", "10.1.2.3:80": "10.1.2.3:80", "localhost:80": "localhost:80",
+		"[::1]:8080": "[::1]:8080", "0.0.0.0:8080": "127.0.0.1:8080", ":8080": "127.0.0.1:8080", "[::]:8080": "[::1]:8080", "8080": "",
+	} {
+		if got, err := reachable(addr); got != want || (err != nil) != (want == "") {
+			t.Errorf("SECBOT_ADDR=%s: %q, %v; want %q", addr, got, err, want)
+		}
+	}
+	srv := httptest.NewUnstartedServer(http.NotFoundHandler())
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.3:0")
+	if err != nil {
+		t.Skip("only Linux has all of 127.0.0.0/8: ", err)
+	}
+	defer srv.Close()
+	_ = srv.Listener.Close() // the one that it was made with
+	srv.Listener = l
+	srv.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
+	srv.Start()
+	t.Setenv("SECBOT_ADDR", l.Addr().String())
+	if status, _, errOut := shell(t, "", "health"); status != 0 {
+		t.Errorf("health: %d %s", status, errOut)
 	}
 }
 

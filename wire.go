@@ -208,6 +208,7 @@ func wire(s *settings, cfg aws.Config, policy *remediation.Config, st remediatio
 		Mount:   []func(chi.Router){a.events.Routes, a.slackRoutes(api, names(policy), now)},
 		Checks:  checks,
 		Metrics: []prometheus.Collector{metrics, engine.Gauges(), calls, slackCalls},
+		Public:  s.Lambda == lambdaHTTP, // a function URL is open to the world
 		Log:     log,
 	})
 	if err != nil {
@@ -274,6 +275,15 @@ const (
 	lambdaHTTP   = "http"   // serves the routes through a function URL
 	lambdaTick   = "tick"   // works off what is due, once a minute
 )
+
+// forLambda refuses settings with which a function would lose what it is given:
+// each instance of one is a process of its own, with a disk that goes with it.
+func (s *settings) forLambda() error {
+	if !store.Shared(s.Store) {
+		return fmt.Errorf("SECBOT_STORE is %q, which other functions can't see and which goes with this one: in Lambda it must be a table, dynamodb://TABLE", s.Store)
+	}
+	return nil
+}
 
 // lambda serves invocations until the runtime ends the process.
 func (a *app) lambda(ctx context.Context) error {

@@ -30,7 +30,10 @@ type Options struct {
 	Mount   []func(chi.Router) // the routes of events and Slack
 	Checks  map[string]Check   // what /readyz asks, by name
 	Metrics []prometheus.Collector
-	Log     *slog.Logger
+	// Public says that anybody can reach the routes: /readyz and /metrics, which
+	// tell what goes on inside, are then not served.
+	Public bool
+	Log    *slog.Logger
 }
 
 // Handler gives secbot's routes.
@@ -46,8 +49,10 @@ func Handler(o Options) (http.Handler, error) {
 	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, map[string]string{"status": "ok"})
 	})
-	r.Get("/readyz", ready(o.Checks, o.Log))
-	r.Method(http.MethodGet, "/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	if !o.Public {
+		r.Get("/readyz", ready(o.Checks, o.Log))
+		r.Method(http.MethodGet, "/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	}
 	for _, mount := range o.Mount {
 		mount(r)
 	}
