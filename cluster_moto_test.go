@@ -38,6 +38,7 @@ type cluster struct {
 	ec2   *ec2.Client
 	sqs   *sqs.Client
 	queue string
+	logs  []string // the workers'
 }
 
 func newCluster(t *testing.T) *cluster {
@@ -51,8 +52,14 @@ func newCluster(t *testing.T) *cluster {
 			t.Error(err)
 		}
 	})
+	endpoint := mototest.Start(t)
+	person := mototest.AddUser(t, endpoint, "person", "*")
+	// What `secbot iam-policy` prints. AWS wants for a transaction the actions of
+	// its parts, moto that of the call.
+	secbot := mototest.AddUser(t, endpoint, "secbot", append((&settings{Store: "dynamodb://secbot", QueueURL: "there is one"}).actions(), "dynamodb:TransactWriteItems")...)
+	mototest.Enforce(t, endpoint)
 	for name, value := range map[string]string{
-		"AWS_ENDPOINT_URL": mototest.Start(t), "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x",
+		"AWS_ENDPOINT_URL": endpoint, "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": person.ID, "AWS_SECRET_ACCESS_KEY": person.Secret,
 		"SLACK_API_URL": sb.Slack.APIURL(), "SLACK_BOT_TOKEN": sb.Slack.Token(), "SLACK_SIGNING_SECRET": sb.Slack.Secret(),
 		"SECBOT_CHANNEL": fakeslack.ChannelSecurity, "SECBOT_STORE": "dynamodb://secbot", "SECBOT_CONFIG": "",
 	} {
@@ -72,6 +79,8 @@ func newCluster(t *testing.T) *cluster {
 	}
 	c.queue = *out.QueueUrl
 	t.Setenv("SECBOT_QUEUE_URL", c.queue)
+	t.Setenv("AWS_ACCESS_KEY_ID", secbot.ID)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", secbot.Secret)
 	return c
 }
 
@@ -90,6 +99,7 @@ func (c *cluster) worker(program string) (kill func()) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	c.logs = append(c.logs, log.Name())
 	cmd := exec.CommandContext(context.Background(), program, "serve")
 	cmd.Env, cmd.Stderr, cmd.Dir = append(os.Environ(), "SECBOT_ADDR="+addr), log, c.t.TempDir()
 	if err := cmd.Start(); err != nil {
@@ -176,8 +186,25 @@ func (c *cluster) posted(group string) (n int) {
 	return n
 }
 
+// nothingDenied checks that no worker was denied a call.
+func (c *cluster) nothingDenied() {
+	c.t.Helper()
+	for _, name := range c.logs {
+		raw, err := os.ReadFile(name)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		for line := range strings.Lines(string(raw)) {
+			if strings.Contains(line, "AccessDenied") || strings.Contains(line, "UnauthorizedOperation") || strings.Contains(line, "not authorized") {
+				c.t.Errorf("a call was denied: %s", line)
+			}
+		}
+	}
+}
+
 // TestTwoWorkersMoto: events in SQS, fixes in EC2, state in DynamoDB, messages
-// in Slack; two workers, one of which is killed while it works.
+// in Slack; two workers, one of which is killed while it works. They have the
+// permissions that secbot asks for, and no others.
 func TestTwoWorkersMoto(t *testing.T) {
 	program := bootstrap(t)
 	c := newCluster(t)
@@ -220,4 +247,5 @@ func TestTwoWorkersMoto(t *testing.T) {
 			t.Errorf("%d messages about %s, want one", n, g)
 		}
 	}
+	c.nothingDenied()
 }

@@ -99,6 +99,17 @@ func TestEveryRoute(t *testing.T) {
 	}
 }
 
+// TestMappingPermissions: an event source mapping reads the queue with the role of
+// its function ("Using Lambda with Amazon SQS" in the AWS Lambda Developer Guide).
+func TestMappingPermissions(t *testing.T) {
+	s := settings{QueueURL: "there is one", Store: "dynamodb://secbot"}
+	for _, action := range []string{"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"} {
+		if !slices.Contains(s.actions(), action) {
+			t.Errorf("the policy lacks %s", action)
+		}
+	}
+}
+
 // counting counts the writes.
 type counting struct {
 	remediation.Store
