@@ -240,28 +240,34 @@ func TestFloodOfStored(t *testing.T) {
 	})
 }
 
-// lostExtension is a store that stores the first extension of a lease and says
-// that it failed.
+// lostExtension is a store that stores the first extension of each lease, or all
+// of them, and says that it failed.
 type lostExtension struct {
 	remediation.Store
-	lost, more bool
+	all bool
+
+	mu   sync.Mutex
+	lost map[string]int // by job
 }
 
 func (s *lostExtension) Commit(ctx context.Context, w remediation.Write) error {
-	before := time.Time{}
 	extension := len(w.Jobs) == 1 && w.Incident == nil && !w.Jobs[0].Done && w.Jobs[0].Version > 0
 	if extension {
 		row, err := s.Job(ctx, w.Jobs[0].ID)
 		if err != nil {
 			return err
 		}
-		before = row.LeaseUntil
+		extension = !row.LeaseUntil.IsZero() && w.Jobs[0].LeaseUntil.After(row.LeaseUntil)
 	}
-	extension = extension && !before.IsZero() && w.Jobs[0].LeaseUntil.After(before)
-	if err := s.Store.Commit(ctx, w); err != nil || !extension || s.lost && !s.more {
+	if err := s.Store.Commit(ctx, w); err != nil || !extension {
 		return err
 	}
-	s.lost = true
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lost[w.Jobs[0].ID] > 0 && !s.all {
+		return nil
+	}
+	s.lost[w.Jobs[0].ID]++
 	w.Jobs[0].Version--
 	return errors.New("connection reset")
 }
@@ -278,7 +284,7 @@ func TestLostExtension(t *testing.T) {
 				var s *lostExtension
 				var log bytes.Buffer
 				l := newLab(t, func(o *remediation.Options) {
-					s = &lostExtension{Store: o.Store, more: tt.all}
+					s = &lostExtension{Store: o.Store, all: tt.all, lost: map[string]int{}}
 					o.Store, o.Now, o.Sleep = s, time.Now, nil
 					o.Log = slog.New(slog.NewTextHandler(&log, nil))
 				})
@@ -291,8 +297,8 @@ func TestLostExtension(t *testing.T) {
 				}
 				l.accept(signal("e1", "h", "front"))
 				l.invoke(l.engine, 5*time.Minute)
-				if l.is(remediation.StatusFixed, remediation.OpMessage, remediation.OpThread); !s.lost {
-					t.Error("no extension was lost")
+				if l.is(remediation.StatusFixed, remediation.OpMessage, remediation.OpThread); len(s.lost) != 2 {
+					t.Errorf("lost were the extensions %v, want some of both jobs", s.lost)
 				}
 				if strings.Contains(log.String(), "lost to another") || strings.Contains(log.String(), "a job failed") {
 					t.Errorf("the log:\n%s", log.String())

@@ -56,16 +56,6 @@ func newStore(t *testing.T) (s *dynamo.Store, aws *faketable.AWS, pauses *[]time
 	return s, aws, pauses
 }
 
-// count counts the calls of an operation.
-func count(calls []faketable.Call, op string) (n int) {
-	for _, c := range calls {
-		if c.Op == op {
-			n++
-		}
-	}
-	return n
-}
-
 // TestCanceledTransactions: what DynamoDB cancels for want of room, or because
 // two transactions met, is tried again with pauses; where that does not help it
 // is an error and no conflict, since nothing is known to be stored.
@@ -147,6 +137,35 @@ func TestWaitingInAStorm(t *testing.T) {
 	waiting, err := s.Waiting(t.Context(), 1000)
 	if calls := len(aws.Calls()); err != nil || len(waiting) != 1000 || calls > 10 {
 		t.Errorf("%d wait, %v, after %d calls", len(waiting), err, calls)
+	}
+}
+
+// TestDueBehindMany: in an outage many messages wait for their next attempt, and
+// others behind them; what may go out is found with few requests.
+func TestDueBehindMany(t *testing.T) {
+	s, aws, _ := newStore(t)
+	now := time.Now().UTC().Truncate(time.Second)
+	for from := 0; from < 500; from += 50 {
+		var w remediation.Write
+		for i := range 50 {
+			lane := fmt.Sprint("i", from+i)
+			first, second := notice(lane, 1), notice(lane, 2)
+			first.Due, second.Due = now.Add(time.Minute), now.Add(-time.Hour)
+			w.Notices = append(w.Notices, first, second)
+		}
+		commit(t, s, w)
+	}
+	ready := notice("ready", 1)
+	ready.Due = now
+	commit(t, s, remediation.Write{Notices: []*remediation.Notice{ready}})
+	aws.Calls()
+	due, err := s.DueNotices(t.Context(), now, 4)
+	if calls := len(aws.Calls()); err != nil || len(due) != 1 || due[0].ID != ready.ID || calls > 30 {
+		t.Errorf("due are %d notices, %v, after %d calls", len(due), err, calls)
+	}
+	due, err = s.DueNotices(t.Context(), now.Add(time.Minute), 4)
+	if calls := len(aws.Calls()); err != nil || len(due) != 4 || calls > 30 {
+		t.Errorf("a minute later due are %d notices, %v, after %d calls", len(due), err, calls)
 	}
 }
 
