@@ -77,8 +77,9 @@ type addedRule struct {
 		GroupID text    `json:"groupId"`
 		UserID  account `json:"userId"`
 	} `json:"referencedGroupInfo"`
-	Tags   items[tag] `json:"tags"`
-	TagSet items[tag] `json:"tagSet"`
+	BareGroup text       `json:"referencedGroupId"` // instead of the former, as revoked rules have it
+	Tags      items[tag] `json:"tags"`
+	TagSet    items[tag] `json:"tagSet"`
 }
 
 type tag struct {
@@ -162,17 +163,34 @@ func (b *ruleBuilder) response(res authorizeResponse) {
 	b.rules, b.places = nil, map[string]int{}
 	for _, r := range res.Rules {
 		b.add(r.ports, peer{
-			CIDR: r.CIDRv4, CIDRv6: r.CIDRv6, PrefixList: r.PrefixList, GroupID: r.Group.GroupID, UserID: r.Group.UserID,
+			CIDR: r.CIDRv4, CIDRv6: r.CIDRv6, PrefixList: r.PrefixList, GroupID: text(first(r.BareGroup, r.Group.GroupID)), UserID: r.Group.UserID,
 			Description: r.Description, id: string(r.ID), tags: tags(append(r.Tags, r.TagSet...)),
 		})
 	}
 	if len(b.rules) == 0 {
 		b.rules = asked.rules
 	}
+	b.owners(asked.rules)
 	for i := range b.rules {
 		r := &b.rules[i]
 		if at, ok := asked.places[r.Key()]; ok && r.Description == "" {
 			r.Description = asked.rules[at].Description
+		}
+	}
+}
+
+// owners gives rules of an answer, which need not repeat the account of a peer
+// group, that of the request.
+func (b *ruleBuilder) owners(asked []remediation.Rule) {
+	for i := range b.rules {
+		r := &b.rules[i]
+		if r.Group == "" || r.GroupOwner != "" {
+			continue
+		}
+		for _, a := range asked {
+			if a.Group == r.Group && a.PortsText() == r.PortsText() {
+				r.GroupOwner = a.GroupOwner
+			}
 		}
 	}
 }

@@ -45,14 +45,7 @@ func ruleIDs(lists ...items[ruleID]) []string {
 // where the member is there, it holds what was really revoked, since in a
 // default VPC the call succeeds although nothing matches.
 type revokeResponse struct {
-	Revoked *items[revokedRule] `json:"revokedSecurityGroupRuleSet"`
-}
-
-// revokedRule is one RevokedSecurityGroupRule. Unlike a SecurityGroupRule it has
-// its peer group bare.
-type revokedRule struct {
-	addedRule
-	ReferencedGroup text `json:"referencedGroupId"`
+	Revoked *items[addedRule] `json:"revokedSecurityGroupRuleSet"`
 }
 
 // decodeRevoke decodes RevokeSecurityGroupIngress or -Egress.
@@ -92,26 +85,16 @@ func decodeRevoke(direction remediation.Direction) func(record, remediation.Sign
 }
 
 // revoked takes the rules that EC2 answered, which are those that went.
-func (b *ruleBuilder) revoked(list []revokedRule) {
+func (b *ruleBuilder) revoked(list []addedRule) {
 	asked := *b
 	b.rules, b.places = nil, map[string]int{}
 	for _, r := range list {
 		b.add(r.ports, peer{
-			CIDR: r.CIDRv4, CIDRv6: r.CIDRv6, PrefixList: r.PrefixList, GroupID: text(first(r.ReferencedGroup, r.Group.GroupID)), UserID: r.Group.UserID,
+			CIDR: r.CIDRv4, CIDRv6: r.CIDRv6, PrefixList: r.PrefixList, GroupID: text(first(r.BareGroup, r.Group.GroupID)), UserID: r.Group.UserID,
 			Description: r.Description, id: string(r.ID),
 		})
 	}
-	for i := range b.rules {
-		r := &b.rules[i]
-		if r.Group == "" || r.GroupOwner != "" {
-			continue
-		}
-		for _, a := range asked.rules { // the answer does not repeat a peer's account
-			if a.Group == r.Group && a.PortsText() == r.PortsText() {
-				r.GroupOwner = a.GroupOwner
-			}
-		}
-	}
+	b.owners(asked.rules)
 }
 
 // groupSignal is the base of a signal about a security group; the reason says

@@ -125,7 +125,7 @@ func (c *change) startFix(by, why string, r run) (*held, error) {
 }
 
 // decideUndo leaves an allowance for what the undo puts back, since that is
-// the violation again, and the intent of the call, before the call is made.
+// the violation again, before a call is made.
 func (c *change) decideUndo(cmd Command) (*held, error) {
 	if c.inc.Plan == nil || len(c.inc.Outcomes) == 0 {
 		return nil, &StatusError{Incident: c.inc.ID, Status: c.inc.Status, Wanted: StatusUndoing, Last: c.inc.Last()}
@@ -135,7 +135,6 @@ func (c *change) decideUndo(cmd Command) (*held, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.intend(StatusUndoing, []Step{{Action: "undo " + c.inc.Finding.Playbook, Resource: c.inc.Finding.Resource}})
 	c.suppress(Command{By: cmd.By, Reason: "put back by an undo"}, until)
 	c.show()
 	return undo, nil

@@ -44,7 +44,7 @@ func TestStoredBeforeActing(t *testing.T) {
 	l := newLab(t)
 	l.doors.set("h", "front")
 	var seen *remediation.Incident
-	l.doors.onApply = func() { seen = l.incidents()[0] }
+	l.doors.onCall = func(context.Context) { seen = l.incidents()[0] }
 	l.start()
 	l.accept(signal("e1", "h", "front"))
 	l.one(remediation.StatusFixed)

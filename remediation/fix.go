@@ -120,9 +120,11 @@ func (fx *fixing) done() bool {
 // lost may have either.
 func (fx *fixing) idle() bool {
 	changed := func(o Outcome) bool { return !o.Noop }
-	lost := func(c Call) bool { return c.For == StatusFixing && c.Lost > 0 }
-	calls := fx.inc.Calls[max(0, len(fx.inc.Calls)-len(fx.inc.Plan.Steps)):]
-	return !slices.ContainsFunc(fx.inc.Outcomes, changed) && !slices.ContainsFunc(calls, lost)
+	began := fx.inc.Last().At
+	lost := func(c Call) bool {
+		return c.For == StatusFixing && !c.At.Before(began) && (c.Lost > 0 || len(c.RequestIDs) == 0)
+	}
+	return !slices.ContainsFunc(fx.inc.Outcomes, changed) && !slices.ContainsFunc(fx.inc.Calls, lost)
 }
 
 // reconsider drops the plan of an earlier fix that was carried out and does not
@@ -158,8 +160,7 @@ func (e *Engine) resume(ctx context.Context, h *held, r run) (*fixing, error) {
 }
 
 // plan reads the live state and stores what will be done about it, with the
-// state before and the intents, before anything is changed. Without a plan the
-// fix is over: there was nothing to do, or it failed.
+// state before, before anything is changed. Without a plan the fix is over: there was nothing to do, or it failed.
 func (fx *fixing) plan(ctx context.Context) (bool, error) {
 	_, state, err := fx.e.read(ctx, fx.inc.Finding.Resource)
 	if err != nil && (state == nil || !errors.Is(err, ErrGone)) {
@@ -177,7 +178,6 @@ func (fx *fixing) plan(ctx context.Context) (bool, error) {
 	}
 	return true, fx.change(ctx, false, func(c *change) error {
 		c.inc.Plan, c.inc.Outcomes = &p, nil
-		c.intend(StatusFixing, p.Steps)
 		data, err := p.logged()
 		if err != nil {
 			return err
@@ -197,13 +197,6 @@ func (fx *fixing) notPlanned(ctx context.Context, err error) error {
 	return fx.fail(ctx, err)
 }
 
-// intend adds the calls that are about to be made to the ledger.
-func (c *change) intend(what Status, steps []Step) {
-	for _, s := range steps {
-		c.inc.Calls = append(c.inc.Calls, Call{For: what, Action: s.Action, Resource: s.Resource, At: c.now})
-	}
-}
-
 func (fx *fixing) forgetPlan(ctx context.Context, cause error) error {
 	return fx.change(ctx, false, func(c *change) error {
 		c.inc.Plan, c.inc.Outcomes = nil, nil
@@ -214,7 +207,7 @@ func (fx *fixing) forgetPlan(ctx context.Context, cause error) error {
 // apply carries out the steps that have no outcome yet, each stored as it comes.
 func (fx *fixing) apply(ctx context.Context) error {
 	for i := len(fx.inc.Outcomes); i < len(fx.inc.Plan.Steps); i++ {
-		rctx, rec := withRecorder(ctx)
+		rctx, rec := withRecorder(ctx, fx.intends(ctx))
 		var out Outcome
 		err := fx.e.persist(rctx, maxCallAttempts, isTransient, func() (err error) {
 			out, err = fx.pb.Apply(rctx, fx.inc.Plan.Steps[i])
@@ -222,27 +215,27 @@ func (fx *fixing) apply(ctx context.Context) error {
 		})
 		if err != nil {
 			// What was called all the same causes events too.
-			if stored := fx.change(ctx, false, func(c *change) error { return c.notApplied(ctx, i, rec, fx.attempts(), err) }); stored != nil {
+			if stored := fx.change(ctx, false, func(c *change) error { return c.notApplied(ctx, i, rec, err) }); stored != nil {
 				return stored
 			}
 			return fmt.Errorf("%s: %w", fx.inc.Plan.Steps[i].Summary, err)
 		}
 		out.Step, out.Notes = i, rec.said()
-		out.RequestIDs, _ = rec.calls()
-		if err := fx.change(ctx, false, func(c *change) error { return c.applied(ctx, out, rec, fx.attempts()) }); err != nil {
+		out.RequestIDs, _ = rec.answers()
+		if err := fx.change(ctx, false, func(c *change) error { return c.applied(ctx, out, rec) }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// applied adds an outcome, and its request ids to the step's call.
-func (c *change) applied(ctx context.Context, out Outcome, rec *recorder, earlier int) error {
+// applied adds an outcome, and the request ids to the step's calls.
+func (c *change) applied(ctx context.Context, out Outcome, rec *recorder) error {
 	if c.inc.Status != StatusFixing || c.inc.Plan == nil || out.Step != len(c.inc.Outcomes) {
 		return fmt.Errorf("incident %s has gone on without this worker: step %d is not its next", c.inc.ID, out.Step)
 	}
 	c.inc.Outcomes = append(c.inc.Outcomes, out)
-	if err := c.called(ctx, out.Step, rec, earlier); err != nil {
+	if err := c.answered(ctx, rec); err != nil {
 		return err
 	}
 	return c.audit(ByItself, "did: "+c.inc.Plan.Steps[out.Step].Summary, "", out)
@@ -250,8 +243,8 @@ func (c *change) applied(ctx context.Context, out Outcome, rec *recorder, earlie
 
 // notApplied adds the request ids of a step that went wrong to its call: what was
 // called all the same may have had an effect.
-func (c *change) notApplied(ctx context.Context, step int, rec *recorder, earlier int, cause error) error {
-	if err := c.called(ctx, step, rec, earlier); err != nil {
+func (c *change) notApplied(ctx context.Context, step int, rec *recorder, cause error) error {
+	if err := c.answered(ctx, rec); err != nil {
 		return err
 	}
 	if c.inc.Plan == nil || step >= len(c.inc.Plan.Steps) {
@@ -267,18 +260,6 @@ func (c *change) notApplied(ctx context.Context, step int, rec *recorder, earlie
 // attempts counts the earlier attempts at this job, which died before they
 // could tell of their calls.
 func (fx *fixing) attempts() int { return fx.h.job.Attempts - 1 }
-
-// called completes the call of a step with its request ids. Answers were lost
-// where a call got none, or an earlier attempt may have made one.
-func (c *change) called(ctx context.Context, step int, rec *recorder, earlier int) error {
-	ids, lost := rec.calls()
-	lost += earlier
-	if i := len(c.inc.Calls) - len(c.inc.Plan.Steps) + step; i >= 0 && i < len(c.inc.Calls) {
-		call := &c.inc.Calls[i]
-		call.RequestIDs, call.Lost = append(call.RequestIDs, ids...), call.Lost+lost
-	}
-	return c.ownCalls(ctx, rec)
-}
 
 // verify reads back until the effect is seen or patience ends.
 func (fx *fixing) verify(ctx context.Context) error {

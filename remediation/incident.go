@@ -143,9 +143,10 @@ type ActorAnswer struct {
 // without request ids before the call and completed after it, so that the
 // event which the call itself causes is known as our own.
 type Call struct {
-	For        Status    `json:"for"` // StatusFixing or StatusUndoing
-	Action     string    `json:"action"`
-	Resource   Ref       `json:"resource"`
+	For        Status    `json:"for"`              // StatusFixing or StatusUndoing
+	Action     string    `json:"action"`           // as its event names it: RevokeSecurityGroupIngress
+	Resource   Ref       `json:"resource"`         // without an ID where the call makes it
+	Params     string    `json:"params,omitempty"` // a digest of what it asks for
 	At         time.Time `json:"at"`
 	RequestIDs []string  `json:"request_ids,omitempty"`
 	Lost       int       `json:"lost,omitempty"` // calls whose answer never came

@@ -5,25 +5,29 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 )
 
 // recorder collects what is known of the changing calls made under one context.
 type recorder struct {
+	announced func(Call) error // stores a call that is about to be made
+
 	mu    sync.Mutex
 	ids   []string
 	lost  int // calls whose answer never came
 	notes []string
-	made  []Ref // resources that the calls have made
+	made  []Ref  // resources that the calls have made
+	calls []Call // those that were announced, with what came of them
+	at    int    // the place of the one under way; a step makes its calls one after the other
 }
 
 type recorderKey struct{}
 
-// withRecorder gives a context whose changing calls are recorded.
-func withRecorder(ctx context.Context) (context.Context, *recorder) {
-	r := &recorder{}
+// withRecorder gives a context whose changing calls are recorded, and stored by
+// announced before they are made.
+func withRecorder(ctx context.Context, announced func(Call) error) (context.Context, *recorder) {
+	r := &recorder{announced: announced}
 	return context.WithValue(ctx, recorderKey{}, r), r
 }
 
@@ -34,10 +38,16 @@ func (r *recorder) on(f func()) {
 	f()
 }
 
-// calls gives the request ids and how many calls have none.
-func (r *recorder) calls() (ids []string, lost int) {
+// answers gives the request ids and how many calls have none.
+func (r *recorder) answers() (ids []string, lost int) {
 	r.on(func() { ids, lost = slices.Clone(r.ids), r.lost })
 	return ids, lost
+}
+
+// resources are those that the calls have made.
+func (r *recorder) resources() (made []Ref) {
+	r.on(func() { made = slices.Clone(r.made) })
+	return made
 }
 
 func (r *recorder) said() (notes []string) {
@@ -55,13 +65,46 @@ func RecordRequestID(ctx context.Context, id string) {
 		return
 	}
 	r.on(func() {
+		call := &Call{}
+		if len(r.calls) > 0 {
+			call = &r.calls[r.at]
+		}
 		switch {
 		case id == "":
 			r.lost++
+			call.Lost++
 		case !slices.Contains(r.ids, id):
 			r.ids = append(r.ids, id)
+			call.RequestIDs = append(call.RequestIDs, id)
 		}
 	})
+}
+
+// Announce stores that a changing call is about to be made, so that the event
+// it causes is known as our own although its answer got lost. AWS clients call
+// it from a middleware, once for each call and before its first attempt; after
+// an error the call must not be made. Without a recorder in ctx it does nothing.
+func Announce(ctx context.Context, i Intent) error {
+	r, ok := ctx.Value(recorderKey{}).(*recorder)
+	if !ok {
+		return nil
+	}
+	params, _ := paramsOf(i.Action, i.Change)
+	call := Call{Action: i.Action, Resource: i.Resource, Params: params}
+	again := false
+	r.on(func() {
+		if at := slices.IndexFunc(r.calls, call.same); at >= 0 {
+			r.at, again = at, true
+		}
+	})
+	if again {
+		return nil // it is tried again
+	}
+	if err := r.announced(call); err != nil {
+		return fmt.Errorf("store that %s is about to be called: %w", i.Action, err)
+	}
+	r.on(func() { r.at, r.calls = len(r.calls), append(r.calls, call) })
+	return nil
 }
 
 // RecordNote says something that people should know of the step or undo under
@@ -79,9 +122,8 @@ func RecordNote(ctx context.Context, note string) {
 }
 
 // RecordResource says that the step or undo under way has made a resource, or
-// found the one that an earlier attempt had made, so that the events of these
-// calls, which name its id, are known as our own. Without a recorder in ctx it
-// does nothing.
+// found the one that an earlier attempt had made, so that its state is kept as
+// that of every other. Without a recorder in ctx it does nothing.
 func RecordResource(ctx context.Context, r Ref) {
 	rec, ok := ctx.Value(recorderKey{}).(*recorder)
 	if !ok {
@@ -94,31 +136,14 @@ func RecordResource(ctx context.Context, r Ref) {
 // identity is taken for it: retries and clock differences included.
 const intentWindow = 15 * time.Minute
 
-// maxRunning bounds how many incidents under way are looked through for an
-// intent.
-const maxRunning = 100
-
 // callRecord is the key of the record of a call of our own.
 func callRecord(requestID string) string { return "call/" + requestID }
 
-// madeRecord is the key of the record of a resource that secbot has made.
-func madeRecord(r Ref) string {
-	return strings.Join([]string{"made", string(r.Kind), r.Account, r.Region, r.ID}, "/")
-}
-
-// ownCalls keeps what the calls' events will name: their request ids, and the
-// resources that they have made.
+// ownCalls keeps what the calls' events will name: their request ids.
 func (c *change) ownCalls(ctx context.Context, rec *recorder) error {
-	ids, _ := rec.calls()
+	ids, _ := rec.answers()
 	for _, id := range ids {
 		if err := c.keepOnce(ctx, &Record{Key: callRecord(id), At: c.now, Until: c.now.Add(keepFor)}); err != nil {
-			return err
-		}
-	}
-	var made []Ref
-	rec.on(func() { made = slices.Clone(rec.made) })
-	for _, r := range made {
-		if err := c.keepOnce(ctx, &Record{Key: madeRecord(r), At: c.now, Until: c.now.Add(intentWindow)}); err != nil {
 			return err
 		}
 	}
@@ -151,7 +176,7 @@ const (
 
 // authorOf says who made the call that a signal tells of. It is ours where its
 // request id stands in the ledger or, where an answer was lost, where the caller
-// is secbot's identity and an intent for that resource had been stored shortly
+// is secbot's identity and that very call had been stored as an intent shortly
 // before. The identity alone proves nothing.
 func (e *Engine) authorOf(ctx context.Context, sig Signal) (author, error) {
 	if known, err := e.called(ctx, sig); err != nil || known {
@@ -161,27 +186,8 @@ func (e *Engine) authorOf(ctx context.Context, sig Signal) (author, error) {
 	if !self.is(sig.Actor) {
 		return others, nil
 	}
-	made, err := e.o.Store.Record(ctx, madeRecord(sig.Resource))
-	switch {
-	case err == nil && sig.At.Before(made.Until):
-		return ours, nil
-	case err != nil && !errors.Is(err, ErrNotFound):
-		return others, fmt.Errorf("read what secbot has made: %w", err)
-	}
-	for _, q := range []IncidentQuery{
-		{Resource: sig.Resource.ID, Limit: maxRunning},
-		{Statuses: []Status{StatusFixing, StatusUndoing}, Limit: maxRunning},
-	} {
-		if q.Resource == "" && q.Statuses == nil {
-			continue // an event that names a group by its name
-		}
-		found, err := e.o.Store.Incidents(ctx, q)
-		if err != nil {
-			return others, fmt.Errorf("read incidents: %w", err)
-		}
-		if slices.ContainsFunc(found, func(i *Incident) bool { return i.intended(sig, q.Statuses != nil) }) {
-			return ours, nil
-		}
+	if meant, err := e.intended(ctx, sig); err != nil || meant {
+		return ours, err
 	}
 	if self.RoleARN == "" {
 		return others, nil // a person's own credentials, which people use too
@@ -219,13 +225,6 @@ func (e *Engine) self(ctx context.Context) Identity {
 	return id
 }
 
-// intended reports whether a call of the incident's may have caused the signal.
-// While a fix is under way, whose calls may make resources of ids that nobody
-// knows yet, any resource of the kind in that account and region will do.
-func (i *Incident) intended(sig Signal, anyResource bool) bool {
-	return slices.ContainsFunc(i.Calls, func(c Call) bool { return c.matches(sig, anyResource) })
-}
-
 // is reports whether the actor is this identity, by the exact ARN of its role
 // (or, without a role, of itself) in the same account. Session names and user
 // agents are the caller's to choose and count for nothing.
@@ -237,17 +236,6 @@ func (id Identity) is(a Actor) bool {
 		return a.IssuerARN == id.RoleARN
 	}
 	return a.ARN == id.ARN
-}
-
-// matches reports whether the call's intent may have caused the signal. An
-// intent all of whose answers came caused those calls and no others.
-func (c Call) matches(sig Signal, anyResource bool) bool {
-	if len(c.RequestIDs) > 0 && c.Lost == 0 {
-		return false
-	}
-	since := sig.At.Sub(c.At)
-	return since > -time.Minute && since < intentWindow && c.Resource.Kind == sig.Resource.Kind &&
-		(c.Resource.ID == sig.Resource.ID || anyResource && c.Resource.place() == sig.Resource.place())
 }
 
 // OwnRolePlaybook is what findings of calls by secbot's own role, which secbot

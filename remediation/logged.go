@@ -75,7 +75,7 @@ type calls struct {
 }
 
 func (r *recorder) logged(diff []DiffLine) (*calls, error) {
-	ids, lost := r.calls()
+	ids, lost := r.answers()
 	c := &calls{RequestIDs: ids, Lost: lost, Notes: r.said()}
 	if len(diff) == 0 {
 		return c, nil

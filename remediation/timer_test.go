@@ -85,7 +85,7 @@ func TestCounters(t *testing.T) {
 	l.doors.set("h", "front")
 	l.doors.onCall = func(context.Context) { panic("a door without hinges") }
 	l.accept(signal("e1", "h", "front"))
-	opens := &refusing{Store: flaky.Store, times: 3}
+	opens := &shy{Store: flaky.Store, times: 3}
 	flaky.Store = opens
 	for range 60 {
 		l.drain()
@@ -112,13 +112,13 @@ func TestCounters(t *testing.T) {
 	}
 }
 
-// refusing is a store that does not take new incidents some times.
-type refusing struct {
+// shy is a store that does not take new incidents some times.
+type shy struct {
 	remediation.Store
 	times int
 }
 
-func (r *refusing) Commit(ctx context.Context, w remediation.Write) error {
+func (r *shy) Commit(ctx context.Context, w remediation.Write) error {
 	if w.Incident != nil && w.Incident.Version == 0 && r.times > 0 {
 		r.times--
 		return errors.New("the table is gone")

@@ -27,6 +27,7 @@ type door struct {
 	reads   int
 	onApply func()
 	onCall  func(ctx context.Context) // right before a changing call
+	stop    func() error              // keeps a changing call that was announced from being made
 	onRead  func(remediation.Ref)     // before a read; set before the engine runs
 
 	onReading func(ctx context.Context) error // the same, and may fail it
@@ -124,6 +125,21 @@ func (d *door) change(call, id string, f func([]string) []string) error {
 	return nil
 }
 
+// announce is what comes before a changing call.
+func (d *door) announce(ctx context.Context, action string, r remediation.Ref, rules ...remediation.Rule) error {
+	err := remediation.Announce(ctx, remediation.Intent{Action: action, Resource: r, Change: remediation.Change{Rules: rules}})
+	if err != nil {
+		return err
+	}
+	if d.onCall != nil {
+		d.onCall(ctx)
+	}
+	if d.stop != nil {
+		return d.stop()
+	}
+	return nil
+}
+
 type toyPlaybook struct{ d *door }
 
 func (toyPlaybook) Meta() remediation.Meta {
@@ -188,8 +204,8 @@ func (t toyPlaybook) Apply(ctx context.Context, st remediation.Step) (remediatio
 	if !slices.Contains(t.d.get(st.Resource.ID), name) {
 		return remediation.Outcome{Noop: true}, nil
 	}
-	if t.d.onCall != nil {
-		t.d.onCall(ctx)
+	if err := t.d.announce(ctx, "ShutDoor", st.Resource, toyRule(name)); err != nil {
+		return remediation.Outcome{}, err
 	}
 	remediation.RecordRequestID(ctx, "req-"+name)
 	return remediation.Outcome{}, t.d.change("shut "+name, st.Resource.ID, func(open []string) []string {
@@ -216,6 +232,15 @@ func (t toyPlaybook) Undo(ctx context.Context, p remediation.Plan, _ []remediati
 	id := p.Finding.Resource.ID
 	if slices.Contains(t.d.get(id), "strange") {
 		return &remediation.DriftError{Resource: p.Finding.Resource, Diff: []remediation.DiffLine{{Op: "+", Text: "strange"}}}
+	}
+	var shut []remediation.Rule
+	for _, name := range before.Open {
+		if !slices.Contains(t.d.get(id), name) {
+			shut = append(shut, toyRule(name))
+		}
+	}
+	if err := t.d.announce(ctx, "OpenDoor", p.Finding.Resource, shut...); err != nil {
+		return err
 	}
 	if t.d.onCall != nil {
 		t.d.onCall(ctx)

@@ -17,7 +17,7 @@ func (e *Engine) undo(ctx context.Context, h *held, r run) error {
 	if un.inc.Status != StatusUndoing {
 		return nil
 	}
-	rctx, rec := withRecorder(ctx)
+	rctx, rec := withRecorder(ctx, un.intends(ctx))
 	if err := e.mayChange(); err != nil && un.notBegun(ctx) {
 		return un.notUndone(ctx, rec, err)
 	}
@@ -31,6 +31,8 @@ func (e *Engine) undo(ctx context.Context, h *held, r run) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err() // to be resumed
+	case errors.Is(err, errNotStored):
+		return err // no call was made since; to be resumed when the store is back
 	case err == nil:
 		return un.undone(ctx, rec)
 	}
@@ -56,7 +58,7 @@ const looksAtNoUndo = 3
 
 // reallyUndone looks whether an undo that made no call had nothing to do.
 func (un *fixing) reallyUndone(ctx context.Context, rec *recorder) error {
-	if ids, lost := rec.calls(); len(ids)+lost+un.attempts() > 0 {
+	if ids, lost := rec.answers(); len(ids)+lost+un.attempts() > 0 {
 		return nil
 	}
 	for look := range looksAtNoUndo {
@@ -72,7 +74,7 @@ func (un *fixing) reallyUndone(ctx context.Context, rec *recorder) error {
 
 func (un *fixing) undone(ctx context.Context, rec *recorder) error {
 	return un.end(ctx, func(c *change) error {
-		if err := c.completeCalls(ctx, rec, un.attempts()); err != nil {
+		if err := c.answered(ctx, rec); err != nil {
 			return err
 		}
 		c.inc.Error = ""
@@ -103,7 +105,7 @@ func (un *fixing) notUndone(ctx context.Context, rec *recorder, cause error) err
 		}
 	}
 	return un.end(ctx, func(c *change) error {
-		if err := c.completeCalls(ctx, rec, un.attempts()); err != nil {
+		if err := c.answered(ctx, rec); err != nil {
 			return err
 		}
 		c.inc.Error = text
@@ -124,15 +126,6 @@ func (un *fixing) notUndone(ctx context.Context, rec *recorder, cause error) err
 		c.answer(un.r.Command, text, true)
 		return nil
 	})
-}
-
-// completeCalls gives the last intent of an undo its request ids.
-func (c *change) completeCalls(ctx context.Context, rec *recorder, earlier int) error {
-	ids, lost := rec.calls()
-	if n := len(c.inc.Calls); n > 0 && c.inc.Calls[n-1].For == StatusUndoing {
-		c.inc.Calls[n-1].RequestIDs, c.inc.Calls[n-1].Lost = ids, lost+earlier
-	}
-	return c.ownCalls(ctx, rec)
 }
 
 // inverse turns a diff round.

@@ -20,11 +20,15 @@ func readACL(ctx context.Context, api bucketACLReader, ref remediation.Ref) (ACL
 	if err != nil {
 		return ACL{}, callError(err, ref, "GetBucketAcl", "s3:GetBucketAcl")
 	}
+	return aclOf(out.Owner, out.Grants), nil
+}
+
+func aclOf(owner *types.Owner, grants []types.Grant) ACL {
 	acl := ACL{Grants: []ACLGrant{}}
-	if out.Owner != nil {
-		acl.OwnerID, acl.OwnerName = aws.ToString(out.Owner.ID), aws.ToString(out.Owner.DisplayName)
+	if owner != nil {
+		acl.OwnerID, acl.OwnerName = aws.ToString(owner.ID), aws.ToString(owner.DisplayName)
 	}
-	for _, g := range out.Grants {
+	for _, g := range grants {
 		if g.Grantee == nil {
 			continue
 		}
@@ -34,7 +38,7 @@ func readACL(ctx context.Context, api bucketACLReader, ref remediation.Ref) (ACL
 			Permission: string(g.Permission),
 		})
 	}
-	return acl, nil
+	return acl
 }
 
 type bucketACLReader interface {

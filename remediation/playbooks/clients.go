@@ -70,7 +70,8 @@ type Clients struct {
 // timeouts are those of cfg.HTTPClient. With an endpoint of one's own
 // (cfg.BaseEndpoint, AWS_ENDPOINT_URL) S3 is addressed in path style and
 // S3 Control at that endpoint itself, since an account id in front of an IP
-// address is no host name. The request ids of changing calls go to
+// address is no host name. Changing calls are announced to remediation.Announce,
+// without which they are not made, and their request ids go to
 // remediation.RecordRequestID.
 func NewClients(cfg aws.Config, account, region string) Clients {
 	cfg = cfg.Copy()
@@ -80,7 +81,7 @@ func NewClients(cfg aws.Config, account, region string) Clients {
 	cfg.Retryer = func() aws.Retryer {
 		return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts = maxAttempts })
 	}
-	cfg.APIOptions = append(slices.Clone(cfg.APIOptions), recordRequestIDs(remediation.RecordRequestID))
+	cfg.APIOptions = append(slices.Clone(cfg.APIOptions), announceCalls, recordRequestIDs(remediation.RecordRequestID))
 	return Clients{
 		EC2: ec2.NewFromConfig(cfg),
 		S3: s3.NewFromConfig(cfg, func(o *s3.Options) {
