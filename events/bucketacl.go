@@ -38,12 +38,19 @@ type aclGrant struct {
 	Permission text    `json:"Permission"`
 }
 
-// grantee is the URI of a group; empty for accounts and people.
-type grantee string
+// grantee is who a grant is to: a group by its URI, or somebody who is not
+// everybody.
+type grantee struct {
+	uri  string // empty for accounts and people
+	read bool   // it is understood who it is
+}
 
-// UnmarshalJSON takes an object with a URI, or the bare name. It never fails.
+// UnmarshalJSON takes an object with a URI, an id or an address, or the bare
+// name. It never fails.
 func (g *grantee) UnmarshalJSON(raw []byte) error {
-	*g = grantee(first(lenient[struct{ URI text }](raw).URI, lenient[text](raw)))
+	who := lenient[struct{ URI, ID, EmailAddress text }](raw)
+	g.uri = first(who.URI, lenient[text](raw))
+	g.read = first(text(g.uri), who.ID, who.EmailAddress) != ""
 	return nil
 }
 
@@ -53,19 +60,30 @@ func decodeBucketACL(r record, base remediation.Signal) ([]remediation.Signal, s
 	if why != "" {
 		return nil, why
 	}
-	grants := publicGrants(req)
+	grants, unread := publicGrants(req)
+	if unread == "" && req.BucketName == "" {
+		unread = "CloudTrail has left it out"
+	}
+	if r.EventName == "CreateBucket" && len(grants) == 0 && req.bare() && req.BucketName != "" {
+		return nil, "nothing public in this ACL" // a new bucket is its owner's alone
+	}
 	sig.Playbooks = []string{playbookACL}
-	if len(grants) == 0 && req.BucketName == "" {
-		return single(sig), "its ACL can't be read: CloudTrail has left it out"
-	}
-	if len(grants) == 0 {
-		return nil, "nothing public in this ACL"
-	}
-	sig.Change.Grants = grants
+	sig.Change.Grants, sig.Change.Unread = grants, unread
 	for _, g := range grants {
 		sig.Change.Openness = addOpenness(sig.Change.Openness, g.Openness)
 	}
-	return single(sig), ""
+	switch {
+	case len(grants) > 0:
+		return single(sig), ""
+	case unread != "":
+		return single(sig), "its ACL can't be read: " + unread
+	}
+	return nil, "nothing public in this ACL"
+}
+
+// bare reports whether the request bears no ACL.
+func (req aclRequest) bare() bool {
+	return len(req.Canned)+len(req.Policy.List.Grants)+len(req.Read)+len(req.Write)+len(req.ReadACP)+len(req.WriteACP)+len(req.FullControl) == 0
 }
 
 // ownershipRequest is the requestParameters of PutBucketOwnershipControls.
@@ -97,29 +115,40 @@ func decodeOwnership(r record, base remediation.Signal) ([]remediation.Signal, s
 }
 
 // publicGrants lists the grants to everybody or to every AWS account, each
-// once.
-func publicGrants(req aclRequest) []remediation.Grant {
-	var l grantList
+// once, and says why there may be more.
+func publicGrants(req aclRequest) (l grantList, unread string) {
+	if req.bare() {
+		unread = "it has none that could be recognised"
+	}
 	for _, canned := range req.Canned {
-		l.canned(canned)
+		if !l.canned(canned) {
+			unread = "no canned ACL is called " + clip(canned, 40)
+		}
 	}
 	for _, g := range req.Policy.List.Grants {
-		l.add(string(g.Grantee), string(g.Permission))
+		if !g.Grantee.read || grantOpenness(strings.ToUpper(string(g.Permission))) == "" {
+			unread = "it does not say to whom or what one of its grants is"
+		}
+		l.add(g.Grantee.uri, string(g.Permission))
 	}
-	l.headers(req.Read, "READ")
-	l.headers(req.Write, "WRITE")
-	l.headers(req.ReadACP, "READ_ACP")
-	l.headers(req.WriteACP, "WRITE_ACP")
-	l.headers(req.FullControl, "FULL_CONTROL")
-	return l
+	for _, h := range []struct {
+		values     texts
+		permission string
+	}{{req.Read, "READ"}, {req.Write, "WRITE"}, {req.ReadACP, "READ_ACP"}, {req.WriteACP, "WRITE_ACP"}, {req.FullControl, "FULL_CONTROL"}} {
+		if !l.headers(h.values, h.permission) {
+			unread = "a header of its grants can't be read"
+		}
+	}
+	return l, unread
 }
 
 type grantList []remediation.Grant
 
-// canned adds the public grants of a canned ACL; "Canned ACL" in the Amazon S3
-// User Guide.
-func (l *grantList) canned(name string) {
+// canned adds the public grants of a canned ACL, and is false where S3 knows none
+// of that name; "Canned ACL" in the Amazon S3 User Guide.
+func (l *grantList) canned(name string) bool {
 	switch strings.ToLower(strings.TrimSpace(name)) {
+	case "private", "aws-exec-read", "bucket-owner-read", "bucket-owner-full-control", "log-delivery-write":
 	case "public-read":
 		l.add(allUsers, "READ")
 	case "public-read-write":
@@ -127,20 +156,29 @@ func (l *grantList) canned(name string) {
 		l.add(allUsers, "WRITE")
 	case "authenticated-read":
 		l.add(authenticatedUsers, "READ")
+	default:
+		return false
 	}
+	return true
 }
 
 // headers adds the grants of one x-amz-grant-… header: grantees as
-// uri="…", id="…", separated by commas.
-func (l *grantList) headers(values texts, permission string) {
+// uri="…", id="…", separated by commas. It is false where one is none of those.
+func (l *grantList) headers(values texts, permission string) bool {
+	understood := true
 	for _, v := range values {
 		for one := range strings.SplitSeq(v, ",") {
 			kind, name, _ := strings.Cut(one, "=")
-			if strings.EqualFold(strings.TrimSpace(kind), "uri") {
+			switch strings.ToLower(strings.TrimSpace(kind)) {
+			case "uri":
 				l.add(strings.Trim(name, `"' `), permission)
+			case "id", "emailaddress":
+			default:
+				understood = false
 			}
 		}
 	}
+	return understood
 }
 
 // add keeps a grant where its grantee is a public group.

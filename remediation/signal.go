@@ -32,7 +32,7 @@ type Change struct {
 	GroupName string    `json:"group_name,omitempty"` // where a call names a group without its id (default VPC)
 	Rules     []Rule    `json:"rules,omitempty"`
 	RuleIDs   []string  `json:"rule_ids,omitempty"` // of rules that the event names by id alone
-	Unread    string    `json:"unread,omitempty"`   // why there may be rules beside Rules, which the event does not tell
+	Unread    string    `json:"unread,omitempty"`   // why there may be rules or grants beside these, which the event does not tell
 	// Answered says that Rules are what AWS answered that it has changed, not
 	// only what was asked for.
 	Answered bool            `json:"answered,omitempty"`

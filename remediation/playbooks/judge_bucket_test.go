@@ -84,6 +84,8 @@ func TestJudgeBuckets(t *testing.T) {
 	config := after("PutEvaluations", block)
 	annotated := after("Config Rules Compliance Change", acl)
 	readPut := put("PutBucketAcl", remediation.Change{Grants: []remediation.Grant{{Grantee: "AllUsers", Permission: "READ"}}})
+	unreadPut := put("PutBucketAcl", remediation.Change{Unread: "CloudTrail has left it out"})
+	partlyPut := put("PutBucketAcl", remediation.Change{Grants: readPut.Change.Grants, Unread: "one of its grants"})
 	policyPut := put("PutBucketPolicy", remediation.Change{Policy: json.RawMessage(policyOf(bucket().Bucket, world1))})
 	for name, tc := range map[string]struct {
 		state *playbooks.BucketState
@@ -111,6 +113,9 @@ func TestJudgeBuckets(t *testing.T) {
 		"ACL put":                      {but(read), readPut, "s3-public-acl high public-read"},
 		"ACL put, more by others":      {but(read, write), readPut, "s3-public-acl high public-read"},
 		"ACL put, gone":                {but(logs), readPut, ""},
+		"ACL put, unread":              {but(write), unreadPut, "s3-public-acl critical public-write"},
+		"ACL put, partly unread":       {but(read, write), partlyPut, "s3-public-acl critical public-read,public-write"},
+		"ACL put, unread and private":  {but(logs), unreadPut, ""},
 		"ACL put, policy public":       {but(withPolicy(true, world1)), readPut, ""},
 		"policy put":                   {but(withPolicy(true, tlsOnly, world1)), policyPut, "s3-public-policy high public-read"},
 		"policy put, more since":       {but(withPolicy(true, world1, world2)), policyPut, "s3-public-policy high public-read"},

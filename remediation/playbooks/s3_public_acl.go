@@ -70,14 +70,15 @@ func (p publicACL) Claim(sig remediation.Signal) []remediation.Finding {
 }
 
 // Judge finds the public grants that have an effect; after PutBucketAcl only
-// those that the call put.
+// those that the call put, as far as its event tells them. What the event does
+// not tell is the live ACL, since the call replaces all of it.
 func (p publicACL) Judge(st remediation.State, sig *remediation.Signal) []remediation.Finding {
 	s, ok := st.(*BucketState)
 	if !ok || !handles(p.Meta(), sig) {
 		return nil
 	}
 	grants := s.effectiveGrants()
-	if sig != nil && sig.Kind == "PutBucketAcl" {
+	if sig != nil && sig.Kind == "PutBucketAcl" && sig.Change.Unread == "" {
 		grants = common(grants, sig.Change.Grants)
 	}
 	if len(grants) == 0 {
