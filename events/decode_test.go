@@ -17,6 +17,7 @@ import (
 	"pgregory.net/rapid"
 
 	"secbot/remediation"
+	"secbot/remediation/playbooks"
 )
 
 var update = flag.Bool("update", false, "write the golden parts of testdata anew")
@@ -73,6 +74,25 @@ func TestDecodeGolden(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestEverySignalIsJudged: whatever a decoder makes of an event, a playbook of
+// that kind of resource judges after it.
+func TestEverySignalIsJudged(t *testing.T) {
+	for file, f := range fixtures(t) {
+		results, err := Decode([]byte(f[0]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, sig := range Signals(results) {
+			judges := func(m remediation.Meta) bool {
+				return m.Kind == sig.Resource.Kind && slices.Contains(m.Handles, sig.Kind)
+			}
+			if !slices.ContainsFunc(playbooks.Metas(), judges) {
+				t.Errorf("%s: no playbook judges a %s after %s", file, sig.Resource.Kind, sig.Kind)
+			}
+		}
 	}
 }
 

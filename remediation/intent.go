@@ -30,6 +30,9 @@ func (i Intent) Matches(sig Signal) bool {
 func callOf(sig Signal) (Call, bool) {
 	params, told := paramsOf(sig.Kind, sig.Change)
 	call := Call{Action: sig.Kind, Resource: sig.Resource, Params: params}
+	if sig.Resource.Kind == KindAccount { // events of S3 Control bear either name
+		call.Action = strings.Replace(sig.Kind, "BucketPublic", "AccountPublic", 1)
+	}
 	if sig.Kind == "CreateSecurityGroup" {
 		call.Resource.ID = "" // which nobody knew before the call
 	}

@@ -25,10 +25,11 @@ type accountBlock struct{ api accountBlockEditorAPI }
 // Meta describes the playbook.
 func (accountBlock) Meta() remediation.Meta {
 	return remediation.Meta{
-		ID:      idAccountBlock,
-		Title:   "Account's S3 Block Public Access loosened",
-		Kind:    remediation.KindAccount,
-		Handles: []string{"PutAccountPublicAccessBlock", "DeleteAccountPublicAccessBlock"},
+		ID:    idAccountBlock,
+		Title: "Account's S3 Block Public Access loosened",
+		Kind:  remediation.KindAccount,
+		// S3 Control's calls bear the names of the bucket's, too.
+		Handles: []string{"PutAccountPublicAccessBlock", "DeleteAccountPublicAccessBlock", "PutBucketPublicAccessBlock", "DeleteBucketPublicAccessBlock"},
 		Labels: remediation.Labels{
 			Fixed:   "Account's Block Public Access turned on again",
 			Ask:     "Account's Block Public Access is off",
