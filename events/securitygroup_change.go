@@ -1,6 +1,12 @@
 package events
 
-import "secbot/remediation"
+import (
+	"cmp"
+	"errors"
+	"slices"
+
+	"secbot/remediation"
+)
 
 const (
 	playbookRuleRemoved  = "sg-rule-removed"
@@ -113,15 +119,35 @@ func groupSignal(sig remediation.Signal, id, name text, playbook string) (remedi
 }
 
 // modifyRequest is the requestParameters of ModifySecurityGroupRules, in Pascal
-// case: one rule is an object, several are a list. There are no old values.
+// case: one rule is an object, several are a list. There are no old values. That
+// the members are wrapped so has been seen; every other way in which CloudTrail
+// writes such calls is taken too, in either case.
 type modifyRequest struct {
-	Request struct {
-		GroupID text `json:"GroupId"`
-		Rules   many[struct {
-			ID   text         `json:"SecurityGroupRuleId"`
-			Rule modifiedRule `json:"SecurityGroupRule"`
-		}] `json:"SecurityGroupRule"`
-	} `json:"ModifySecurityGroupRulesRequest"`
+	modifyParams
+	Request modifyParams `json:"ModifySecurityGroupRulesRequest"`
+}
+
+type modifyParams struct {
+	GroupID text        `json:"GroupId"`
+	Rules   modifyItems `json:"SecurityGroupRule"`
+	List    modifyItems `json:"SecurityGroupRules"`
+}
+
+type modifyItem struct {
+	ID   text         `json:"SecurityGroupRuleId"`
+	Rule modifiedRule `json:"SecurityGroupRule"`
+}
+
+// modifyItems is one rule, a list of them, or a list as EC2's other calls have it.
+type modifyItems []modifyItem
+
+// UnmarshalJSON never fails.
+func (l *modifyItems) UnmarshalJSON(raw []byte) error {
+	if list, ok := lenient[object](raw)["items"]; ok {
+		raw = list
+	}
+	*l = oneOrMany[modifyItem](raw)
+	return nil
 }
 
 type modifiedRule struct {
@@ -136,32 +162,39 @@ type modifiedRule struct {
 }
 
 // decodeModify decodes ModifySecurityGroupRules. The rules' direction is not in
-// the event, the live rules have it.
+// the event, the live rules have it. Where a rule can't be read there is a signal
+// all the same: the live state tells.
 func decodeModify(r record, sig remediation.Signal) ([]remediation.Signal, string) {
-	req := lenient[modifyRequest](r.RequestParameters).Request
+	req := lenient[modifyRequest](r.RequestParameters)
 	b := ruleBuilder{account: sig.Resource.Account, places: map[string]int{}}
 	var rules []remediation.Rule
-	for _, m := range req.Rules {
+	for _, m := range slices.Concat(req.Request.Rules, req.Request.List, req.Rules, req.List) {
 		b.rules, b.places = nil, map[string]int{}
 		p := m.Rule
 		b.add(ports{Protocol: p.Protocol, FromPort: p.FromPort, ToPort: p.ToPort},
 			peer{CIDR: p.CIDRv4, CIDRv6: p.CIDRv6, PrefixList: p.PrefixList, GroupID: p.Group, Description: p.Description, id: string(m.ID)})
-		if m.ID != "" {
-			rules = append(rules, b.rules...)
+		if m.ID == "" {
+			b.err = cmp.Or(b.err, errors.New("a rule has no id"))
+			continue
 		}
+		rules = append(rules, b.rules...)
 	}
-	if len(rules) == 0 {
-		if b.err != nil {
-			return nil, "its rules can't be read: " + clip(b.err.Error(), 200)
-		}
-		return nil, "it names no rule"
+	unread := ""
+	switch {
+	case b.err != nil:
+		unread = "its rules can't be read: " + clip(b.err.Error(), 200)
+	case len(rules) == 0:
+		unread = "it names no rule"
 	}
-	sig, why := groupSignal(sig, req.GroupID, "", playbookRuleModified)
+	sig, why := groupSignal(sig, text(first(req.Request.GroupID, req.GroupID)), "", playbookRuleModified)
 	if why != "" {
-		return nil, why
+		return nil, first(text(unread), text(why))
 	}
-	sig.Change.Rules = rules
-	return single(sig), ""
+	sig.Change.Rules, sig.Change.Unread = rules, unread
+	if len(rules) > 0 {
+		unread = ""
+	}
+	return single(sig), unread
 }
 
 // groupRequest is the requestParameters of CreateSecurityGroup and

@@ -147,6 +147,22 @@ func TestJudgeWhatTheEventDoesNotTell(t *testing.T) {
 	}
 }
 
+// TestJudgeModifiedUnread: of a modified rule that can't be read, what is open now
+// is asked about.
+func TestJudgeModifiedUnread(t *testing.T) {
+	ssh, web := in("sgr-1", "tcp", 22, "0.0.0.0/0"), in("sgr-3", "tcp", 443, "0.0.0.0/0")
+	sig := added(web)
+	sig.Kind, sig.Change.Unread = "ModifySecurityGroupRules", "a rule has no id"
+	found := groupPlaybook().Judge(group(ssh, web), sig)
+	if len(found) != 2 || found[0].Rules[0].ID != "sgr-3" || found[1].Rules[0].ID != "sgr-1" || !strings.Contains(found[1].Doubt, "no id") {
+		t.Errorf("found %+v", found)
+	}
+	sig.Change.Rules = nil
+	if found := groupPlaybook().Judge(group(ssh), sig); len(found) != 1 || found[0].Doubt == "" {
+		t.Errorf("of an event without rules: %+v", found)
+	}
+}
+
 func TestJudgeUnionWithLiveRules(t *testing.T) {
 	low, high := in("sgr-1", "tcp", 22, "0.0.0.0/1"), rule("sgr-2", remediation.Ingress, "tcp", 0, 65535, "128.0.0.0/1")
 	f := groupPlaybook().Judge(group(low, high), added(high))[0]

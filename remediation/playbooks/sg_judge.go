@@ -39,7 +39,11 @@ func (p ruleAdded) Judge(st remediation.State, sig *remediation.Signal) []remedi
 		return judgeOpen(s)
 	}
 	if sig.Kind == "ModifySecurityGroupRules" {
-		return judgeWidened(s, sig)
+		found := judgeWidened(s, sig)
+		if sig.Change.Unread != "" {
+			found = append(found, judgeUnread(s, sig, present(s.Rules, sig.Change.Rules))...)
+		}
+		return found
 	}
 	added := present(direction(s.Rules, sig.Change.Direction), sig.Change.Rules)
 	var findings []remediation.Finding
