@@ -1,6 +1,7 @@
 package playbooks
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 
@@ -13,6 +14,7 @@ type space struct {
 	root     netip.Prefix
 	reserved []netip.Prefix
 	narrow   float64 // up to so many public addresses a range is narrow
+	spare    float64 // so many public addresses a union may leave out and is the world all the same
 }
 
 // ipv4 is the IPv4 space. What is not public is in "IANA IPv4 Special-Purpose
@@ -24,6 +26,7 @@ func ipv4() space {
 			"172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15",
 			"198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
 		narrow: 1 << 24, // a /8
+		spare:  1 << 24,
 	}
 }
 
@@ -34,6 +37,7 @@ func ipv6() space {
 		root:     netip.MustParsePrefix("2000::/3"),
 		reserved: prefixes("2001:db8::/32", "3fff::/20"),
 		narrow:   1 << 96, // a /32
+		spare:    1 << 96,
 	}
 }
 
@@ -53,28 +57,12 @@ func spaceOf(p netip.Prefix) space {
 	return ipv6()
 }
 
-// covers reports whether the ranges together hold every public address.
+// covers reports whether the ranges together hold every public address, or all
+// but a few.
 func (sp space) covers(ranges []netip.Prefix) bool {
-	return covered(sp.root, slices.Concat(ranges, sp.reserved))
-}
-
-// covered reports whether the ranges together hold all of p. Ranges are nested
-// or apart, so that halving p comes to an end where a range begins.
-func covered(p netip.Prefix, ranges []netip.Prefix) bool {
-	var inside []netip.Prefix
-	for _, r := range ranges {
-		if holds(r, p) {
-			return true
-		}
-		if holds(p, r) {
-			inside = append(inside, r)
-		}
-	}
-	if len(inside) == 0 {
-		return false
-	}
-	low, high := halves(p)
-	return covered(low, inside) && covered(high, inside)
+	all := slices.Concat(ranges, sp.reserved)
+	whole := func(p netip.Prefix) bool { return holds(p, sp.root) }
+	return slices.ContainsFunc(all, whole) || sp.tree(all).covered
 }
 
 // holds reports whether all of inner is in outer.
@@ -125,13 +113,29 @@ func count(p netip.Prefix, ranges []netip.Prefix) float64 {
 	return count(low, inside) + count(high, inside)
 }
 
-// openness says how far a range opens by itself.
-func (sp space) openness(p netip.Prefix) remediation.Openness {
-	n := sp.public(p)
+// publicIn counts the public addresses of all the ranges together.
+func (sp space) publicIn(ranges []netip.Prefix) float64 {
+	sorted := slices.SortedFunc(slices.Values(ranges), func(a, b netip.Prefix) int {
+		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+	})
+	n := 0.0
+	var last netip.Prefix
+	for _, p := range sorted {
+		if last.IsValid() && holds(last, p) {
+			continue
+		}
+		n, last = n+sp.public(p), p
+	}
+	return n
+}
+
+// openness says how far ranges open by themselves.
+func (sp space) openness(ranges ...netip.Prefix) remediation.Openness {
+	n := sp.publicIn(ranges)
 	switch {
 	case n == 0:
 		return remediation.OpenPrivate
-	case sp.covers([]netip.Prefix{p}):
+	case sp.covers(ranges):
 		return remediation.OpenWorld
 	case n > sp.narrow:
 		return remediation.OpenWide
@@ -140,23 +144,16 @@ func (sp space) openness(p netip.Prefix) remediation.Openness {
 }
 
 // union reports for each range whether it is part of a smallest set of the
-// ranges that holds every public address, smallest in that no member can be
-// left out. A range is, where it has public addresses of its own and holds
+// ranges that holds every public address that any of them holds, where that is
+// all or all but a few, smallest in that no member can be left out. A range is, where it has public addresses of its own and holds
 // every one together with the ranges that lie apart from it: those around it
 // would make it superfluous, and it makes those within it superfluous.
 func (sp space) union(ranges []netip.Prefix) []bool {
 	part := make([]bool, len(ranges))
-	all := slices.Concat(ranges, sp.reserved)
-	var inside []int
-	for i, p := range all {
-		switch {
-		case holds(p, sp.root):
-			part[i] = true
-		case holds(sp.root, p):
-			inside = append(inside, i)
-		}
+	for i, p := range ranges {
+		part[i] = holds(p, sp.root)
 	}
-	tree := treeOf(sp.root, all, inside)
+	tree := sp.tree(slices.Concat(ranges, sp.reserved))
 	tree.mark(func(i int) {
 		if i < len(ranges) {
 			part[i] = sp.public(ranges[i]) > 0
@@ -165,17 +162,34 @@ func (sp space) union(ranges []netip.Prefix) []bool {
 	return part
 }
 
+// tree sorts ranges that are smaller than the space, the reserved ones among them,
+// into it. Where they leave out no more than it can spare, that counts as covered.
+func (sp space) tree(ranges []netip.Prefix) *tree {
+	var inside []int
+	for i, p := range ranges {
+		if !holds(p, sp.root) && holds(sp.root, p) {
+			inside = append(inside, i)
+		}
+	}
+	t := treeOf(sp.root, ranges, inside)
+	if t.gap <= sp.spare {
+		t.fill()
+	}
+	return t
+}
+
 // tree is a part of a space with the ranges that lie in it.
 type tree struct {
-	own       []int // the places of those that are all of it
-	covered   bool  // the ranges in it hold all of it
-	low, high *tree // its halves; nil where no range is smaller
+	own       []int   // the places of those that are all of it
+	covered   bool    // the ranges in it hold all of it
+	gap       float64 // how many addresses they don't hold
+	low, high *tree   // its halves; nil where no range is smaller
 }
 
 // treeOf sorts ranges, given by their places, into the halves of p.
 func treeOf(p netip.Prefix, ranges []netip.Prefix, inside []int) *tree {
 	if len(inside) == 0 {
-		return &tree{}
+		return &tree{gap: count(p, nil)}
 	}
 	var t tree
 	var lower, upper []int
@@ -196,8 +210,20 @@ func treeOf(p netip.Prefix, ranges []netip.Prefix, inside []int) *tree {
 	if len(lower)+len(upper) > 0 {
 		t.low, t.high = treeOf(low, ranges, lower), treeOf(high, ranges, upper)
 	}
-	t.covered = len(t.own) > 0 || t.low != nil && t.low.covered && t.high.covered
+	if len(t.own) == 0 {
+		t.gap = t.low.gap + t.high.gap
+	}
+	t.covered = t.gap == 0
 	return &t
+}
+
+// fill takes what no range holds for covered.
+func (t *tree) fill() {
+	t.covered = true
+	if t.low != nil && len(t.own) == 0 {
+		t.low.fill()
+		t.high.fill()
+	}
 }
 
 // mark calls f for each range that covers everything together with what lies

@@ -2,6 +2,7 @@ package playbooks_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -182,11 +183,21 @@ func TestJudgeUnionWithLiveRules(t *testing.T) {
 
 func TestScanGroups(t *testing.T) {
 	low, high := in("sgr-1", "tcp", 8080, "0.0.0.0/1"), in("sgr-2", "tcp", 8080, "128.0.0.0/1")
+	var nearlyAll []remediation.Rule
+	var nearlyIDs []string
+	for i := 1; i < 224; i++ { // without 8.0.0.0/8, and what is private
+		if i != 8 && i != 10 && i != 127 {
+			id := fmt.Sprintf("sgr-%03d", i)
+			nearlyAll, nearlyIDs = append(nearlyAll, in(id, "tcp", 22, fmt.Sprintf("%d.0.0.0/8", i))), append(nearlyIDs, id)
+		}
+	}
 	for name, tc := range map[string]struct {
 		rules []remediation.Rule
 		want  []string // the ids of each finding
 	}{
-		"nothing open":           {[]remediation.Rule{in("sgr-1", "tcp", 22, "10.0.0.0/8"), in("sgr-2", "tcp", 22, "0.0.0.0/1")}, nil},
+		"nothing open":           {[]remediation.Rule{in("sgr-1", "tcp", 22, "10.0.0.0/8"), in("sgr-2", "tcp", 8080, "0.0.0.0/1"), in("sgr-3", "tcp", 22, "8.0.0.0/8")}, nil},
+		"ssh from half of it":    {[]remediation.Rule{in("sgr-1", "tcp", 22, "0.0.0.0/1")}, []string{"sgr-1"}},
+		"ssh from nearly all":    {nearlyAll, []string{strings.Join(nearlyIDs, " ")}},
 		"egress":                 {[]remediation.Rule{rule("sgr-1", remediation.Egress, "-1", 0, 0, "0.0.0.0/0")}, nil},
 		"two alone":              {[]remediation.Rule{in("sgr-1", "tcp", 22, "0.0.0.0/0"), in("sgr-2", "tcp", 22, "::/0")}, []string{"sgr-1", "sgr-2"}},
 		"two together":           {[]remediation.Rule{low, high}, []string{"sgr-1 sgr-2"}},
@@ -199,7 +210,7 @@ func TestScanGroups(t *testing.T) {
 				ids = append(ids, r.ID)
 			}
 			got = append(got, strings.Join(ids, " "))
-			if f.Severity.Rank() < remediation.SeverityMedium.Rank() || f.EventID != "" || !f.IsOpen(remediation.OpenWorld) {
+			if f.Severity.Rank() < remediation.SeverityMedium.Rank() || f.EventID != "" || !f.IsOpen(remediation.OpenWorld, remediation.OpenWide) {
 				t.Errorf("%s: %+v", name, f)
 			}
 		}

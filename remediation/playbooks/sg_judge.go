@@ -29,7 +29,7 @@ func (p ruleAdded) Claim(sig remediation.Signal) []remediation.Finding {
 // Judge finds the rules that the event added and that are still there, private
 // ones too: the policy decides. In a scan it finds ingress that is open to the
 // world: each rule that is so by itself, and each set of rules that is so
-// together.
+// together; and what opens an administrative port to a large part of it.
 func (p ruleAdded) Judge(st remediation.State, sig *remediation.Signal) []remediation.Finding {
 	s, ok := st.(*GroupState)
 	if !ok || s.Gone || !handles(p.Meta(), sig) {
@@ -56,8 +56,7 @@ func (p ruleAdded) Judge(st remediation.State, sig *remediation.Signal) []remedi
 	return findings
 }
 
-// judgeUnread finds what is open to the world beside the rules that the event
-// tells: it may be what the event did not tell.
+// judgeUnread finds what is open beside the rules that the event tells: it may be what the event did not tell.
 func judgeUnread(s *GroupState, sig *remediation.Signal, told []remediation.Rule) []remediation.Finding {
 	var findings []remediation.Finding
 	for _, f := range judgeOpen(s) {
@@ -171,12 +170,19 @@ func naming(rules []remediation.Rule) string {
 	return strings.Join(texts, ", ")
 }
 
-// judgeOpen finds the ingress that is open to the world.
+// judgeOpen finds the ingress that is open to the world, or to a large part of it
+// on a port of administration or of a database.
 func judgeOpen(s *GroupState) []remediation.Finding {
 	live := direction(s.Rules, remediation.Ingress)
 	open := exposures(live)
 	var findings []remediation.Finding
-	for _, set := range openSets(open) {
+	sets := openSets(open)
+	for i, e := range open {
+		if e.Openness == remediation.OpenWide && e.Severity.Rank() >= remediation.SeverityHigh.Rank() {
+			sets = append(sets, []int{i})
+		}
+	}
+	for _, set := range sets {
 		var rules []remediation.Rule
 		var of []exposure
 		for _, i := range set {
