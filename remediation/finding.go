@@ -88,7 +88,7 @@ type Openness string
 
 // The kinds of openness, from the least to the most exposed.
 const (
-	OpenPrivate Openness = "private"      // private addresses, other groups, prefix lists
+	OpenPrivate Openness = "private"      // private addresses, other groups
 	OpenNarrow  Openness = "narrow"       // public addresses, no more than a /8 (IPv6: a /32)
 	OpenWide    Openness = "wide"         // more than that, less than everybody
 	OpenWorld   Openness = "world"        // everybody, alone or as part of a union

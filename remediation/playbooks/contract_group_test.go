@@ -133,6 +133,7 @@ func groupCase(name string, is func(remediation.Rule) bool, add func(t *testing.
 		},
 		neighbours: func(s remediation.State) any {
 			g := *s.(*playbooks.GroupState)
+			g.Lists = nil // of the rules that go
 			g.Rules = slices.DeleteFunc(slices.Clone(g.Rules), func(r remediation.Rule) bool {
 				return slices.ContainsFunc(added, func(a remediation.Rule) bool { return a.Key() == r.Key() })
 			})
@@ -182,5 +183,49 @@ func groupCases() []contractCase {
 	out.offend = func(t *testing.T, w *world, ref remediation.Ref) {
 		modify(t, w, ref, find(t, w, ref, func(r remediation.Rule) bool { return r.Description == "mail" }), 2222)
 	}
-	return []contractCase{ssh, several, out}
+	return []contractCase{ssh, several, out, peersCase()}
+}
+
+// newList makes a prefix list that holds the world.
+func newList(t *testing.T, w *world) string {
+	t.Helper()
+	out := must(w.ec2.CreateManagedPrefixList(w.ctx, &ec2.CreateManagedPrefixListInput{
+		PrefixListName: aws.String(unique(t, "list")), AddressFamily: aws.String("IPv4"), MaxEntries: aws.Int32(5),
+		Entries: []types.AddPrefixListEntry{{Cidr: aws.String("0.0.0.0/1")}, {Cidr: aws.String("128.0.0.0/1")}},
+	}))(t)
+	return *out.PrefixList.PrefixListId
+}
+
+// foreignGroup is a group of another account.
+const foreignGroup, foreignAccount = "sg-0fedcba9876543210", "444455556666"
+
+// peersOf are permissions for a prefix list and for another account's group.
+func peersOf(list, listText, groupText string) []types.IpPermission {
+	p := types.IpPermission{IpProtocol: aws.String("tcp"), FromPort: aws.Int32(22), ToPort: aws.Int32(22)}
+	q := p
+	p.PrefixListIds = []types.PrefixListId{{PrefixListId: &list, Description: &listText}}
+	q.UserIdGroupPairs = []types.UserIdGroupPair{{GroupId: aws.String(foreignGroup), UserId: aws.String(foreignAccount), Description: &groupText}}
+	return []types.IpPermission{p, q}
+}
+
+// peersCase is about rules that name no addresses themselves.
+func peersCase() contractCase {
+	var list string
+	isList := func(r remediation.Rule) bool { return r.PrefixList == list }
+	c := groupCase("ssh from a prefix list and another account's group", isList,
+		func(t *testing.T, w *world, ref remediation.Ref) []remediation.Rule {
+			list = newList(t, w)
+			return allow(t, w, ref, map[string]string{"ticket": "OPS-9"}, peersOf(list, "partners", "their gateway")...)
+		})
+	c.offend = func(t *testing.T, w *world, ref remediation.Ref) {
+		r := find(t, w, ref, isList)
+		must(w.ec2.ModifySecurityGroupRules(w.ctx, &ec2.ModifySecurityGroupRulesInput{GroupId: &ref.ID, SecurityGroupRules: []types.SecurityGroupRuleUpdate{{
+			SecurityGroupRuleId: &r.ID,
+			SecurityGroupRule:   &types.SecurityGroupRuleRequest{IpProtocol: &r.Protocol, FromPort: aws.Int32(2222), ToPort: aws.Int32(2222), PrefixListId: &list, Description: &r.Description},
+		}}}))(t)
+	}
+	c.move = func(t *testing.T, w *world, ref remediation.Ref) {
+		allow(t, w, ref, nil, peersOf(list, "put back by hand", "their gateway")...)
+	}
+	return c
 }

@@ -28,6 +28,7 @@ func longAgo(sig remediation.Signal) remediation.Signal {
 // that a test asks for.
 func sorted(s remediation.State, without func(remediation.Rule) bool) any {
 	g := *s.(*playbooks.GroupState)
+	g.Lists = nil
 	g.Rules = slices.DeleteFunc(slices.Clone(g.Rules), without)
 	slices.SortFunc(g.Rules, func(a, b remediation.Rule) int { return cmp.Compare(a.Key(), b.Key()) })
 	return g
@@ -57,6 +58,11 @@ func again(t *testing.T, w *world, ref remediation.Ref, rules []remediation.Rule
 		switch {
 		case r.Group != "":
 			p.UserIdGroupPairs = []types.UserIdGroupPair{{GroupId: &r.Group, Description: description}}
+			if r.GroupOwner != "" {
+				p.UserIdGroupPairs[0].UserId = &r.GroupOwner
+			}
+		case r.PrefixList != "":
+			p.PrefixListIds = []types.PrefixListId{{PrefixListId: &r.PrefixList, Description: description}}
 		case len(r.CIDR) > 2 && slices.Contains([]byte(r.CIDR), ':'):
 			p.Ipv6Ranges = []types.Ipv6Range{{CidrIpv6: &r.CIDR, Description: description}}
 		default:
@@ -130,6 +136,10 @@ func removedCases() []contractCase {
 	out := func(t *testing.T, w *world, ref remediation.Ref) []remediation.Rule {
 		return allowOut(t, w, ref, nil, ranges("tcp", 587, "198.51.100.0/24", "mail"))
 	}
+	peers := func(t *testing.T, w *world, ref remediation.Ref) []remediation.Rule {
+		made := allow(t, w, ref, nil, ranges("tcp", 22, "192.0.2.0/24", "the office"))
+		return append(made, allow(t, w, ref, nil, peersOf(newList(t, w), "partners", "their gateway")...)...)
+	}
 	bare := func(rules []remediation.Rule) []remediation.Rule { // as an event names them
 		rules = slices.Clone(rules)
 		for i := range rules {
@@ -142,6 +152,13 @@ func removedCases() []contractCase {
 			answered := slices.Clone(rules)
 			for i := range answered {
 				answered[i].Tags = nil
+			}
+			return remediation.Change{Rules: answered, Answered: true}
+		}),
+		removedCase("rules of a list and a foreign group removed, answered", peers, func(rules []remediation.Rule) remediation.Change {
+			answered := slices.Clone(rules)
+			for i := range answered { // the answer has no account of the group
+				answered[i].Tags, answered[i].GroupOwner = nil, ""
 			}
 			return remediation.Change{Rules: answered, Answered: true}
 		}),
@@ -236,6 +253,7 @@ func richGroup(t *testing.T, w *world) remediation.Ref {
 	allow(t, w, ref, map[string]string{"ticket": "OPS-7"}, ranges("tcp", 8443, "192.0.2.0/24", "tagged"))
 	allow(t, w, ref, nil, types.IpPermission{IpProtocol: aws.String("tcp"), FromPort: aws.Int32(7000), ToPort: aws.Int32(7001),
 		UserIdGroupPairs: []types.UserIdGroupPair{{GroupId: &ref.ID, Description: aws.String("each other")}}})
+	allow(t, w, ref, nil, peersOf(newList(t, w), "partners", "their gateway")...)
 	// The egress that EC2 gives every group is not wanted here.
 	revoke(t, w, ref, find(t, w, ref, func(r remediation.Rule) bool { return r.Direction == remediation.Egress && r.Protocol == "-1" }))
 	return ref

@@ -213,7 +213,7 @@ func TestExposuresPortByPort(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := rapid.SampledFrom([]remediation.Direction{remediation.Ingress, remediation.Egress}).Draw(t, "direction")
 		rules := rapid.SliceOfN(drawRule(d), 1, 7).Draw(t, "rules")
-		got := exposures(rules)
+		got := exposures(rules, nil)
 		for i := range rules {
 			want := exposure{Openness: remediation.OpenPrivate, Severity: remediation.SeverityLow}
 			for _, protocol := range []string{"tcp", "udp", "50", otherProtocols} {

@@ -32,43 +32,59 @@ type band struct {
 	from, to int32
 }
 
-// cidrRule is a rule for a range of addresses.
+// cidrRule is a rule for a range of addresses, or one range of its prefix list.
 type cidrRule struct {
 	index  int
 	prefix netip.Prefix
 	band   band
 }
 
-// exposures rates rules of one direction, all of one group.
+// exposures rates rules of one direction, all of one group, with what the prefix
+// lists hold that they name. A list that nobody could read is wide.
 //
 // The ports are cut into bands in which the same rules apply, and each rule is
 // rated in each of its bands: by what its range opens alone, or as open to the
 // world where it does that together with the other rules of that band. The
 // band that matters most decides for the rule.
-func exposures(rules []remediation.Rule) []exposure {
+func exposures(rules []remediation.Rule, lists map[string]PrefixList) []exposure {
 	out := make([]exposure, len(rules))
 	var families [2][]cidrRule
 	for i, r := range rules {
 		out[i] = exposure{Openness: remediation.OpenPrivate, Severity: remediation.SeverityLow}
-		if r.CIDR == "" {
-			continue
+		ranges, unread := rangesOf(r, lists)
+		if unread != "" {
+			out[i].unread(r)
 		}
-		p, err := netip.ParsePrefix(r.CIDR)
-		if err != nil {
-			// Only an event can hold such text, and an event alone decides nothing.
-			out[i].Openness, out[i].Severity = remediation.OpenWide, remediation.SeverityHigh
-			continue
+		for _, p := range ranges {
+			family := 0
+			if p.Addr().Is6() {
+				family = 1
+			}
+			families[family] = append(families[family], cidrRule{index: i, prefix: p, band: bandOf(r)})
 		}
-		family := 0
-		if p.Addr().Is6() {
-			family = 1
-		}
-		families[family] = append(families[family], cidrRule{index: i, prefix: p.Masked(), band: bandOf(r)})
 	}
 	for _, family := range families {
 		rateFamily(rules, family, out)
 	}
 	return out
+}
+
+func prefixesOf(rules []cidrRule) []netip.Prefix {
+	list := make([]netip.Prefix, len(rules))
+	for i, r := range rules {
+		list[i] = r.prefix
+	}
+	return list
+}
+
+// unread rates a rule of which nobody knows whom it lets in.
+func (e *exposure) unread(r remediation.Rule) {
+	of := []cidrRule{{band: bandOf(r)}}
+	for _, b := range bandsOf(of) {
+		if len(within(of, b)) > 0 {
+			e.raise(remediation.OpenWide, bandSeverity(r.Direction, remediation.OpenWide, b))
+		}
+	}
 }
 
 // bandOf is the band of everything that a rule lets pass.
@@ -98,7 +114,16 @@ func rateFamily(rules []remediation.Rule, family []cidrRule, out []exposure) {
 	alone := make([]remediation.Openness, len(family))
 	ranges := make([]netip.Prefix, len(family))
 	for i, c := range family {
-		alone[i], ranges[i] = sp.openness(c.prefix), c.prefix
+		ranges[i] = c.prefix
+		if i > 0 && family[i-1].index == c.index {
+			alone[i] = alone[i-1] // another range of the same prefix list
+			continue
+		}
+		own := family[i:]
+		if n := slices.IndexFunc(own, func(o cidrRule) bool { return o.index != c.index }); n >= 0 {
+			own = own[:n]
+		}
+		alone[i] = sp.openness(prefixesOf(own)...)
 	}
 	unions := map[string][]bool{} // many bands have the same rules
 	for _, b := range bandsOf(family) {
@@ -122,6 +147,7 @@ func rateBand(rules []remediation.Rule, family []cidrRule, alone []remediation.O
 			together = append(together, family[i].index)
 		}
 	}
+	together = slices.Compact(together) // of a prefix list there are many
 	for k, i := range in {
 		e, open := &out[family[i].index], alone[i]
 		if union[k] {

@@ -15,7 +15,7 @@ func BenchmarkExposures(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			rules := staggered(n)
 			for b.Loop() {
-				exposures(rules)
+				exposures(rules, nil)
 			}
 		})
 	}

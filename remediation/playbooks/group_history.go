@@ -68,7 +68,7 @@ func (r *GroupReader) Remember(live remediation.State, kept json.RawMessage, at 
 // bare is the group alone, without what is looked up beside it.
 func (s *GroupState) bare() GroupState {
 	c := *s
-	c.Use, c.Earlier = Use{}, nil
+	c.Use, c.Earlier, c.Lists, c.Peers = Use{}, nil, nil, nil
 	c.Rules = slices.SortedFunc(slices.Values(s.Rules), func(a, b remediation.Rule) int {
 		return cmp.Or(cmp.Compare(a.Key(), b.Key()), cmp.Compare(a.ID, b.ID))
 	})
@@ -117,10 +117,14 @@ func sameRule(a, b remediation.Rule) bool {
 // Config is asked only where the snapshot does not know.
 func (r *GroupReader) Recall(ctx context.Context, live remediation.State, sig remediation.Signal, kept json.RawMessage) remediation.State {
 	now, ok := live.(*GroupState)
-	if !ok || !needsHistory(sig.Kind) {
+	if !ok {
 		return live
 	}
 	s := *now
+	s.Peers = peerIDs(ctx, r.c.EC2, now, sig.Change.Rules)
+	if !needsHistory(sig.Kind) {
+		return &s
+	}
 	s.Earlier = &Earlier{}
 	snap, err := decodeSnapshot(kept)
 	switch {
@@ -132,6 +136,7 @@ func (r *GroupReader) Recall(ctx context.Context, live remediation.State, sig re
 		s.Earlier.Snapshot = snap
 		s.Earlier.Source = "secbot's own snapshot of " + snap.At.UTC().Format("2006-01-02 15:04 UTC")
 	}
+	s.Lists = prefixLists(ctx, r.c.EC2, s.Group, s.Earlier.rules(), s.Lists)
 	if s.Earlier.enough(&s, sig) {
 		return &s
 	}
@@ -141,6 +146,7 @@ func (r *GroupReader) Recall(ctx context.Context, live remediation.State, sig re
 		return &s
 	}
 	s.Earlier.Recorded, s.Earlier.Unknown = recorded, ""
+	s.Lists = prefixLists(ctx, r.c.EC2, s.Group, s.Earlier.rules(), s.Lists)
 	s.Earlier.Source = "AWS Config's history, recorded " + at.UTC().Format("2006-01-02 15:04 UTC")
 	return &s
 }
@@ -174,6 +180,15 @@ func (e *Earlier) why() string {
 		return "nobody was asked"
 	}
 	return cmp.Or(e.Unknown, "neither secbot's snapshot nor AWS Config tells")
+}
+
+// rules are those that the group is known to have had.
+func (e *Earlier) rules() []remediation.Rule {
+	g := e.group()
+	if g == nil {
+		return nil
+	}
+	return g.Rules
 }
 
 // group is the group before the change; nil where nobody knows.

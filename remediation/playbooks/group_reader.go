@@ -18,6 +18,7 @@ import (
 
 type groupReaderAPI interface {
 	groupRulesAPI
+	prefixListAPI
 	DescribeNetworkInterfaces(ctx context.Context, in *ec2.DescribeNetworkInterfacesInput, opts ...func(*ec2.Options)) (*ec2.DescribeNetworkInterfacesOutput, error)
 	DescribeSecurityGroups(ctx context.Context, in *ec2.DescribeSecurityGroupsInput, opts ...func(*ec2.Options)) (*ec2.DescribeSecurityGroupsOutput, error)
 }
@@ -28,7 +29,7 @@ type groupRulesAPI interface {
 
 // groupReadActions are the IAM actions that GroupReader needs.
 func groupReadActions() []string {
-	return []string{"ec2:DescribeSecurityGroups", "ec2:DescribeSecurityGroupRules", "ec2:DescribeNetworkInterfaces"}
+	return []string{"ec2:DescribeSecurityGroups", "ec2:DescribeSecurityGroupRules", "ec2:DescribeNetworkInterfaces", "ec2:GetManagedPrefixListEntries"}
 }
 
 // groupHistoryActions are those that GroupReader needs to know a group as it
@@ -50,6 +51,10 @@ type GroupState struct {
 	Tags        map[string]string  `json:"tags,omitempty"`
 	Rules       []remediation.Rule `json:"rules"` // normalised, with ids, descriptions and tags
 	Use         Use                `json:"use"`
+	// Lists are the prefix lists that the rules name.
+	Lists map[string]PrefixList `json:"lists,omitempty"`
+	// Peers are ids of groups that an event names by their names.
+	Peers map[string]string `json:"peers,omitempty"`
 	// Gone says that there is no such group (any more): only Group is filled in.
 	Gone bool `json:"gone,omitempty"`
 	// Earlier is what is known of the group before the change that is being
@@ -103,6 +108,7 @@ func (r *GroupReader) Read(ctx context.Context, ref remediation.Ref) (remediatio
 		return nil, err
 	}
 	s.Use = groupUse(ctx, r.c.EC2, s.Group)
+	s.Lists = prefixLists(ctx, r.c.EC2, s.Group, s.Rules, nil)
 	return s, nil
 }
 

@@ -396,6 +396,28 @@ func TestAddedAgain(t *testing.T) {
 	}
 }
 
+// TestPeerByName: an old call's event names another group by its name alone.
+func TestPeerByName(t *testing.T) {
+	p := newPast(t)
+	vpc := must(p.readers[p.ref.Kind].Read(p.ctx, p.ref))(t).(*playbooks.GroupState).VPC
+	bastion := must(p.ec2.CreateSecurityGroup(p.ctx, &ec2.CreateSecurityGroupInput{GroupName: aws.String("bastion"), Description: aws.String("d"), VpcId: &vpc}))(t)
+	pair := types.IpPermission{IpProtocol: aws.String("tcp"), FromPort: aws.Int32(22), ToPort: aws.Int32(22),
+		UserIdGroupPairs: []types.UserIdGroupPair{{GroupId: bastion.GroupId}}}
+	told := allow(t, p.world, p.ref, nil, pair)[0]
+	id := told.ID
+	told.ID, told.Group = "", "bastion"
+	sig := p.signal("AuthorizeSecurityGroupIngress", remediation.Change{Direction: remediation.Ingress, Rules: []remediation.Rule{told}})
+	if f := p.one(sig, "sg-rule-added"); len(f.Rules) != 1 || f.Rules[0].ID != id || f.Doubt != "" {
+		t.Errorf("finding %+v", f)
+	}
+	p.keep()
+	revoke(t, p.world, p.ref, remediation.Rule{ID: id, Direction: remediation.Ingress})
+	sig = p.signal("RevokeSecurityGroupIngress", remediation.Change{Direction: remediation.Ingress, Rules: []remediation.Rule{told}})
+	if f := p.one(sig, "sg-rule-removed"); len(f.Rules) != 1 || f.Rules[0].Group != *bastion.GroupId {
+		t.Errorf("finding %+v", f)
+	}
+}
+
 // TestHalfUndone: an undo that got half of the way has opened that half, and the
 // read-back says so.
 func TestHalfUndone(t *testing.T) {

@@ -75,7 +75,7 @@ func TestJudgeOneAddedRule(t *testing.T) {
 		"ssh from a partner":      {in("sgr-1", "tcp", 22, "8.8.8.0/24"), remediation.OpenNarrow, remediation.SeverityMedium},
 		"port from a partner":     {in("sgr-1", "tcp", 8080, "8.8.8.0/24"), remediation.OpenNarrow, remediation.SeverityLow},
 		"ssh from the VPN":        {in("sgr-1", "tcp", 22, "10.0.0.0/8"), remediation.OpenPrivate, remediation.SeverityLow},
-		"ssh from a prefix list":  {prefixList, remediation.OpenPrivate, remediation.SeverityLow},
+		"ssh from a list unread":  {prefixList, remediation.OpenWide, remediation.SeverityHigh},
 		"ssh from a group":        {sibling, remediation.OpenPrivate, remediation.SeverityLow},
 		"everything out":          {egress("-1", 0, 0, "0.0.0.0/0"), remediation.OpenWorld, remediation.SeverityMedium},
 		"mail out":                {egress("tcp", 25, 25, "0.0.0.0/0"), remediation.OpenWorld, remediation.SeverityLow},
@@ -161,6 +161,70 @@ func TestJudgeModifiedUnread(t *testing.T) {
 	sig.Change.Rules = nil
 	if found := groupPlaybook().Judge(group(ssh), sig); len(found) != 1 || found[0].Doubt == "" {
 		t.Errorf("of an event without rules: %+v", found)
+	}
+}
+
+// TestPrefixLists: a list is as open as what it holds, and wide where nobody may
+// look into it.
+func TestPrefixLists(t *testing.T) {
+	named := in("sgr-1", "tcp", 22, "")
+	named.PrefixList = "pl-1"
+	half := in("sgr-2", "tcp", 22, "128.0.0.0/1")
+	for name, tc := range map[string]struct {
+		list    *playbooks.PrefixList
+		beside  []remediation.Rule
+		want    string // openness and severity; ? for doubt
+		scanned int    // findings of a scan
+	}{
+		"the world":                   {list: &playbooks.PrefixList{CIDRs: []string{"0.0.0.0/0"}}, want: "world critical", scanned: 1},
+		"the world in parts":          {list: &playbooks.PrefixList{CIDRs: []string{"0.0.0.0/1", "128.0.0.0/1"}}, want: "world critical", scanned: 1},
+		"the world by IPv6":           {list: &playbooks.PrefixList{CIDRs: []string{"10.0.0.0/8", "::/0"}}, want: "world critical", scanned: 1},
+		"half of it":                  {list: &playbooks.PrefixList{CIDRs: []string{"0.0.0.0/1"}}, want: "wide high", scanned: 1},
+		"the other half of a rule":    {list: &playbooks.PrefixList{CIDRs: []string{"0.0.0.0/1"}}, beside: []remediation.Rule{half}, want: "world critical", scanned: 2},
+		"two /8 are more than narrow": {list: &playbooks.PrefixList{CIDRs: []string{"8.0.0.0/8", "9.0.0.0/8"}}, want: "wide high", scanned: 1},
+		"the same /8 twice":           {list: &playbooks.PrefixList{CIDRs: []string{"8.0.0.0/8", "8.8.0.0/16"}}, want: "narrow medium"},
+		"private":                     {list: &playbooks.PrefixList{CIDRs: []string{"10.0.0.0/8"}}, want: "private low"},
+		"nothing":                     {list: &playbooks.PrefixList{}, want: "private low"},
+		"unread":                      {list: &playbooks.PrefixList{Unread: "not allowed"}, want: "wide high ?", scanned: 1},
+		"nobody has looked":           {want: "wide high ?", scanned: 1},
+	} {
+		s := group(append([]remediation.Rule{named}, tc.beside...)...)
+		if tc.list != nil {
+			s.Lists = map[string]playbooks.PrefixList{"pl-1": *tc.list}
+		}
+		f := groupPlaybook().Judge(s, added(named))[0]
+		got := fmt.Sprintf("%s %s", f.Rules[0].Openness, f.Rules[0].Severity)
+		if f.Doubt != "" {
+			got += " ?"
+		}
+		if got != tc.want {
+			t.Errorf("%s: %s (%s), want %s", name, got, f.Doubt, tc.want)
+		}
+		scanned := groupPlaybook().Judge(s, nil)
+		n := 0
+		for _, f := range scanned {
+			n += len(f.Rules)
+		}
+		if n != tc.scanned || tc.scanned == 1 && (scanned[0].Doubt != "") != (f.Doubt != "") {
+			t.Errorf("%s: a scan finds %+v, want %d rules", name, scanned, tc.scanned)
+		}
+	}
+}
+
+// TestNamedPeer: an old call's event names another group by its name.
+func TestNamedPeer(t *testing.T) {
+	live, older := in("sgr-1", "tcp", 22, ""), in("sgr-2", "tcp", 22, "")
+	live.Group, older.Group = "sg-0b0b", "sg-0c0c"
+	told := in("", "tcp", 22, "")
+	told.Group = "bastion"
+	s := group(live, older)
+	s.Peers = map[string]string{"bastion": "sg-0b0b"}
+	if found := groupPlaybook().Judge(s, added(told)); len(found) != 1 || len(found[0].Rules) != 1 || found[0].Rules[0].ID != "sgr-1" || found[0].Doubt != "" {
+		t.Errorf("a name that was looked up: %+v", found)
+	}
+	s.Peers = nil
+	if found := groupPlaybook().Judge(s, added(told)); len(found) != 1 || len(found[0].Rules) != 2 || !strings.Contains(found[0].Doubt, "by its name") {
+		t.Errorf("a name that was not: %+v", found)
 	}
 }
 

@@ -97,6 +97,11 @@ func unseen(s remediation.State) []string {
 		if s.Use.Unread != "" {
 			return []string{s.Use.Unread}
 		}
+		for _, l := range s.Lists {
+			if l.Unread != "" {
+				return []string{l.Unread}
+			}
+		}
 	}
 	return nil
 }

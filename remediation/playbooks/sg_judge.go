@@ -23,7 +23,7 @@ func (p ruleAdded) Claim(sig remediation.Signal) []remediation.Finding {
 	if f.Resource.ID == "" {
 		f.Resource.ID = sig.Change.GroupName
 	}
-	return []remediation.Finding{withRules(f, rated(sig.Change.Rules, exposures(sig.Change.Rules)))}
+	return []remediation.Finding{withRules(f, rated(sig.Change.Rules, exposures(sig.Change.Rules, nil)))}
 }
 
 // Judge finds the rules that the event added and that are still there, private
@@ -45,10 +45,15 @@ func (p ruleAdded) Judge(st remediation.State, sig *remediation.Signal) []remedi
 		}
 		return found
 	}
-	added := present(direction(s.Rules, sig.Change.Direction), sig.Change.Rules)
+	added := present(direction(s.Rules, sig.Change.Direction), s.told(sig.Change.Rules))
 	var findings []remediation.Finding
 	if len(added) > 0 {
 		findings = append(findings, addedFinding(s, sig, sig.Change.Direction, added))
+	}
+	if unsure := minus(s.perhaps(sig.Change.Rules), added); len(unsure) > 0 {
+		f := addedFinding(s, sig, sig.Change.Direction, unsure)
+		f.Doubt = joinText([]string{"the event names the other group by its name, which could not be looked up, so that this rule may be an older one of the same ports", f.Doubt})
+		findings = append(findings, f)
 	}
 	if sig.Change.Unread != "" {
 		findings = append(findings, judgeUnread(s, sig, added)...)
@@ -64,7 +69,7 @@ func judgeUnread(s *GroupState, sig *remediation.Signal, told []remediation.Rule
 			continue
 		}
 		f = fromSignal(f, sig)
-		f.Doubt = "the event does not tell all rules (" + sig.Change.Unread + "), so that this one may be older"
+		f.Doubt = joinText([]string{"the event does not tell all rules (" + sig.Change.Unread + "), so that this one may be older", f.Doubt})
 		findings = append(findings, f)
 	}
 	return findings
@@ -78,7 +83,7 @@ func judgeWidened(s *GroupState, sig *remediation.Signal) []remediation.Finding 
 	for _, d := range []remediation.Direction{remediation.Ingress, remediation.Egress} {
 		if of := direction(unknown, d); len(of) > 0 {
 			f := addedFinding(s, sig, d, of)
-			f.Doubt = "the rule was modified, and it is not known what it was before, so that reverting takes it away altogether: " + s.Earlier.why()
+			f.Doubt = joinText([]string{"the rule was modified, and it is not known what it was before, so that reverting takes it away altogether: " + s.Earlier.why(), f.Doubt})
 			findings = append(findings, f)
 		}
 	}
@@ -88,13 +93,13 @@ func judgeWidened(s *GroupState, sig *remediation.Signal) []remediation.Finding 
 // addedFinding is about rules of one direction that are in the group.
 func addedFinding(s *GroupState, sig *remediation.Signal, d remediation.Direction, added []remediation.Rule) remediation.Finding {
 	live := direction(s.Rules, d)
-	open := exposures(live)
+	open := exposures(live, s.Lists)
 	var of []exposure
 	for _, r := range added {
 		of = append(of, open[slices.IndexFunc(live, func(l remediation.Rule) bool { return l.ID == r.ID })])
 	}
 	f := groupFinding(idRuleAdded, s, sig, d)
-	f.Notes = append(notesOf(live, added, of), f.Notes...)
+	f.Notes, f.Doubt = append(notesOf(s, live, added, of), f.Notes...), listDoubt(added, s.Lists)
 	return withRules(f, rated(added, of))
 }
 
@@ -129,13 +134,10 @@ func withRules(f remediation.Finding, rules []remediation.Rule) remediation.Find
 }
 
 // notesOf tells what a rule's text alone does not: that it is open to the world
-// together with others, and that nobody looked into a prefix list.
-func notesOf(live, rules []remediation.Rule, open []exposure) []string {
-	var notes []string
+// together with others, and what its prefix list holds.
+func notesOf(s *GroupState, live, rules []remediation.Rule, open []exposure) []string {
+	notes := listNotes(rules, s.Lists)
 	for i, r := range rules {
-		if r.PrefixList != "" {
-			notes = append(notes, "prefix list "+r.PrefixList+" is not looked into: what it holds is not known")
-		}
 		if others := partners(live, r, open[i]); len(others) > 0 {
 			notes = append(notes, fmt.Sprintf("%s is open to the world together with %s", r, naming(others)))
 		}
@@ -174,7 +176,7 @@ func naming(rules []remediation.Rule) string {
 // on a port of administration or of a database.
 func judgeOpen(s *GroupState) []remediation.Finding {
 	live := direction(s.Rules, remediation.Ingress)
-	open := exposures(live)
+	open := exposures(live, s.Lists)
 	var findings []remediation.Finding
 	sets := openSets(open)
 	for i, e := range open {
@@ -189,7 +191,7 @@ func judgeOpen(s *GroupState) []remediation.Finding {
 			rules, of = append(rules, live[i]), append(of, open[i])
 		}
 		f := groupFinding(idRuleAdded, s, nil, remediation.Ingress)
-		f.Notes = append(notesOf(live, rules, of), f.Notes...)
+		f.Notes, f.Doubt = append(notesOf(s, live, rules, of), f.Notes...), listDoubt(rules, s.Lists)
 		findings = append(findings, withRules(f, rated(rules, of)))
 	}
 	return findings

@@ -116,7 +116,7 @@ func (p ruleModified) Claim(sig remediation.Signal) []remediation.Finding {
 		return nil
 	}
 	f := fromSignal(remediation.Finding{Playbook: idRuleModified, Resource: sig.Resource}, &sig)
-	return []remediation.Finding{withRules(f, rated(sig.Change.Rules, exposures(sig.Change.Rules)))}
+	return []remediation.Finding{withRules(f, rated(sig.Change.Rules, exposures(sig.Change.Rules, nil)))}
 }
 
 // Judge finds the modified rules whose earlier values are known. The others are
@@ -139,7 +139,7 @@ func (p ruleModified) Judge(st remediation.State, sig *remediation.Signal) []rem
 
 func modifiedFinding(s *GroupState, sig *remediation.Signal, d remediation.Direction, changes []ruleChange) remediation.Finding {
 	live := direction(s.Rules, d)
-	open := exposures(live)
+	open := exposures(live, s.Lists)
 	f := groupFinding(idRuleModified, s, sig, d)
 	var now []remediation.Rule
 	var of []exposure
@@ -151,12 +151,13 @@ func modifiedFinding(s *GroupState, sig *remediation.Signal, d remediation.Direc
 		notes = append(notes, fmt.Sprintf("%s was %s", c.now.ID, ruleLine(c.was)))
 	}
 	notes = append(notes, "known from "+s.Earlier.Source)
-	notes = append(notes, notesOf(live, now, of)...)
+	notes = append(notes, notesOf(s, live, now, of)...)
 	f.Notes = append(notes, f.Notes...)
-	f.Doubt = reopening(f.Was)
+	f.Doubt = reopening(f.Was, s.Lists)
 	if f.Doubt == "" && slices.ContainsFunc(changes, func(c ruleChange) bool { return c.guessed }) {
 		f.Doubt = guess
 	}
+	f.Doubt = joinText([]string{f.Doubt, listDoubt(now, s.Lists)})
 	return withRules(f, rated(now, of))
 }
 

@@ -56,8 +56,13 @@ const guess = "AWS Config's record of the group has no rule ids, so that this ru
 func removedRules(s *GroupState, sig remediation.Signal) removal {
 	var out removal
 	e := s.Earlier
-	for _, r := range sig.Change.Rules {
-		before, had := e.had(sig.At, func(x remediation.Rule) bool { return x.Key() == r.Key() && (r.ID == "" || x.ID == "" || x.ID == r.ID) })
+	for _, r := range s.told(sig.Change.Rules) {
+		before, had := e.had(sig.At, func(x remediation.Rule) bool {
+			if x.ID != "" && x.ID == r.ID {
+				r.GroupOwner = cmp.Or(r.GroupOwner, x.GroupOwner) // which EC2's answer does not repeat
+			}
+			return x.Key() == r.Key() && (r.ID == "" || x.ID == "" || x.ID == r.ID)
+		})
 		switch {
 		case had:
 			r.ID, r.Description, r.Tags = cmp.Or(r.ID, before.ID), cmp.Or(r.Description, before.Description), before.Tags
@@ -117,7 +122,7 @@ func (p ruleRemoved) Judge(st remediation.State, sig *remediation.Signal) []reme
 	if len(removed.rules) > 0 {
 		f := base
 		f.Rules = slices.Clone(removed.rules)
-		f.Doubt = reopening(removed.rules)
+		f.Doubt = reopening(removed.rules, s.Lists)
 		if f.Doubt == "" && removed.guessed {
 			f.Doubt = guess
 		}
@@ -137,9 +142,9 @@ func (p ruleRemoved) Judge(st remediation.State, sig *remediation.Signal) []reme
 
 // reopening says that putting rules back opens the group, which nobody should
 // be able to bring about by revoking something; empty where it doesn't.
-func reopening(rules []remediation.Rule) string {
+func reopening(rules []remediation.Rule, lists map[string]PrefixList) string {
 	var open []remediation.Rule
-	for i, e := range exposures(rules) {
+	for i, e := range exposures(rules, lists) {
 		if e.Openness == remediation.OpenWorld || e.Openness == remediation.OpenWide {
 			open = append(open, rules[i])
 		}

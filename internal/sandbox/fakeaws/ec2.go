@@ -10,16 +10,18 @@ const ec2Namespace = "http://ec2.amazonaws.com/doc/2016-11-15/"
 // ec2Service covers what touches security groups.
 func (a *AWS) ec2Service() *service {
 	ops := map[string]*operation{
-		"DescribeRegions":            {run: a.describeRegions},
-		"DescribeVpcs":               {run: a.describeVPCs},
-		"DescribeNetworkInterfaces":  {run: a.describeNetworkInterfaces},
-		"DescribeSecurityGroups":     {run: a.describeGroups},
-		"DescribeSecurityGroupRules": {run: a.describeRules},
-		"CreateSecurityGroup":        {event: "CreateSecurityGroup", params: createGroupParams, run: a.createGroup},
-		"DeleteSecurityGroup":        {event: "DeleteSecurityGroup", params: groupParams, run: a.deleteGroup},
-		"ModifySecurityGroupRules":   {event: "ModifySecurityGroupRules", params: modifyParams, run: a.modifyRules},
-		"CreateTags":                 {event: "CreateTags", params: tagParams, run: a.createTags},
-		"DeleteTags":                 {event: "DeleteTags", params: tagParams, run: a.deleteTags},
+		"DescribeRegions":             {run: a.describeRegions},
+		"DescribeVpcs":                {run: a.describeVPCs},
+		"DescribeNetworkInterfaces":   {run: a.describeNetworkInterfaces},
+		"DescribeSecurityGroups":      {run: a.describeGroups},
+		"DescribeSecurityGroupRules":  {run: a.describeRules},
+		"CreateSecurityGroup":         {event: "CreateSecurityGroup", params: createGroupParams, run: a.createGroup},
+		"DeleteSecurityGroup":         {event: "DeleteSecurityGroup", params: groupParams, run: a.deleteGroup},
+		"ModifySecurityGroupRules":    {event: "ModifySecurityGroupRules", params: modifyParams, run: a.modifyRules},
+		"CreateTags":                  {event: "CreateTags", params: tagParams, run: a.createTags},
+		"CreateManagedPrefixList":     {event: "CreateManagedPrefixList", params: createListParams, run: a.createList},
+		"GetManagedPrefixListEntries": {run: a.listEntries},
+		"DeleteTags":                  {event: "DeleteTags", params: tagParams, run: a.deleteTags},
 	}
 	for suffix, egress := range map[string]bool{"Ingress": false, "Egress": true} {
 		ops["AuthorizeSecurityGroup"+suffix] = &operation{

@@ -15,6 +15,7 @@ type region struct {
 	key    regionKey
 	vpcs   []string // the first is the default VPC
 	groups map[string]*group
+	lists  map[string]*prefixList
 }
 
 type group struct {
@@ -63,7 +64,7 @@ func (a *AWS) regionOf(key regionKey) *region {
 		return r
 	}
 	seed := key.account + "/" + key.name
-	r := &region{key: key, vpcs: []string{stableResource("vpc-", seed), stableResource("vpc-", seed+"/second")}, groups: map[string]*group{}}
+	r := &region{key: key, vpcs: []string{stableResource("vpc-", seed), stableResource("vpc-", seed+"/second")}, groups: map[string]*group{}, lists: map[string]*prefixList{}}
 	for _, vpc := range r.vpcs {
 		g := &group{id: stableResource("sg-", vpc+"/default"), name: "default", description: "default VPC security group", vpc: vpc}
 		g.rules = []*rule{
