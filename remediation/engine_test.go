@@ -328,6 +328,32 @@ func TestUndoRefusedOnDrift(t *testing.T) {
 	}
 }
 
+// TestDriftedUndoIsLookedAt: that an undo was refused does not say that the fix
+// holds.
+func TestDriftedUndoIsLookedAt(t *testing.T) {
+	l := newLab(t)
+	l.doors.set("h", "front")
+	l.start()
+	l.accept(signal("e1", "h", "front"))
+	inc := l.one(remediation.StatusFixed)
+	l.doors.set("h", "front", "strange")
+	l.submit(command("c", remediation.VerbUndo, inc))
+	inc = l.one(remediation.StatusFailed)
+	if !strings.Contains(inc.Error, "open again") || !strings.Contains(inc.Error, "strange") || strings.Contains(inc.Error, "still holds") {
+		t.Errorf("error %q", inc.Error)
+	}
+	// The refused undo allows nothing.
+	if live, err := l.store.Suppressions(t.Context(), l.clock()); err != nil || len(live) != 0 {
+		t.Errorf("suppressions %+v, %v", live, err)
+	}
+	l.doors.set("h", "front")
+	l.submit(command("d", remediation.VerbRetry, inc))
+	l.one(remediation.StatusFixed)
+	if got := l.doors.get("h"); len(got) != 0 {
+		t.Errorf("open are %v", got)
+	}
+}
+
 func TestIgnoreAndUnignore(t *testing.T) {
 	l := newLab(t)
 	l.doors.set("h", "side")

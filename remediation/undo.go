@@ -93,16 +93,24 @@ func (un *fixing) undone(ctx context.Context, rec *recorder) error {
 }
 
 // notUndone says why, and looks whether the fix still holds: then the incident
-// is fixed as before, else nobody knows and a person is told so.
+// is fixed as before, else a person is told that it is not.
 func (un *fixing) notUndone(ctx context.Context, rec *recorder, cause error) error {
-	status, text := StatusFixed, "The undo was refused, and the fix still holds: "+explain(cause)
-	if !errors.Is(cause, ErrDrifted) {
-		if err := un.pb.Verify(ctx, *un.inc.Plan, un.inc.Outcomes); err != nil {
-			status = StatusFailed
-			text = fmt.Sprintf("The undo went wrong and the fix could not be seen any more (%v): look at the resource by hand. %s", err, explain(cause))
-		} else {
-			text = "The undo went wrong; the fix still holds: " + explain(cause)
-		}
+	refused := errors.Is(cause, ErrDrifted)
+	begin, status := "The undo went wrong", StatusFixed
+	if refused {
+		begin = "The undo was refused"
+	}
+	text := begin + ", and the fix still holds: " + explain(cause)
+	err := un.e.persist(ctx, 2, isTransient, func() error { return un.pb.Verify(ctx, *un.inc.Plan, un.inc.Outcomes) })
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err() // to be resumed
+	case errors.Is(err, ErrNotVerified), errors.Is(err, ErrGone):
+		status = StatusFailed
+		text = fmt.Sprintf("%s, and the fix does not hold any more: what it closed is open again, or was changed by somebody else (%v). Look at the resource; Retry closes what is open. %s", begin, err, explain(cause))
+	case err != nil:
+		status = StatusFailed
+		text = fmt.Sprintf("%s, and the fix could not be seen any more (%v): look at the resource by hand. %s", begin, err, explain(cause))
 	}
 	return un.end(ctx, func(c *change) error {
 		if err := c.answered(ctx, rec); err != nil {
@@ -119,8 +127,11 @@ func (un *fixing) notUndone(ctx context.Context, rec *recorder, cause error) err
 		if status == StatusFailed {
 			// A retry has to plan on what is there now.
 			c.inc.Plan, c.inc.Outcomes = nil, nil
-		} else if err := c.endSuppressions(ctx); err != nil {
-			return err
+		}
+		if refused || status == StatusFixed { // nothing was put back, so nothing is allowed
+			if err := c.endSuppressions(ctx); err != nil {
+				return err
+			}
 		}
 		c.show()
 		c.answer(un.r.Command, text, true)
