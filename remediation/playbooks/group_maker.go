@@ -170,7 +170,7 @@ func (m groupMaker) fill(ctx context.Context, s *GroupState, wanted []remediatio
 			calls++
 		}
 		if len(missing) > 0 {
-			if err := m.restore(ctx, restore{ref: s.Group, direction: d, rules: missing}); err != nil {
+			if _, err := m.restore(ctx, restore{ref: s.Group, direction: d, rules: missing}); err != nil {
 				return calls, err
 			}
 			calls++

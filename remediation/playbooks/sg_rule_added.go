@@ -196,7 +196,8 @@ func (p ruleAdded) Undo(ctx context.Context, plan remediation.Plan, outcomes []r
 	}
 	var errs []error
 	for _, m := range missing {
-		errs = append(errs, p.restore(ctx, m))
+		_, err := p.restore(ctx, m)
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

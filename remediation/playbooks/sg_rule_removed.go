@@ -198,7 +198,8 @@ func (p ruleRemoved) Plan(st remediation.State, f remediation.Finding) (remediat
 
 // Apply authorises the planned rules that are missing. A rule that is there with
 // another description is ErrDrifted, and nothing is added. The outcome holds the
-// rules with their new ids.
+// rules with their new ids, those too that an earlier attempt, whose answer was
+// lost, may have added.
 func (p ruleRemoved) Apply(ctx context.Context, step remediation.Step) (remediation.Outcome, error) {
 	var in ruleParams
 	if err := json.Unmarshal(step.Params, &in); err != nil {
@@ -208,29 +209,46 @@ func (p ruleRemoved) Apply(ctx context.Context, step remediation.Step) (remediat
 	if err != nil {
 		return remediation.Outcome{}, err
 	}
+	var made []remediation.Rule
 	if len(missing) > 0 {
-		if err := p.restore(ctx, restore{ref: step.Resource, direction: in.Direction, rules: missing}); err != nil {
+		if made, err = p.restore(ctx, restore{ref: step.Resource, direction: in.Direction, rules: missing}); err != nil {
 			return remediation.Outcome{}, err
 		}
 	}
-	live, err := groupRules(ctx, p.api, step.Resource)
-	if err != nil {
-		return remediation.Outcome{}, err
-	}
-	// Where none was missing an earlier attempt, whose answer was lost, may have
-	// added them all.
 	back := ruleParams{Direction: in.Direction}
-	for _, r := range in.Rules {
-		_, added := ruleByKey(missing, r.Key())
-		if now, there := ruleByKey(live, r.Key()); there && (added || len(missing) == 0) {
-			back.Rules = append(back.Rules, now)
-		}
+	if back.Rules, err = p.identified(ctx, step.Resource, in.Rules, made); err != nil {
+		return remediation.Outcome{}, err
 	}
 	data, err := json.Marshal(back)
 	if err != nil {
 		return remediation.Outcome{}, fmt.Errorf("encode the outcome: %w", err)
 	}
 	return remediation.Outcome{Noop: len(missing) == 0, Data: data}, nil
+}
+
+// identified gives rules, which are in the group, with their ids: those that EC2
+// has answered, and the others as it lists them.
+func (p ruleEditor) identified(ctx context.Context, ref remediation.Ref, rules, answered []remediation.Rule) ([]remediation.Rule, error) {
+	var found []remediation.Rule
+	err := readBack(ctx, func() error {
+		live, err := groupRules(ctx, p.api, ref)
+		if err != nil {
+			return err
+		}
+		found = nil
+		for _, r := range rules {
+			now, there := ruleByKey(live, r.Key())
+			if !there {
+				now, there = ruleByKey(answered, r.Key())
+			}
+			if !there || now.ID == "" {
+				return fmt.Errorf("the id of %s in security group %s: %w", r, ref.ID, remediation.ErrNotVerified)
+			}
+			found = append(found, now)
+		}
+		return nil
+	})
+	return found, err
 }
 
 // Verify reads the rules back: all of the planned ones must be there.
@@ -254,55 +272,89 @@ func (p ruleRemoved) Verify(ctx context.Context, plan remediation.Plan, _ []reme
 }
 
 // Undo revokes the rules that were put back, by their new ids. It returns a
-// *remediation.DriftError where one of them has been changed since.
+// *remediation.DriftError where one of them has been changed since, or is there
+// again under another id. Without the ids of all it revokes none.
 func (p ruleRemoved) Undo(ctx context.Context, plan remediation.Plan, outcomes []remediation.Outcome) error {
 	type revocation struct {
-		step  remediation.Step
+		ref   remediation.Ref
 		added ruleParams
-		live  []remediation.Rule
+		seen  []remediation.Rule
 	}
 	var all []revocation
 	for _, o := range outcomes {
 		if o.Step < 0 || o.Step >= len(plan.Steps) {
 			return fmt.Errorf("outcome of step %d, but the plan has %d steps", o.Step, len(plan.Steps))
 		}
-		r := revocation{step: plan.Steps[o.Step]}
+		r := revocation{ref: plan.Steps[o.Step].Resource}
+		var planned ruleParams
+		if err := json.Unmarshal(plan.Steps[o.Step].Params, &planned); err != nil {
+			return fmt.Errorf("decode the step's parameters: %w", err)
+		}
 		if err := json.Unmarshal(o.Data, &r.added); err != nil {
 			return fmt.Errorf("decode the outcome of step %d: %w", o.Step, err)
 		}
+		if known, want := len(r.added.Rules), len(planned.Rules); known < want {
+			return fmt.Errorf("the new ids of only %d of %d rules are known; revoke by hand: %s", known, want, naming(planned.Rules))
+		}
 		// All is compared before anything is changed.
 		var err error
-		if r.live, err = p.unchanged(ctx, r.step.Resource, r.added.Rules); err != nil {
+		if r.seen, err = p.still(ctx, r.ref, r.added.Rules); err != nil {
 			return err
 		}
 		all = append(all, r)
 	}
 	for _, r := range all {
-		if len(r.live) == 0 {
-			continue
-		}
-		if err := p.revoke(ctx, r.step.Resource, r.added.Direction, r.live); err != nil {
-			return err
-		}
-		if err := p.gone(ctx, r.step.Resource, r.live); err != nil {
+		if err := p.takeAway(ctx, r.ref, r.added, r.seen); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// gone reads back that none of the rules is there any more.
-func (p ruleEditor) gone(ctx context.Context, ref remediation.Ref, rules []remediation.Rule) error {
-	return readBack(ctx, func() error {
-		live, err := groupRules(ctx, p.api, ref)
-		if err != nil {
-			return err
+// still lists which of the rules that were added are there. A
+// *remediation.DriftError says that one was changed, or that its content is there
+// under another id.
+func (p ruleEditor) still(ctx context.Context, ref remediation.Ref, added []remediation.Rule) ([]remediation.Rule, error) {
+	rules, err := groupRules(ctx, p.api, ref)
+	if err != nil {
+		return nil, err
+	}
+	live, expected, found := changedSince(rules, added)
+	for _, want := range added {
+		if _, there := ruleByID(rules, want.ID); there {
+			continue
 		}
-		for _, r := range rules {
-			if _, there := ruleByID(live, r.ID); there {
-				return fmt.Errorf("security group %s still has %s (%s): %w", ref.ID, r.ID, r, remediation.ErrNotVerified)
+		if other, there := ruleByKey(rules, want.Key()); there {
+			expected, found = append(expected, want.ID+" "+ruleLine(want)), append(found, other.ID+" "+ruleLine(other))
+		}
+	}
+	if len(expected) > 0 {
+		return nil, drift(ref, expected, found)
+	}
+	return live, nil
+}
+
+// takeAway revokes rules that were added, of which some were just seen, until none
+// is seen any more. A list that lacks one may be from before it was added.
+func (p ruleEditor) takeAway(ctx context.Context, ref remediation.Ref, added ruleParams, live []remediation.Rule) error {
+	revoked := map[string]bool{}
+	return readBack(ctx, func() (err error) {
+		for {
+			left := slices.DeleteFunc(slices.Clone(live), func(r remediation.Rule) bool { return revoked[r.ID] })
+			if len(left) > 0 {
+				if err := p.revoke(ctx, ref, added.Direction, left); err != nil {
+					return err
+				}
+			}
+			for _, r := range left {
+				revoked[r.ID] = true
+			}
+			if live, err = p.still(ctx, ref, added.Rules); err != nil || len(live) == 0 {
+				return err
+			}
+			if !slices.ContainsFunc(live, func(r remediation.Rule) bool { return !revoked[r.ID] }) {
+				return fmt.Errorf("security group %s still has %s: %w", ref.ID, naming(live), remediation.ErrNotVerified)
 			}
 		}
-		return nil
 	})
 }

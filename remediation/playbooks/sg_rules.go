@@ -88,22 +88,27 @@ func (p ruleEditor) unchanged(ctx context.Context, ref remediation.Ref, planned 
 	if err != nil {
 		return nil, err
 	}
-	var live []remediation.Rule
-	var expected, found []string
+	live, expected, found := changedSince(rules, planned)
+	if len(expected) > 0 {
+		return nil, drift(ref, expected, found)
+	}
+	return live, nil
+}
+
+// changedSince gives those of the planned rules that are there by their ids, and
+// the lines of those that are otherwise than planned, as expected and as found.
+func changedSince(rules, planned []remediation.Rule) (live []remediation.Rule, expected, found []string) {
 	for _, want := range planned {
 		r, ok := ruleByID(rules, want.ID)
 		if !ok {
 			continue
 		}
-		if r.Key() != want.Key() || r.Description != want.Description {
+		if !sameRule(r, want) {
 			expected, found = append(expected, ruleLine(want)), append(found, ruleLine(r))
 		}
 		live = append(live, r)
 	}
-	if len(expected) > 0 {
-		return nil, drift(ref, expected, found)
-	}
-	return live, nil
+	return live, expected, found
 }
 
 func (p ruleEditor) revoke(ctx context.Context, ref remediation.Ref, d remediation.Direction, rules []remediation.Rule) error {
@@ -150,22 +155,25 @@ type restore struct {
 }
 
 // restore authorises rules and reads them back. The tags of a call go to all
-// its rules, so that each set of tags takes a call of its own.
-func (p ruleEditor) restore(ctx context.Context, m restore) error {
+// its rules, so that each set of tags takes a call of its own. It gives the rules
+// that EC2 answered that it has made.
+func (p ruleEditor) restore(ctx context.Context, m restore) ([]remediation.Rule, error) {
+	var made []remediation.Rule
 	for _, batch := range byTags(m.rules) {
-		err := p.authorise(ctx, m.ref, m.direction, batch)
+		answered, err := p.authorise(ctx, m.ref, m.direction, batch)
+		made = append(made, answered...)
 		if hasCode(err, "InvalidPermission.Duplicate") {
 			// Somebody was faster: the read-back tells whether it is the same.
 			err = nil
 		}
 		if hasCode(err, "RulesPerSecurityGroupLimitExceeded") {
-			return fmt.Errorf("the group is full; take another rule out, then undo again: %w", err)
+			return made, fmt.Errorf("the group is full; take another rule out, then undo again: %w", err)
 		}
 		if err != nil {
-			return err
+			return made, err
 		}
 	}
-	return readBack(ctx, func() error {
+	return made, readBack(ctx, func() error {
 		missing, err := p.missing(ctx, m.ref, m.rules)
 		if err != nil || len(missing) == 0 {
 			return err
@@ -195,22 +203,38 @@ func byTags(rules []remediation.Rule) [][]remediation.Rule {
 	return batches
 }
 
-func (p ruleEditor) authorise(ctx context.Context, ref remediation.Ref, d remediation.Direction, rules []remediation.Rule) error {
+func (p ruleEditor) authorise(ctx context.Context, ref remediation.Ref, d remediation.Direction, rules []remediation.Rule) ([]remediation.Rule, error) {
 	perms := make([]types.IpPermission, len(rules))
 	for i, r := range rules {
 		perms[i] = permission(r)
 	}
 	tags := tagSpecifications(rules[0].Tags)
+	var made []types.SecurityGroupRule
+	var err error
+	call := "AuthorizeSecurityGroupIngress"
 	if d == remediation.Egress {
-		_, err := p.api.AuthorizeSecurityGroupEgress(ctx, &ec2.AuthorizeSecurityGroupEgressInput{
+		call = "AuthorizeSecurityGroupEgress"
+		var out *ec2.AuthorizeSecurityGroupEgressOutput
+		out, err = p.api.AuthorizeSecurityGroupEgress(ctx, &ec2.AuthorizeSecurityGroupEgressInput{
 			GroupId: &ref.ID, IpPermissions: perms, TagSpecifications: tags,
 		}, ec2Region(ref))
-		return callError(err, ref, "AuthorizeSecurityGroupEgress", "ec2:AuthorizeSecurityGroupEgress (with tags also ec2:CreateTags)")
+		if out != nil {
+			made = out.SecurityGroupRules
+		}
+	} else {
+		var out *ec2.AuthorizeSecurityGroupIngressOutput
+		out, err = p.api.AuthorizeSecurityGroupIngress(ctx, &ec2.AuthorizeSecurityGroupIngressInput{
+			GroupId: &ref.ID, IpPermissions: perms, TagSpecifications: tags,
+		}, ec2Region(ref))
+		if out != nil {
+			made = out.SecurityGroupRules
+		}
 	}
-	_, err := p.api.AuthorizeSecurityGroupIngress(ctx, &ec2.AuthorizeSecurityGroupIngressInput{
-		GroupId: &ref.ID, IpPermissions: perms, TagSpecifications: tags,
-	}, ec2Region(ref))
-	return callError(err, ref, "AuthorizeSecurityGroupIngress", "ec2:AuthorizeSecurityGroupIngress (with tags also ec2:CreateTags)")
+	answered := make([]remediation.Rule, len(made))
+	for i, r := range made {
+		answered[i] = normalRule(r)
+	}
+	return answered, callError(err, ref, call, "ec2:"+call+" (with tags also ec2:CreateTags)")
 }
 
 // permission is one rule as EC2 takes it.
