@@ -284,6 +284,42 @@ func TestScanGroups(t *testing.T) {
 	}
 }
 
+// TestPlanModifiedSince: a rule that keeps its id and has other content is not gone.
+func TestPlanModifiedSince(t *testing.T) {
+	ssh := in("sgr-1", "tcp", 22, "0.0.0.0/0")
+	ssh.Openness = remediation.OpenWorld
+	f := remediation.Finding{Playbook: "sg-rule-added", Rules: []remediation.Rule{ssh}}
+	for name, tc := range map[string]struct {
+		now   remediation.Rule
+		takes bool
+	}{
+		"widened":             {rule("sgr-1", remediation.Ingress, "tcp", 0, 65535, "0.0.0.0/0"), true},
+		"another port":        {in("sgr-1", "tcp", 8080, "0.0.0.0/0"), true},
+		"narrowed":            {in("sgr-1", "tcp", 22, "10.0.0.0/8"), false},
+		"the world otherwise": {in("sgr-1", "tcp", 22, "::/0"), true},
+	} {
+		p, err := groupPlaybook().Plan(group(tc.now), f)
+		var drift *remediation.DriftError
+		switch {
+		case errors.Is(err, remediation.ErrNothingToDo):
+			t.Errorf("%s: it is called safe", name)
+		case tc.takes && (err != nil || len(p.Steps) != 1 || !strings.Contains(p.Steps[0].Summary, "sgr-1 ("+tc.now.String())):
+			t.Errorf("%s: plan %+v, %v", name, p.Steps, err)
+		case !tc.takes && (!errors.As(err, &drift) || len(drift.Diff) == 0):
+			t.Errorf("%s: plan %+v, %v, want the drift", name, p.Steps, err)
+		}
+	}
+	// The same for a rule that was modified, and then modified otherwise.
+	env := remediation.Environment{Playbooks: playbooks.All(playbooks.Clients{})}
+	f = remediation.Finding{Playbook: "sg-rule-modified", Rules: []remediation.Rule{ssh}, Was: []remediation.Rule{in("sgr-1", "tcp", 22, "10.0.0.0/8")}}
+	if _, err := env.Playbook("sg-rule-modified").Plan(group(in("sgr-1", "tcp", 3389, "0.0.0.0/0")), f); !errors.Is(err, remediation.ErrDrifted) {
+		t.Errorf("modified otherwise: %v", err)
+	}
+	if _, err := env.Playbook("sg-rule-modified").Plan(group(f.Was[0]), f); !errors.Is(err, remediation.ErrNothingToDo) {
+		t.Errorf("modified back: %v", err)
+	}
+}
+
 func TestPlanGroup(t *testing.T) {
 	ssh, web := in("sgr-1", "tcp", 22, "0.0.0.0/0"), in("sgr-3", "tcp", 443, "0.0.0.0/0")
 	out := rule("sgr-4", remediation.Egress, "-1", 0, 0, "0.0.0.0/0")

@@ -37,7 +37,8 @@ func (ruleAdded) Meta() remediation.Meta {
 	}
 }
 
-// Plan revokes the finding's rules that are in the group, a step a direction.
+// Plan revokes the finding's rules that are in the group, a step a direction. Where
+// they were modified to be less open it returns a *remediation.DriftError.
 func (p ruleAdded) Plan(st remediation.State, f remediation.Finding) (remediation.Plan, error) {
 	s, ok := st.(*GroupState)
 	if !ok {
@@ -46,13 +47,12 @@ func (p ruleAdded) Plan(st remediation.State, f remediation.Finding) (remediatio
 	if s.Gone {
 		return remediation.Plan{}, fmt.Errorf("security group %s: %w", s.Group.ID, remediation.ErrGone)
 	}
-	// By content alone: a rule that was taken away and added again in the
-	// meantime has another id and is as open as before.
-	offending := slices.DeleteFunc(slices.Clone(s.Rules), func(r remediation.Rule) bool {
-		_, found := ruleByKey(f.Rules, r.Key())
-		return !found
-	})
-	if len(offending) == 0 {
+	offending, changed := s.offending(f.Rules)
+	switch {
+	case len(offending) > 0:
+	case len(changed) > 0:
+		return remediation.Plan{}, drift(s.Group, ruleLines(f.Rules), ruleLines(changed))
+	default:
 		return remediation.Plan{}, fmt.Errorf("security group %s: %w", s.Group.ID, remediation.ErrNothingToDo)
 	}
 	before, err := json.Marshal(s)
@@ -72,6 +72,34 @@ func (p ruleAdded) Plan(st remediation.State, f remediation.Finding) (remediatio
 		plan.Steps = append(plan.Steps, step)
 	}
 	return plan, nil
+}
+
+// offending are the live rules that a finding is about: by content, since a rule
+// that was taken away and added again in the meantime has another id and is as
+// open as before, and by id where somebody has modified it and it is as open as
+// before or more. changed are those that were modified to be less open.
+func (s *GroupState) offending(found []remediation.Rule) (offending, changed []remediation.Rule) {
+	order := remediation.Opennesses()
+	rates := map[remediation.Direction][]exposure{}
+	for _, d := range []remediation.Direction{remediation.Ingress, remediation.Egress} {
+		rates[d] = exposures(direction(s.Rules, d), s.Lists)
+	}
+	for _, r := range s.Rules {
+		place := slices.IndexFunc(direction(s.Rules, r.Direction), func(l remediation.Rule) bool { return l.ID == r.ID })
+		was, modified := ruleByID(found, r.ID)
+		if _, same := ruleByKey(found, r.Key()); same {
+			offending = append(offending, r)
+			continue
+		}
+		switch open := rates[r.Direction][place].Openness; {
+		case !modified || r.ID == "":
+		case slices.Index(order, open) >= slices.Index(order, was.Openness):
+			offending = append(offending, r)
+		default:
+			changed = append(changed, r)
+		}
+	}
+	return offending, changed
 }
 
 func revokeStep(ref remediation.Ref, d remediation.Direction, rules []remediation.Rule) (remediation.Step, error) {

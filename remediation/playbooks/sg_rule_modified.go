@@ -161,7 +161,8 @@ func modifiedFinding(s *GroupState, sig *remediation.Signal, d remediation.Direc
 	return withRules(f, rated(now, of))
 }
 
-// Plan gives the finding's rules that are still as found their earlier values.
+// Plan gives the finding's rules that are still as found their earlier values. It
+// returns a *remediation.DriftError where they are neither as found nor as before.
 func (p ruleModified) Plan(st remediation.State, f remediation.Finding) (remediation.Plan, error) {
 	s, ok := st.(*GroupState)
 	if !ok {
@@ -171,15 +172,25 @@ func (p ruleModified) Plan(st remediation.State, f remediation.Finding) (remedia
 		return remediation.Plan{}, fmt.Errorf("security group %s: %w", s.Group.ID, remediation.ErrGone)
 	}
 	var in modifyParams
+	var other []remediation.Rule
 	after := slices.Clone(s.Rules)
 	for _, r := range f.Rules {
 		i := slices.IndexFunc(after, func(l remediation.Rule) bool { return l.ID == r.ID })
 		was, known := ruleByID(f.Was, r.ID)
-		if i < 0 || !known || !sameRule(after[i], r) {
+		if i < 0 || !known {
+			continue
+		}
+		if !sameRule(after[i], r) {
+			if !sameRule(after[i], was) {
+				other = append(other, after[i])
+			}
 			continue
 		}
 		in.Now, in.Was = append(in.Now, after[i]), append(in.Was, was)
 		after[i] = was
+	}
+	if len(in.Now) == 0 && len(other) > 0 {
+		return remediation.Plan{}, drift(s.Group, ruleLines(f.Rules), ruleLines(other))
 	}
 	if len(in.Now) == 0 {
 		return remediation.Plan{}, fmt.Errorf("security group %s: %w", s.Group.ID, remediation.ErrNothingToDo)
