@@ -105,6 +105,18 @@ func TestWhatEventsDoNotSay(t *testing.T) {
 		}
 		return nil
 	})
+	// The group that secbot has made is known as well as the first.
+	if _, err := w.EC2.DeleteSecurityGroup(t.Context(), &ec2.DeleteSecurityGroupInput{GroupId: &w.Group}); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually(func() error {
+		m := top(sb)
+		last := m[len(m)-1]
+		if !strings.Contains(last.Text, "deleted") || len(last.Buttons()) == 0 || last.Buttons()[0].Text != "Revert Change" {
+			return fmt.Errorf("the last message is %q", last.Text)
+		}
+		return nil
+	})
 	for _, line := range strings.Split(s.log.String(), "\n") {
 		if strings.Contains(line, "ERR") || strings.Contains(line, "own role") {
 			t.Errorf("secbot's log: %s", line)

@@ -41,6 +41,8 @@ type fixing struct {
 	inc *Incident
 	env *Environment
 	pb  Playbook
+	// made are the resources that an undo has made.
+	made []Ref
 }
 
 // fix takes an incident that is being fixed to its end. It goes on where an
@@ -220,7 +222,7 @@ func (fx *fixing) apply(ctx context.Context) error {
 			}
 			return fmt.Errorf("%s: %w", fx.inc.Plan.Steps[i].Summary, err)
 		}
-		out.Step, out.Notes = i, rec.said()
+		out.Step, out.Notes, out.Made = i, rec.said(), rec.resources()
 		out.RequestIDs, _ = rec.answers()
 		if err := fx.change(ctx, false, func(c *change) error { return c.applied(ctx, out, rec) }); err != nil {
 			return err
@@ -343,13 +345,26 @@ func (c *change) answer(cmd *Command, text string, failed bool) {
 
 // end stores the last change together with the end of the job.
 func (fx *fixing) end(ctx context.Context, f func(*change) error) error {
-	// Whoever reads that it is over may change the resource the next moment.
-	fx.e.rememberNow(ctx, fx.inc.Finding.Resource)
+	// Whoever reads that it is over may change the resource the next moment; events
+	// of secbot's own calls, which are skipped, remember nothing.
+	for _, ref := range fx.changed() {
+		fx.e.rememberNow(ctx, ref)
+	}
 	err := fx.change(ctx, true, f)
 	if err == nil {
 		fx.e.o.Metrics.ended(fx.inc, fx.r)
 	}
 	return err
+}
+
+// changed are the resources that may be otherwise now: the finding's, and those
+// that were made, under new ids.
+func (fx *fixing) changed() []Ref {
+	refs := append([]Ref{fx.inc.Finding.Resource}, fx.made...)
+	for _, o := range fx.inc.Outcomes {
+		refs = append(refs, o.Made...)
+	}
+	return slices.Compact(refs)
 }
 
 func (fx *fixing) change(ctx context.Context, done bool, f func(*change) error) error {

@@ -148,6 +148,7 @@ type Outcome struct {
 	RequestIDs []string        `json:"request_ids,omitempty"` // of the changing calls, in order
 	Noop       bool            `json:"noop,omitempty"`        // the effect was already there
 	Notes      []string        `json:"notes,omitempty"`       // what people should know of it, by RecordNote
+	Made       []Ref           `json:"made,omitempty"`        // the resources that it has made, by RecordResource
 	Data       json.RawMessage `json:"data,omitempty"`        // the playbook's own: new ids and what undo compares with
 }
 

@@ -28,6 +28,7 @@ func (e *Engine) undo(ctx context.Context, h *held, r run) error {
 		}
 		return un.reallyUndone(ctx, rec)
 	})
+	un.made = rec.resources()
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err() // to be resumed
