@@ -222,6 +222,26 @@ func (b *BlockFlags) All() bool {
 	return b != nil && b.BlockPublicAcls && b.IgnorePublicAcls && b.BlockPublicPolicy && b.RestrictPublicBuckets
 }
 
+// Off names the flags that are off, sorted.
+func (b *BlockFlags) Off() []string {
+	if b == nil {
+		b = &BlockFlags{}
+	}
+	var off []string
+	for _, f := range []struct {
+		name string
+		on   bool
+	}{
+		{"BlockPublicAcls", b.BlockPublicAcls}, {"BlockPublicPolicy", b.BlockPublicPolicy},
+		{"IgnorePublicAcls", b.IgnorePublicAcls}, {"RestrictPublicBuckets", b.RestrictPublicBuckets},
+	} {
+		if !f.on {
+			off = append(off, f.name)
+		}
+	}
+	return off
+}
+
 // Actor is who made a change, as CloudTrail tells it.
 type Actor struct {
 	Type      string `json:"type,omitempty"` // Root, IAMUser, AssumedRole, …; empty where CloudTrail says none
@@ -258,6 +278,7 @@ type Finding struct {
 	Grants     []Grant           `json:"grants,omitempty"`
 	Statements []Statement       `json:"statements,omitempty"`
 	Openness   []Openness        `json:"openness,omitempty"` // of the resource as a whole, where there are no rules
+	Off        []string          `json:"off,omitempty"`      // the flags of Block Public Access that are off, sorted
 	Tags       map[string]string `json:"tags,omitempty"`
 	Notes      []string          `json:"notes,omitempty"` // what people should know: website hosting, attached interfaces
 	Doubt      string            `json:"doubt,omitempty"` // why nothing may be done without a person; empty when certain
@@ -274,10 +295,7 @@ type Finding struct {
 // incident at most is active for a key.
 func (f Finding) Key() string {
 	parts := []string{f.Playbook, string(f.Resource.Kind), f.Resource.Account, f.Resource.Region, f.Resource.ID}
-	var change []string
-	for _, r := range f.Rules {
-		change = append(change, r.Key())
-	}
+	change := f.Changes()
 	for _, g := range f.Grants {
 		change = append(change, g.Grantee+"|"+g.Permission)
 	}
@@ -288,6 +306,24 @@ func (f Finding) Key() string {
 	sort.Strings(change)
 	sum := sha256.Sum256([]byte(strings.Join(append(parts, change...), "\n")))
 	return hex.EncodeToString(sum[:16])
+}
+
+// Changes are what a suppression of the finding covers, one by one: its rules, and
+// the flags of a block that are off with what that opens.
+func (f Finding) Changes() []string {
+	var parts []string
+	for _, r := range f.Rules {
+		parts = append(parts, r.Key())
+	}
+	for _, flag := range f.Off {
+		parts = append(parts, "off|"+flag)
+	}
+	if len(f.Off) > 0 {
+		for _, o := range f.Openness {
+			parts = append(parts, "open|"+string(o))
+		}
+	}
+	return parts
 }
 
 // hasRules reports whether all the rules are among f's, by their content.

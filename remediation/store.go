@@ -192,7 +192,7 @@ type Suppression struct {
 	Key       string    `json:"key,omitempty"`      // the finding's, for exactly this change
 	Playbook  string    `json:"playbook,omitempty"`
 	Resource  *Ref      `json:"resource,omitempty"`
-	Rules     []string  `json:"rules,omitempty"` // rule keys: every rule of a finding must be among them
+	Rules     []string  `json:"rules,omitempty"` // rules' keys and flags that are off: all of a finding must be among them
 	Scope     Scope     `json:"scope,omitempty"` // how far it reaches; empty is ScopeFinding
 	Reason    string    `json:"reason"`
 	By        string    `json:"by"`

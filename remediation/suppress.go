@@ -69,14 +69,15 @@ func (s Suppression) Covers(f Finding) bool {
 	return false
 }
 
-// coversRules reports whether every rule of f is among the suppressed ones of
-// the same resource and playbook.
+// coversRules reports whether every rule of f, or flag that is off, is among the
+// suppressed ones of the same resource and playbook.
 func (s Suppression) coversRules(f Finding) bool {
-	if len(s.Rules) == 0 || len(f.Rules) == 0 || s.Playbook != f.Playbook || s.Resource == nil || *s.Resource != f.Resource {
+	parts := f.Changes()
+	if len(s.Rules) == 0 || len(parts) == 0 || s.Playbook != f.Playbook || s.Resource == nil || *s.Resource != f.Resource {
 		return false
 	}
-	for _, r := range f.Rules {
-		if !slices.Contains(s.Rules, r.Key()) {
+	for _, p := range parts {
+		if !slices.Contains(s.Rules, p) {
 			return false
 		}
 	}
@@ -86,11 +87,7 @@ func (s Suppression) coversRules(f Finding) bool {
 // SuppressionOf is what a decision to ignore the finding as far as scope would
 // suppress, for counting what it would have covered.
 func SuppressionOf(f Finding, scope Scope) Suppression {
-	s := Suppression{Key: f.Key(), Playbook: f.Playbook, Resource: &f.Resource, Scope: scope}
-	for _, r := range f.Rules {
-		s.Rules = append(s.Rules, r.Key())
-	}
-	return s
+	return Suppression{Key: f.Key(), Playbook: f.Playbook, Resource: &f.Resource, Rules: f.Changes(), Scope: scope}
 }
 
 // suppress makes the suppression that a command decides on.

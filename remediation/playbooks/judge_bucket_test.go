@@ -186,6 +186,29 @@ func checkFinding(t *testing.T, name string, s *playbooks.BucketState, sig *reme
 	}
 }
 
+// TestFlagsThatAreOff are told, so that each loosening is a finding of its own.
+func TestFlagsThatAreOff(t *testing.T) {
+	env := remediation.Environment{Playbooks: playbooks.All(playbooks.Clients{})}
+	one := remediation.BlockFlags{BlockPublicAcls: true, IgnorePublicAcls: true, BlockPublicPolicy: true}
+	account := remediation.Ref{Kind: remediation.KindAccount, Account: "111122223333", ID: "111122223333"}
+	sig := after("PutBucketPublicAccessBlock", block)
+	sig.Change.Block = &one
+	for what, f := range map[string][]remediation.Finding{
+		"bucket":         env.Playbook(block).Judge(but(blocked(one)), sig),
+		"bucket claimed": env.Playbook(block).Claim(*sig),
+		"account":        env.Playbook("s3-account-block-public-access").Judge(&playbooks.AccountState{Account: account, Block: &one}, nil),
+		"account claimed": env.Playbook("s3-account-block-public-access").Claim(remediation.Signal{Kind: "PutAccountPublicAccessBlock", Resource: account,
+			Change: sig.Change}),
+	} {
+		if len(f) != 1 || !slices.Equal(f[0].Off, []string{"RestrictPublicBuckets"}) {
+			t.Errorf("%s: %+v", what, f)
+		}
+	}
+	if f := env.Playbook(block).Judge(bucket(), after("DeleteBucketPublicAccessBlock", block)); len(f) != 1 || len(f[0].Off) != 4 {
+		t.Errorf("deleted: %+v", f)
+	}
+}
+
 func TestBucketNotes(t *testing.T) {
 	s := but(granting("global/AllUsers", "READ"), website)
 	s.Tags = map[string]string{"Public": "yes"}

@@ -46,12 +46,12 @@ func (p accountBlock) Claim(sig remediation.Signal) []remediation.Finding {
 	if !handles(p.Meta(), &sig) || sig.Change.Block.All() {
 		return nil
 	}
-	return []remediation.Finding{p.finding(sig.Resource, &sig)}
+	return []remediation.Finding{p.finding(sig.Resource, sig.Change.Block, &sig)}
 }
 
-func (accountBlock) finding(ref remediation.Ref, sig *remediation.Signal) remediation.Finding {
+func (accountBlock) finding(ref remediation.Ref, block *remediation.BlockFlags, sig *remediation.Signal) remediation.Finding {
 	f := fromSignal(remediation.Finding{Playbook: idAccountBlock, Resource: ref, Severity: remediation.SeverityHigh,
-		Openness: []remediation.Openness{remediation.Unblocked}}, sig)
+		Openness: []remediation.Openness{remediation.Unblocked}, Off: block.Off()}, sig)
 	if sig == nil {
 		f.Severity = remediation.SeverityLow // it may never have been on
 	}
@@ -65,7 +65,7 @@ func (p accountBlock) Judge(st remediation.State, sig *remediation.Signal) []rem
 	if !ok || !handles(p.Meta(), sig) || s.Block.All() {
 		return nil
 	}
-	f := p.finding(s.Account, sig)
+	f := p.finding(s.Account, s.Block, sig)
 	f.Notes = []string{"it holds for every bucket of the account, whatever the bucket's own settings are"}
 	return []remediation.Finding{f}
 }

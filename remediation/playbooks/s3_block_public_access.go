@@ -48,6 +48,9 @@ func (p blockPublicAccess) Claim(sig remediation.Signal) []remediation.Finding {
 	}
 	f := bucketFinding(idBlock, sig.Resource, &sig)
 	f.Openness = sig.Change.Openness
+	if !isConfig(&sig) {
+		f.Off = sig.Change.Block.Off()
+	}
 	if !isConfig(&sig) && !slices.Contains(f.Openness, remediation.Unblocked) {
 		f.Openness = append([]remediation.Openness{remediation.Unblocked}, f.Openness...)
 	}
@@ -76,10 +79,17 @@ func (p blockPublicAccess) Judge(st remediation.State, sig *remediation.Signal) 
 	if slices.Contains(ownershipKinds(), sig.Kind) {
 		return p.judgeOwnership(s, sig)
 	}
-	f := stateFinding(idBlock, s, sig)
+	f := blockFinding(s, sig)
 	f.Openness = append([]remediation.Openness{remediation.Unblocked}, s.openness()...)
 	f.Severity, f.Doubt = bucketSeverity(f.Openness), joinText([]string{f.Doubt, s.unexplained()})
 	return []remediation.Finding{softened(f, s)}
+}
+
+// blockFinding is about the bucket's own block as it is.
+func blockFinding(s *BucketState, sig *remediation.Signal) remediation.Finding {
+	f := stateFinding(idBlock, s, sig)
+	f.Off = s.Block.Off()
+	return f
 }
 
 // judgePublic judges a bucket that is called public, or one in a scan.
@@ -91,7 +101,7 @@ func (p blockPublicAccess) judgePublic(s *BucketState, sig *remediation.Signal) 
 	if unexplained == "" && (explained || !unsaid) {
 		return nil
 	}
-	f := stateFinding(idBlock, s, sig)
+	f := blockFinding(s, sig)
 	f.Openness = []remediation.Openness{remediation.Unblocked}
 	if unexplained != "" {
 		f.Openness = append(f.Openness, remediation.PublicRead)
@@ -124,7 +134,7 @@ func (p blockPublicAccess) judgeOwnership(s *BucketState, sig *remediation.Signa
 	if s.Ownership == ownershipEnforced || ignored {
 		return nil
 	}
-	f := stateFinding(idBlock, s, sig)
+	f := blockFinding(s, sig)
 	f.Openness = []remediation.Openness{remediation.Unblocked}
 	f.Severity = bucketSeverity(f.Openness)
 	f.Notes = append(f.Notes, "ACLs count again, those of each object too: objects that had a public ACL before are public again, which secbot does not look into")
