@@ -62,7 +62,8 @@ func accountSignal(base remediation.Signal) (remediation.Signal, string) {
 	if len(base.Resource.Account) != 12 {
 		return base, "it names no account"
 	}
-	base.Resource.Kind, base.Resource.ID = remediation.KindAccount, base.Resource.Account
+	// It holds in every region, whichever was called.
+	base.Resource = remediation.Ref{Kind: remediation.KindAccount, Account: base.Resource.Account, ID: base.Resource.Account}
 	base.Playbooks = []string{playbookAccountBlock}
 	return base, ""
 }

@@ -31,7 +31,7 @@ type AccountReader struct {
 func (r *AccountReader) List(ctx context.Context) iter.Seq2[remediation.Ref, error] {
 	return func(yield func(remediation.Ref, error) bool) {
 		account, err := r.owner(ctx)
-		yield(remediation.Ref{Kind: remediation.KindAccount, Account: account, Region: r.c.Region, ID: account}, err)
+		yield(remediation.Ref{Kind: remediation.KindAccount, Account: account, ID: account}, err)
 	}
 }
 
@@ -45,10 +45,9 @@ func (r *AccountReader) Read(ctx context.Context, ref remediation.Ref) (remediat
 	if ref.Account != "" && ref.Account != ref.ID {
 		return nil, fmt.Errorf("account %s is not account %s: %w", ref.ID, ref.Account, remediation.ErrOtherAccount)
 	}
-	ref.Account = ref.ID
-	if ref.Region == "" {
-		ref.Region = r.c.Region
-	}
+	// What holds in all regions has none, whichever was called: the client's own
+	// region answers.
+	ref.Account, ref.Region = ref.ID, ""
 	block, err := readAccountBlock(ctx, r.c.S3Control, ref)
 	if err != nil {
 		return nil, err

@@ -138,7 +138,7 @@ func removedCases() []contractCase {
 	}
 	peers := func(t *testing.T, w *world, ref remediation.Ref) []remediation.Rule {
 		made := allow(t, w, ref, nil, ranges("tcp", 22, "192.0.2.0/24", "the office"))
-		return append(made, allow(t, w, ref, nil, peersOf(newList(t, w), "partners", "their gateway")...)...)
+		return append(made, allow(t, w, ref, nil, peersOf(w, newList(t, w), "partners", "their gateway")...)...)
 	}
 	bare := func(rules []remediation.Rule) []remediation.Rule { // as an event names them
 		rules = slices.Clone(rules)
@@ -253,7 +253,7 @@ func richGroup(t *testing.T, w *world) remediation.Ref {
 	allow(t, w, ref, map[string]string{"ticket": "OPS-7"}, ranges("tcp", 8443, "192.0.2.0/24", "tagged"))
 	allow(t, w, ref, nil, types.IpPermission{IpProtocol: aws.String("tcp"), FromPort: aws.Int32(7000), ToPort: aws.Int32(7001),
 		UserIdGroupPairs: []types.UserIdGroupPair{{GroupId: &ref.ID, Description: aws.String("each other")}}})
-	allow(t, w, ref, nil, peersOf(newList(t, w), "partners", "their gateway")...)
+	allow(t, w, ref, nil, peersOf(w, newList(t, w), "partners", "their gateway")...)
 	// The egress that EC2 gives every group is not wanted here.
 	revoke(t, w, ref, find(t, w, ref, func(r remediation.Rule) bool { return r.Direction == remediation.Egress && r.Protocol == "-1" }))
 	return ref

@@ -26,7 +26,8 @@ type backend struct {
 	url     string
 	account string
 	// enforces says that Block Public Access and object ownership have an
-	// effect, and that PolicyStatus tells the truth.
+	// effect, that PolicyStatus tells the truth, and that rules may name groups of
+	// other accounts.
 	enforces bool
 	key      mototest.Key // of a person; empty: any will do
 }

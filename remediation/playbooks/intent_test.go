@@ -83,3 +83,23 @@ func TestIntentsAreTheEvents(t *testing.T) {
 		}
 	}
 }
+
+// TestOneAccount: an event of any region and a scan mean the same account, so
+// that there is one incident.
+func TestOneAccount(t *testing.T) {
+	a := fakeaws.New(fakeaws.Options{Region: testRegion})
+	srv := httptest.NewServer(a)
+	t.Cleanup(srv.Close)
+	w := newWorld(t, backend{url: srv.URL, account: a.Account(), enforces: true})
+	results, err := events.Decode([]byte(`{"eventSource":"s3.amazonaws.com","eventName":"DeleteAccountPublicAccessBlock","awsRegion":"eu-central-1","recipientAccountId":"` + a.Account() + `"}`))
+	if err != nil || len(events.Signals(results)) != 1 {
+		t.Fatalf("%+v, %v", results, err)
+	}
+	reader := w.readers[remediation.KindAccount]
+	told := must(reader.Read(w.ctx, events.Signals(results)[0].Resource))(t).Ref()
+	for listed, err := range reader.List(w.ctx) {
+		if err != nil || must(reader.Read(w.ctx, listed))(t).Ref() != told || listed != told {
+			t.Errorf("listed %v, of the event %v, %v", listed, told, err)
+		}
+	}
+}
