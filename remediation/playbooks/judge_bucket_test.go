@@ -72,6 +72,13 @@ const (
 	block = "s3-block-public-access"
 )
 
+// Denies for everybody, beside an Allow for everybody.
+const (
+	officeOnly = `{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::BUCKET/*","Condition":{"NotIpAddress":{"aws:SourceIp":"203.0.113.0/24"}}}`
+	allButOne  = `{"Effect":"Deny","NotPrincipal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":["s3:Get*"],"Resource":"arn:aws:s3:::BUCKET/*"}`
+	noDelete   = `{"Effect":"Deny","Principal":{"AWS":"*"},"Action":["s3:DeleteBucket","s3:DeleteObject"],"Resource":"arn:aws:s3:::BUCKET/*"}`
+)
+
 func tagged(public string) func(*playbooks.BucketState) {
 	return func(s *playbooks.BucketState) { s.Tags = map[string]string{"env": "prod", "Public": public} }
 }
@@ -97,6 +104,9 @@ func TestJudgeBuckets(t *testing.T) {
 		"scan: writable ACL":              {but(read, write), nil, "s3-public-acl critical public-read,public-write"},
 		"scan: public policy":             {but(withPolicy(true, tlsOnly, world1)), nil, "s3-public-policy high public-read"},
 		"scan: writable policy":           {but(withPolicy(true, world2)), nil, "s3-public-policy critical public-write"},
+		"scan: only for an office":        {but(withPolicy(true, world2, officeOnly)), nil, "s3-public-policy critical public-write ?"},
+		"scan: all but one denied":        {but(withPolicy(true, world1, allButOne)), nil, "s3-public-policy high public-read ?"},
+		"scan: something else is denied":  {but(withPolicy(true, world1, noDelete, tlsOnly)), nil, "s3-public-policy high public-read"},
 		"scan: both":                      {but(read, withPolicy(true, world2)), nil, "s3-public-acl high public-read; s3-public-policy critical public-write"},
 		"scan: S3 does not agree":         {but(withPolicy(false, world1)), nil, "s3-public-policy high public-read ?"},
 		"scan: public for no reason":      {but(withPolicy(true, partner)), nil, "s3-block-public-access high unblocked,public-read ?"},

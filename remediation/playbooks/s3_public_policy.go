@@ -89,8 +89,9 @@ func publicOnes(policy json.RawMessage) []remediation.Statement {
 }
 
 // Judge finds the public statements that have an effect; after PutBucketPolicy
-// those that the call put. Where S3 itself does not call the policy public, or
-// the live policy is no longer the event's, the finding is in doubt.
+// those that the call put. Where S3 itself does not call the policy public, the
+// live policy is no longer the event's, or a Deny for everybody stands beside, the
+// finding is in doubt.
 func (p publicPolicy) Judge(st remediation.State, sig *remediation.Signal) []remediation.Finding {
 	s, ok := st.(*BucketState)
 	if !ok || !handles(p.Meta(), sig) {
@@ -111,10 +112,26 @@ func (p publicPolicy) Judge(st remediation.State, sig *remediation.Signal) []rem
 			doubts = append(doubts, "the policy has been replaced since, and what is public in it now is not what this event put")
 		}
 	}
+	doubts = append(doubts, s.guarded(statements))
 	f := stateFinding(idPublicPolicy, s, sig)
 	f.Statements, f.Openness = statements, statementsOpenness(statements)
 	f.Severity, f.Doubt = bucketSeverity(f.Openness), joinText(doubts)
 	return []remediation.Finding{considered(f, s)}
+}
+
+// guarded says that a Deny of the policy may keep out whom the statements let in;
+// empty where there is none.
+func (s *BucketState) guarded(statements []remediation.Statement) string {
+	all, err := s3policy.Statements(json.RawMessage(*s.Policy))
+	if err != nil {
+		return "" // then nothing would have been found
+	}
+	for _, st := range statements {
+		if s3policy.Guarded(all, st) {
+			return "a Deny beside it may keep strangers out all the same, or let only some of them in"
+		}
+	}
+	return ""
 }
 
 func joinText(texts []string) string {
