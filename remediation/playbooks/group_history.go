@@ -174,6 +174,14 @@ func (e *Earlier) enough(s *GroupState, sig remediation.Signal) bool {
 	return len(removed.unknown)+len(removed.ids) == 0
 }
 
+// tagless says so where the rules' tags are not known.
+func (e *Earlier) tagless() []string {
+	if e == nil || e.Recorded == nil {
+		return nil
+	}
+	return []string{"which tags its rules had is not known, since AWS Config does not record them: they come back without"}
+}
+
 // why says why nobody knows.
 func (e *Earlier) why() string {
 	if e == nil {

@@ -129,7 +129,7 @@ func renamed(rules []remediation.Rule, from, to string) []remediation.Rule {
 func foreign(s, want *GroupState, wanted []remediation.Rule) error {
 	extra := slices.DeleteFunc(slices.Clone(s.Rules), func(r remediation.Rule) bool {
 		w, ok := ruleByKey(wanted, r.Key())
-		return ok && w.Description == r.Description || isDefaultEgress(r)
+		return ok && sameWords(w, r) || isDefaultEgress(r)
 	})
 	if s.Description == want.Description && maps.Equal(ownTags(s.Tags), ownTags(want.Tags)) && len(extra) == 0 {
 		return nil
@@ -154,7 +154,7 @@ func (m groupMaker) fill(ctx context.Context, s *GroupState, wanted []remediatio
 			switch {
 			case !there:
 				missing = append(missing, w)
-			case !sameRule(live, w) || !maps.Equal(ownTags(live.Tags), ownTags(w.Tags)):
+			case !sameWords(live, w):
 				surplus, missing = append(surplus, live), append(missing, w) // EC2's own, where the old one had a description
 			}
 		}

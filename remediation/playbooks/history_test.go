@@ -187,7 +187,7 @@ func TestConfigKnows(t *testing.T) {
 		record(p)
 		before := must(p.readers[p.ref.Kind].Read(p.ctx, p.ref))(t).(*playbooks.GroupState)
 		f := p.one(p.delete(), "sg-deleted")
-		if f.Irreversible != "" || !strings.Contains(strings.Join(f.Notes, " "), "AWS Config's history, recorded 2026-03-04 05:00 UTC") {
+		if said := strings.Join(f.Notes, " "); f.Irreversible != "" || !strings.Contains(said, "AWS Config's history, recorded 2026-03-04 05:00 UTC") || !strings.Contains(said, "tags its rules had is not known") {
 			t.Fatalf("finding %+v", f)
 		}
 		pb := p.playbook("sg-deleted")

@@ -80,6 +80,7 @@ func (p groupDeleted) Judge(st remediation.State, sig *remediation.Signal) []rem
 		fmt.Sprintf("it had %d rules: %s", len(was.Rules), naming(was.Rules)), "known from " + s.Earlier.Source,
 		"a group that is created again gets a new id",
 	}
+	f.Notes = append(f.Notes, s.Earlier.tagless()...)
 	return []remediation.Finding{f}
 }
 

@@ -119,6 +119,7 @@ func (p ruleRemoved) Judge(st remediation.State, sig *remediation.Signal) []reme
 	var findings []remediation.Finding
 	base := groupFinding(idRuleRemoved, s, sig, sig.Change.Direction)
 	base.Severity = remediation.SeverityLow
+	base.Notes = append(base.Notes, s.Earlier.tagless()...)
 	if len(removed.rules) > 0 {
 		f := base
 		f.Rules = slices.Clone(removed.rules)
@@ -238,8 +239,9 @@ func (p ruleEditor) identified(ctx context.Context, ref remediation.Ref, rules, 
 		found = nil
 		for _, r := range rules {
 			now, there := ruleByKey(live, r.Key())
-			if !there {
-				now, there = ruleByKey(answered, r.Key())
+			if a, made := ruleByKey(answered, r.Key()); !there && made {
+				now, there = r, true
+				now.ID = a.ID
 			}
 			if !there || now.ID == "" {
 				return fmt.Errorf("the id of %s in security group %s: %w", r, ref.ID, remediation.ErrNotVerified)

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -78,7 +80,17 @@ func ruleLine(r remediation.Rule) string {
 	if r.Description != "" {
 		line += fmt.Sprintf(" %q", r.Description)
 	}
+	tags := ownTags(r.Tags)
+	for _, k := range sortedKeys(tags) {
+		line += fmt.Sprintf(" [%s=%s]", k, tags[k])
+	}
 	return line
+}
+
+// sameWords reports whether two rules of the same content have the same
+// description and tags.
+func sameWords(a, b remediation.Rule) bool {
+	return a.Description == b.Description && maps.Equal(ownTags(a.Tags), ownTags(b.Tags))
 }
 
 // unchanged lists the planned rules that are still in the group, and returns a
@@ -103,7 +115,7 @@ func changedSince(rules, planned []remediation.Rule) (live []remediation.Rule, e
 		if !ok {
 			continue
 		}
-		if !sameRule(r, want) {
+		if r.Key() != want.Key() || !sameWords(r, want) {
 			expected, found = append(expected, ruleLine(want)), append(found, ruleLine(r))
 		}
 		live = append(live, r)
@@ -137,7 +149,7 @@ func (p ruleEditor) missing(ctx context.Context, ref remediation.Ref, rules []re
 		switch {
 		case !there:
 			missing = append(missing, r)
-		case live.Description != r.Description:
+		case !sameWords(live, r):
 			expected, found = append(expected, ruleLine(r)), append(found, ruleLine(live))
 		}
 	}
@@ -173,13 +185,19 @@ func (p ruleEditor) restore(ctx context.Context, m restore) ([]remediation.Rule,
 			return made, err
 		}
 	}
-	return made, readBack(ctx, func() error {
+	var drifted error
+	err := readBack(ctx, func() error {
 		missing, err := p.missing(ctx, m.ref, m.rules)
+		if drifted = nil; errors.Is(err, remediation.ErrDrifted) {
+			drifted = err
+			return fmt.Errorf("%w: %s", remediation.ErrNotVerified, err.Error()) // tags may be seen later than their rule
+		}
 		if err != nil || len(missing) == 0 {
 			return err
 		}
 		return fmt.Errorf("security group %s lacks %v: %w", m.ref.ID, ruleLines(missing), remediation.ErrNotVerified)
 	})
+	return made, cmp.Or(drifted, err)
 }
 
 // byTags splits rules into those of equal tags.
