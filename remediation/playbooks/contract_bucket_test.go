@@ -41,6 +41,9 @@ func putACL(t *testing.T, w *world, ref remediation.Ref, more ...types.Grant) {
 	old := must(w.s3.GetBucketAcl(w.ctx, &s3.GetBucketAclInput{Bucket: &ref.ID}))(t)
 	grants := []types.Grant{{Permission: types.PermissionFullControl, Grantee: &types.Grantee{Type: types.TypeCanonicalUser, ID: old.Owner.ID}}}
 	grants = append(grants, more...)
+	if w.enforces {
+		grants = append(grants, types.Grant{Permission: types.PermissionRead, Grantee: &types.Grantee{Type: types.TypeAmazonCustomerByEmail, EmailAddress: aws.String("partner@example.com")}})
+	}
 	grants = append(grants, groupGrant("s3/LogDelivery", types.PermissionWrite), groupGrant("s3/LogDelivery", types.PermissionReadAcp))
 	must(w.s3.PutBucketAcl(w.ctx, &s3.PutBucketAclInput{Bucket: &ref.ID, AccessControlPolicy: &types.AccessControlPolicy{Owner: old.Owner, Grants: grants}}))(t)
 }

@@ -24,7 +24,7 @@ const motoAccount = "123456789012"
 //   - Block Public Access is kept and enforced nowhere.
 //   - BucketOwnerEnforced is kept; ACLs have an effect all the same.
 //   - The expected bucket owner of a request is not looked at.
-//   - Groups of other accounts can't be named in rules.
+//   - Groups of other accounts can't be named in rules, nor addresses in ACLs.
 //   - AWS Config has no history of security groups.
 //   - With IAM enforced, some actions have the call's name instead of their own,
 //     and tags given at creation need no ec2:CreateTags: motoNames.

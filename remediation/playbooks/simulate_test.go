@@ -73,6 +73,26 @@ func (b *oneBucket) state(t *rapid.T) *BucketState {
 	return s
 }
 
+// TestSameACL: an ACL is its owner and its grants, in whatever order.
+func TestSameACL(t *testing.T) {
+	one, two := ACLGrant{Type: "CanonicalUser", ID: "me", Permission: "READ"}, ACLGrant{Type: "AmazonCustomerByEmail", Email: "a@example.com", Permission: "READ"}
+	acl := ACL{OwnerID: "me", Grants: []ACLGrant{one, two}}
+	if !acl.equal(ACL{OwnerID: "me", OwnerName: "mine", Grants: []ACLGrant{two, one}}) {
+		t.Error("the order, or a name, makes another ACL")
+	}
+	other := two
+	other.Email = "b@example.com"
+	for name, b := range map[string]ACL{
+		"owner":   {OwnerID: "you", Grants: acl.Grants},
+		"grant":   {OwnerID: "me", Grants: []ACLGrant{one}},
+		"address": {OwnerID: "me", Grants: []ACLGrant{one, other}},
+	} {
+		if acl.equal(b) {
+			t.Errorf("another %s makes no other ACL", name)
+		}
+	}
+}
+
 func drawGrant(t *rapid.T) types.Grant {
 	permission := rapid.SampledFrom([]types.Permission{"READ", "WRITE", "READ_ACP", "WRITE_ACP", "FULL_CONTROL"}).Draw(t, "permission")
 	who := rapid.SampledFrom([]string{"global/AllUsers", "global/AuthenticatedUsers", "s3/LogDelivery", "me", "you"}).Draw(t, "who")

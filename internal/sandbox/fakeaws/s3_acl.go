@@ -12,6 +12,7 @@ type Grant struct {
 	Canonical  string // an account's canonical user id, or
 	URI        string // a group of AWS's
 	Permission string // FULL_CONTROL, READ, WRITE, READ_ACP, WRITE_ACP
+	Email      string // instead of Canonical: an account by its address
 }
 
 // The groups of AWS's that grants may name.
@@ -45,15 +46,17 @@ type granteeXML struct {
 	Type string `xml:"http://www.w3.org/2001/XMLSchema-instance type,attr"`
 	ID   string `xml:",omitempty"`
 	URI  string `xml:",omitempty"`
+	Mail string `xml:"EmailAddress,omitempty"`
 }
 
 // MarshalXML writes the type with the prefix that the SDKs look for.
 func (g granteeXML) MarshalXML(e *xml.Encoder, start xml.StartElement) error {
 	start.Attr = []xml.Attr{{Name: xml.Name{Local: "xmlns:xsi"}, Value: xsi}, {Name: xml.Name{Local: "xsi:type"}, Value: g.Type}}
 	return e.EncodeElement(struct {
-		ID  string `xml:",omitempty"`
-		URI string `xml:",omitempty"`
-	}{g.ID, g.URI}, start)
+		ID   string `xml:",omitempty"`
+		URI  string `xml:",omitempty"`
+		Mail string `xml:"EmailAddress,omitempty"`
+	}{g.ID, g.URI, g.Mail}, start)
 }
 
 // getACL tells the effective ACL: without public grants where they are ignored,
@@ -61,9 +64,12 @@ func (g granteeXML) MarshalXML(e *xml.Encoder, start xml.StartElement) error {
 func (a *AWS) getACL(_ *exchange, b *bucket) (*result, error) {
 	acl := aclXML{Owner: ownerXML{canonicalID(b.account)}}
 	for _, g := range a.effectiveACL(b) {
-		v := grantXML{granteeXML{Type: "CanonicalUser", ID: g.Canonical, URI: g.URI}, g.Permission}
-		if g.URI != "" {
+		v := grantXML{granteeXML{Type: "CanonicalUser", ID: g.Canonical, URI: g.URI, Mail: g.Email}, g.Permission}
+		switch {
+		case g.URI != "":
 			v.Grantee.Type = "Group"
+		case g.Email != "":
+			v.Grantee.Type = "AmazonCustomerByEmail"
 		}
 		acl.Grants = append(acl.Grants, v)
 	}
@@ -126,7 +132,7 @@ func bodyACL(x *exchange, b *bucket) ([]Grant, error) {
 	}
 	grants := []Grant{}
 	for _, g := range acl.Grants {
-		one := Grant{g.Grantee.ID, g.Grantee.URI, g.Permission}
+		one := Grant{Canonical: g.Grantee.ID, URI: g.Grantee.URI, Permission: g.Permission, Email: g.Grantee.Mail}
 		if err := one.valid(); err != nil {
 			return nil, err
 		}
@@ -141,7 +147,7 @@ func (g Grant) valid() error {
 		return bad("MalformedACLError", "The permission "+g.Permission+" is unknown")
 	case g.URI != "" && !slices.Contains([]string{allUsers, authenticatedUsers, logDelivery}, g.URI):
 		return bad("InvalidArgument", "Invalid group uri")
-	case g.URI == "" && g.Canonical == "":
+	case g.URI == "" && g.Canonical == "" && g.Email == "":
 		return bad("InvalidArgument", "Invalid id")
 	}
 	return nil
@@ -184,6 +190,8 @@ func headerGrants(x *exchange) ([]Grant, error) {
 				g.URI = value
 			case "id":
 				g.Canonical = value
+			case "emailAddress":
+				g.Email = value
 			}
 			if err := g.valid(); err != nil {
 				return nil, err
@@ -209,10 +217,10 @@ func aclParams(x *exchange) map[string]any {
 	var grants []any
 	for _, g := range acl.Grants {
 		grantee := map[string]any{"xmlns:xsi": xsi, "xsi:type": g.Grantee.Type}
-		if g.Grantee.URI != "" {
-			grantee["URI"] = g.Grantee.URI
-		} else {
-			grantee["ID"] = g.Grantee.ID
+		for name, v := range map[string]string{"URI": g.Grantee.URI, "ID": g.Grantee.ID, "EmailAddress": g.Grantee.Mail} {
+			if v != "" {
+				grantee[name] = v
+			}
 		}
 		grants = append(grants, map[string]any{"Grantee": grantee, "Permission": g.Permission})
 	}

@@ -122,6 +122,8 @@ func (g Grant) who(b *bucket) string {
 	switch {
 	case g.URI != "":
 		return g.URI[strings.LastIndexByte(g.URI, '/')+1:]
+	case g.Email != "":
+		return g.Email
 	case g == b.ownerGrant() || g.Canonical == canonicalID(b.account):
 		return "owner"
 	}
