@@ -19,10 +19,12 @@ import (
 	"secbot/remediation"
 )
 
-// oneBucket is the ACL and the policy of one bucket, as S3 would keep them.
+// oneBucket is the ACL, the policy and the block of one bucket, as S3 would keep
+// them.
 type oneBucket struct {
 	acl    *types.AccessControlPolicy
 	policy *string
+	block  *types.PublicAccessBlockConfiguration
 	puts   int
 }
 
@@ -58,6 +60,23 @@ func (b *oneBucket) DeleteBucketPolicy(context.Context, *s3.DeleteBucketPolicyIn
 	return &s3.DeleteBucketPolicyOutput{}, nil
 }
 
+func (b *oneBucket) GetPublicAccessBlock(context.Context, *s3.GetPublicAccessBlockInput, ...func(*s3.Options)) (*s3.GetPublicAccessBlockOutput, error) {
+	if b.block == nil {
+		return nil, &smithy.GenericAPIError{Code: "NoSuchPublicAccessBlockConfiguration"}
+	}
+	return &s3.GetPublicAccessBlockOutput{PublicAccessBlockConfiguration: b.block}, nil
+}
+
+func (b *oneBucket) PutPublicAccessBlock(_ context.Context, in *s3.PutPublicAccessBlockInput, _ ...func(*s3.Options)) (*s3.PutPublicAccessBlockOutput, error) {
+	b.block, b.puts = in.PublicAccessBlockConfiguration, b.puts+1
+	return &s3.PutPublicAccessBlockOutput{}, nil
+}
+
+func (b *oneBucket) DeletePublicAccessBlock(context.Context, *s3.DeletePublicAccessBlockInput, ...func(*s3.Options)) (*s3.DeletePublicAccessBlockOutput, error) {
+	b.block, b.puts = nil, b.puts+1
+	return &s3.DeletePublicAccessBlockOutput{}, nil
+}
+
 func (b *oneBucket) state(t *rapid.T) *BucketState {
 	s := &BucketState{Bucket: remediation.Ref{Kind: remediation.KindBucket, ID: "reports"}}
 	var err error
@@ -70,7 +89,19 @@ func (b *oneBucket) state(t *rapid.T) *BucketState {
 	if s.PolicyPublic, err = readPolicyStatus(t.Context(), b, s.Bucket); err != nil {
 		t.Fatal(err)
 	}
+	if s.Block, err = readBlock(t.Context(), b, s.Bucket); err != nil {
+		t.Fatal(err)
+	}
 	return s
+}
+
+// drawBlock draws a block, or none.
+func drawBlock(t *rapid.T) *types.PublicAccessBlockConfiguration {
+	if !rapid.Bool().Draw(t, "blocked") {
+		return nil
+	}
+	flag := func(name string) *bool { return aws.Bool(rapid.Bool().Draw(t, name)) }
+	return &types.PublicAccessBlockConfiguration{BlockPublicAcls: flag("acls"), IgnorePublicAcls: flag("ignore"), BlockPublicPolicy: flag("policy"), RestrictPublicBuckets: flag("restrict")}
 }
 
 // TestSameACL: an ACL is its owner and its grants, in whatever order.
@@ -95,7 +126,10 @@ func TestSameACL(t *testing.T) {
 
 func drawGrant(t *rapid.T) types.Grant {
 	permission := rapid.SampledFrom([]types.Permission{"READ", "WRITE", "READ_ACP", "WRITE_ACP", "FULL_CONTROL"}).Draw(t, "permission")
-	who := rapid.SampledFrom([]string{"global/AllUsers", "global/AuthenticatedUsers", "s3/LogDelivery", "me", "you"}).Draw(t, "who")
+	who := rapid.SampledFrom([]string{"global/AllUsers", "global/AuthenticatedUsers", "s3/LogDelivery", "me", "you", "you@example.com"}).Draw(t, "who")
+	if strings.Contains(who, "@") {
+		return types.Grant{Permission: permission, Grantee: &types.Grantee{Type: types.TypeAmazonCustomerByEmail, EmailAddress: &who}}
+	}
 	if strings.Contains(who, "/") {
 		return types.Grant{Permission: permission, Grantee: &types.Grantee{Type: types.TypeGroup, URI: aws.String("http://acs.amazonaws.com/groups/" + who)}}
 	}
@@ -103,14 +137,17 @@ func drawGrant(t *rapid.T) types.Grant {
 }
 
 func drawStatement(t *rapid.T) string {
-	principal := rapid.SampledFrom([]string{`"*"`, `{"AWS": "*"}`, `{"AWS":"arn:aws:iam::444455556666:root"}`}).Draw(t, "principal")
+	principal := rapid.SampledFrom([]string{`"Principal":"*"`, `"Principal":{"AWS": "*"}`, `"Principal":{"AWS":["arn:aws:iam::444455556666:root", "*"]}`,
+		`"Principal":{"AWS":"arn:aws:iam::444455556666:root"}`, `"NotPrincipal":{"AWS":"arn:aws:iam::444455556666:root"}`}).Draw(t, "principal")
+	condition := rapid.SampledFrom([]string{"", `,"Condition":{"IpAddress":{"aws:SourceIp":"203.0.113.0/24"}}`, `,"Condition":{"IpAddress":{"aws:SourceIp":["0.0.0.0/1","128.0.0.0/1"]}}`,
+		`,"Condition" : {"StringEquals":{"aws:PrincipalOrgID":"o-1"}}`, `,"Condition":{"StringLike":{"aws:SourceVpc":"vpc-*"}}`, `,"Condition":{"Bool":{"aws:SecureTransport":"false"}}`}).Draw(t, "condition")
 	effect := rapid.SampledFrom([]string{"Allow", "Deny"}).Draw(t, "effect")
 	action := rapid.SampledFrom([]string{`"s3:GetObject"`, `["s3:GetObject","s3:PutObject"]`}).Draw(t, "action")
-	return fmt.Sprintf(`{ "Effect":%q,  "Principal":%s,"Action":%s,"Resource":"arn:aws:s3:::reports/*"}`, effect, principal, action)
+	return fmt.Sprintf(`{ "Effect":%q,  %s,"Action":%s,"Resource":"arn:aws:s3:::reports/*"%s}`, effect, principal, action, condition)
 }
 
-// TestFixTakesOnlyWhatIsPublic fixes and undoes any ACL and any policy: what is
-// public goes, everything else stays in its place, and undo gives what was.
+// TestFixTakesOnlyWhatIsPublic fixes and undoes any ACL, any policy and any block:
+// what is public goes, everything else stays in its place, and undo gives what was.
 func TestFixTakesOnlyWhatIsPublic(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		owner := "me"
@@ -119,20 +156,22 @@ func TestFixTakesOnlyWhatIsPublic(t *testing.T) {
 		b := &oneBucket{
 			acl:    &types.AccessControlPolicy{Owner: &types.Owner{ID: &owner}, Grants: rapid.SliceOfN(rapid.Custom(drawGrant), 0, 6).Draw(t, "grants")},
 			policy: &policy,
+			block:  drawBlock(t),
 		}
 		before := b.state(t)
 		for _, pb := range []remediation.Playbook{publicACL{b}, publicPolicy{b}} {
-			fixAndUndo(t, b, pb)
+			fixAndUndo(t, b, pb, nil)
 		}
+		fixAndUndo(t, b, blockPublicAccess{b}, &remediation.Signal{Kind: "PutBucketPublicAccessBlock"})
 		if d := cmp.Diff(before, b.state(t)); d != "" {
 			t.Fatalf("undo left something else:\n%s", d)
 		}
 	})
 }
 
-func fixAndUndo(t *rapid.T, b *oneBucket, pb remediation.Playbook) {
+func fixAndUndo(t *rapid.T, b *oneBucket, pb remediation.Playbook, sig *remediation.Signal) {
 	before := b.state(t)
-	findings := pb.Judge(before, nil)
+	findings := pb.Judge(before, sig)
 	if len(findings) == 0 {
 		return
 	}
@@ -148,7 +187,7 @@ func fixAndUndo(t *rapid.T, b *oneBucket, pb remediation.Playbook) {
 		t.Fatal(err)
 	}
 	after := b.state(t)
-	if left := pb.Judge(after, nil); len(left) > 0 {
+	if left := pb.Judge(after, sig); len(left) > 0 {
 		t.Fatalf("left %+v", left)
 	}
 	if d := cmp.Diff(private(t, before), private(t, after)); d != "" {
