@@ -211,6 +211,7 @@ func FuzzDecode(f *testing.F) {
 			t.Fatal("neither a result nor an error")
 		}
 		checkResults(t, results)
+		checkInvented(t, raw, results)
 		again, err := Decode(raw)
 		if err != nil {
 			t.Fatal(err)
@@ -241,6 +242,7 @@ func TestDecodeMutated(t *testing.T) {
 		results, err := Decode(raw)
 		if err == nil {
 			checkResults(t, results)
+			checkInvented(t, raw, results)
 		} else if !errors.Is(err, ErrNotAnEvent) {
 			rt.Fatal(err)
 		}
