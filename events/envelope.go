@@ -131,11 +131,17 @@ func (u *unwrapper) record(raw json.RawMessage, depth int) {
 	}
 }
 
-// decodeEvent decodes an event out of all envelopes.
+// decodeEvent decodes an event out of all envelopes. One that anybody may have put
+// on the bus only says where to look, and is no sign that a source of AWS's is alive.
 func decodeEvent(e event) Result {
+	r := decodeAny(e)
 	if source := string(e.Source); source != "" && !ofAWS(source) {
-		return Result{Kind: string(e.DetailType), Skipped: fmt.Sprintf("its source %q is none of AWS's own", clip(source, maxID))}
+		r.Source = ""
 	}
+	return r
+}
+
+func decodeAny(e event) Result {
 	detail := lenient[object](e.Detail)
 	if torn := detail == nil && len(e.Detail) > 0; torn && (e.DetailType == apiCall || e.DetailType == complianceChange) {
 		return Result{Kind: string(e.DetailType), Skipped: "its detail is " + jsonKind(e.Detail) + " and no object", Unreadable: true}
