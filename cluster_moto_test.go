@@ -247,5 +247,11 @@ func TestTwoWorkersMoto(t *testing.T) {
 			t.Errorf("%d messages about %s, want one", n, g)
 		}
 	}
+	for _, args := range [][]string{{"incidents", "fixed"}, {"audit", "verify"}} {
+		out, err := exec.CommandContext(t.Context(), program, args...).CombinedOutput()
+		if err != nil || args[0] == "incidents" && strings.Count(string(out), "\n") != len(groups)+1 {
+			t.Errorf("secbot %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+	}
 	c.nothingDenied()
 }
