@@ -28,14 +28,6 @@ func getPolicyStatus(_ *exchange, b *bucket) (*result, error) {
 	return &result{body: s3Named{"PolicyStatus", policyStatusXML{public}}}, err
 }
 
-func isPublic(policy []byte) (bool, error) {
-	statements, err := s3policy.PublicStatements(policy)
-	if err != nil {
-		return false, bad("MalformedPolicy", err.Error())
-	}
-	return len(statements) > 0, nil
-}
-
 func (a *AWS) putPolicy(x *exchange, b *bucket) (*result, error) {
 	if err := checkPolicy(x.body, b.name); err != nil {
 		return nil, err
