@@ -12,7 +12,9 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"net/url"
 	"os"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +23,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/slack-go/slack"
 
 	"secbot/bot"
 	"secbot/events"
@@ -40,6 +43,9 @@ type ailment struct {
 	aws   *fakeaws.Fault
 	slack *fakeslack.Fault
 	stale bool
+	// late: Slack's answer does not come in time, and its effect only later. The
+	// client makes it.
+	late bool
 }
 
 // lasts is how often a call is ill. No state is shown for a quarter of an hour that is
@@ -61,6 +67,7 @@ func ailments() []ailment {
 		{name: "is cut off", aws: &fakeaws.Fault{Drop: true}, slack: &fakeslack.Fault{Drop: true}},
 		{name: "works, and its answer is lost", aws: &fakeaws.Fault{Drop: true, After: true}, slack: &fakeslack.Fault{AfterEffect: true}},
 		{name: "hangs", aws: &fakeaws.Fault{Delay: 20 * patience}},
+		{name: "answers too late, and works later", late: true},
 		{name: "is denied", aws: &fakeaws.Fault{Status: 403, Code: "AccessDenied", Message: "not authorized"}, slack: &fakeslack.Fault{Error: "not_in_channel"}},
 		{name: "answers what was before", stale: true},
 	}
@@ -74,10 +81,12 @@ type ward struct {
 	w      *demo.World
 	st     remediation.Store
 	engine *remediation.Engine
+	client *memoryClient
 
 	mu    sync.Mutex
 	now   time.Time
 	armed bool
+	late  []late // what Slack is still to do
 	ill   string // the call that is ill
 	what  ailment
 	left  int // how often it still is; below 0: for good
@@ -100,11 +109,79 @@ func (w *ward) isIll(call string) bool {
 	if !slices.Contains(w.calls, call) {
 		w.calls = append(w.calls, call)
 	}
-	if call != w.ill || w.left == 0 || w.what.stale {
+	if call != w.ill || w.left == 0 || w.what.stale || w.what.late {
 		return false
 	}
 	w.left--
 	return true
+}
+
+// late is a request to Slack whose effect is still to come.
+type late struct {
+	due time.Time
+	do  func()
+}
+
+// lateBy is how long after the client has given up a late effect comes.
+const lateBy = 25 * time.Second
+
+// lateClient gives up on calls to Slack that are ill, and makes them later.
+type lateClient struct {
+	w    *ward
+	next http.Client
+}
+
+func (c *lateClient) Do(r *http.Request) (*http.Response, error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	again := r.Clone(context.WithoutCancel(r.Context()))
+	r.Body, again.Body = io.NopCloser(bytes.NewReader(body)), io.NopCloser(bytes.NewReader(body))
+	if !c.w.isLate("slack "+path.Base(r.URL.Path), func() {
+		resp, err := c.next.Do(again)
+		if err == nil {
+			err = resp.Body.Close()
+		}
+		if err != nil {
+			c.w.t.Error(err)
+		}
+	}) {
+		return c.next.Do(r)
+	}
+	return nil, &url.Error{Op: "Post", URL: r.URL.String(), Err: context.DeadlineExceeded}
+}
+
+// isLate keeps a call for later where it is ill.
+func (w *ward) isLate(call string, do func()) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.armed || !w.what.late || call != w.ill || w.left == 0 {
+		return false
+	}
+	if !slices.Contains(w.calls, call) {
+		w.calls = append(w.calls, call)
+	}
+	w.left--
+	w.late = append(w.late, late{w.now.Add(lateBy), do})
+	return true
+}
+
+// catchUp does what has become due of what is late.
+func (w *ward) catchUp() {
+	w.mu.Lock()
+	var due []late
+	w.late = slices.DeleteFunc(w.late, func(l late) bool {
+		is := !l.due.After(w.now)
+		if is {
+			due = append(due, l)
+		}
+		return is
+	})
+	w.mu.Unlock()
+	for _, l := range due {
+		l.do()
+	}
 }
 
 // memoryClient answers reads with what was answered first, while they are ill.
@@ -148,6 +225,13 @@ func (c *memoryClient) Do(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// forget has reads that are ill answer what is so from now on.
+func (w *ward) forget() {
+	w.client.mu.Lock()
+	defer w.client.mu.Unlock()
+	clear(w.client.kept)
+}
+
 // stale reports whether a request gets the answer from before.
 func (w *ward) stale(r *http.Request, body string) bool {
 	w.mu.Lock()
@@ -170,11 +254,12 @@ func newWard(t *testing.T) *ward {
 	w := &ward{t: t, now: time.Now().UTC().Truncate(time.Second), st: memory.New()}
 	w.sb, w.w = startSandbox(t)
 	client := &memoryClient{w: w, next: http.Client{Timeout: patience}, kept: map[string][]byte{}}
+	w.client = client
 	cfg := demo.AWSConfig(w.sb)
 	cfg.HTTPClient = client
 	cfg.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
 	env := awsenv.New(cfg)
-	api := bot.NewClient(w.sb.Slack.Token(), w.sb.Slack.APIURL(), nil)
+	api := slack.New(w.sb.Slack.Token(), slack.OptionAPIURL(w.sb.Slack.APIURL()), slack.OptionHTTPClient(&lateClient{w: w}))
 	policy := remediation.DefaultConfig().WithDefaults(fakeslack.ChannelSecurity, []string{fakeslack.Alice})
 	policy.Reconcile, policy.Heartbeat = 0, 0
 	slackNotifier := &bot.Notifier{Client: api, Store: w.st, Names: names(policy), Channel: policy.Channel, APIURL: w.sb.Slack.APIURL(), Now: w.clock}
@@ -198,16 +283,22 @@ func newWard(t *testing.T) *ward {
 	return w
 }
 
-// passes lets secbot work for a time, in steps of half a minute.
+// passes lets secbot work for a time, in steps of half a minute, or of less where
+// that is how long something takes.
 func (w *ward) passes(d time.Duration) {
 	w.t.Helper()
-	for range int(d / (30 * time.Second)) {
+	step := 30 * time.Second
+	if w.what.late {
+		step = 10 * time.Second
+	}
+	for range int(d / step) {
 		if err := w.engine.Drain(w.t.Context()); err != nil {
 			w.t.Fatal(err)
 		}
 		w.mu.Lock()
-		w.now = w.now.Add(30 * time.Second)
+		w.now = w.now.Add(step)
 		w.mu.Unlock()
+		w.catchUp()
 	}
 }
 
@@ -297,6 +388,9 @@ func treatments() []treatment {
 func (tr treatment) runs(w *ward, call string, what ailment, times int) string {
 	if tr.prelude != nil {
 		tr.prelude(w)
+	} else {
+		w.passes(30 * time.Second) // the first look at all groups
+		w.forget()
 	}
 	w.mu.Lock()
 	w.armed, w.ill, w.what, w.left = true, call, what, times
@@ -333,6 +427,18 @@ func (tr treatment) outcome(w *ward) string {
 	told := "not told yet"
 	if len(messages) == 1 {
 		told = "told"
+		buttons := messages[0].Buttons()
+		if inc.Status == remediation.StatusFixed && (len(buttons) == 0 || buttons[0].ActionID != "undo") {
+			told = "told of what was before"
+		}
+	}
+	marks := map[string]int{}
+	for _, m := range w.sb.Slack.Messages(fakeslack.ChannelSecurity) {
+		if mark := string(m.Metadata); mark != "" {
+			if marks[mark]++; marks[mark] == 2 {
+				w.t.Errorf("posted twice: %s", mark)
+			}
+		}
 	}
 	switch inc.Status {
 	case remediation.StatusFixing, remediation.StatusUndoing:
@@ -380,7 +486,7 @@ func TestFaults(t *testing.T) {
 			for _, call := range clean.calls {
 				for _, what := range ailments() {
 					onSlack := strings.HasPrefix(call, "slack ")
-					if onSlack && what.slack == nil || !onSlack && what.aws == nil && !what.stale || what.stale && !reads(call) {
+					if onSlack && what.slack == nil && !what.late || !onSlack && what.aws == nil && !what.stale || what.stale && !reads(call) {
 						continue
 					}
 					for times, often := range what.lasts() {

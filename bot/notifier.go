@@ -187,7 +187,7 @@ func (n *Notifier) post(ctx context.Context, channel, thread string, what mark, 
 		return n.post(ctx, channel, thread, what, Message{Text: m.Text})
 	}
 	if err != nil {
-		return place{}, apiError("chat.postMessage to "+channel, err)
+		return place{}, sendError("chat.postMessage to "+channel, err)
 	}
 	if at == "" {
 		at = channel
@@ -201,7 +201,7 @@ func (n *Notifier) update(ctx context.Context, ref *remediation.MessageRef, m Me
 		n.log().Error("Slack refuses the blocks of a message, which goes out as text alone", "incident", ref.Incident, "error", explained(err))
 		return n.update(ctx, ref, Message{Text: m.Text})
 	}
-	return apiError("chat.update in "+ref.Channel, err)
+	return sendError("chat.update in "+ref.Channel, err)
 }
 
 // thread replies under the incident's message.

@@ -3,8 +3,10 @@ package bot
 import (
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/slack-go/slack"
 
@@ -28,6 +30,39 @@ func apiError(method string, err error) error {
 		return fmt.Errorf("%s: %w; give the Slack app the scope %s and install it again", method, err, missing)
 	}
 	return fmt.Errorf("%s: %w", method, err)
+}
+
+// sendError is apiError for calls that change something: a
+// *remediation.UnclearError where Slack has not answered.
+func sendError(method string, err error) error {
+	if err != nil && isUnclear(err) {
+		return &remediation.UnclearError{After: unclearPause, Err: fmt.Errorf("%s: %w", method, err)}
+	}
+	return apiError(method, err)
+}
+
+// unclearPause is how long it takes at most until it is seen in Slack what has come
+// of a call without an answer.
+const unclearPause = 30 * time.Second
+
+// isUnclear reports whether a call may have an effect, now or in a while, although
+// no answer came: it was cut off, or took too long. What did not even reach Slack
+// has none.
+func isUnclear(err error) bool {
+	var (
+		limited *slack.RateLimitedError
+		status  slack.StatusCodeError
+		network *net.OpError
+	)
+	switch {
+	case errorCode(err) != "", errors.As(err, &limited):
+		return false
+	case errors.As(err, &status):
+		return status.Code >= 500
+	case errors.As(err, &network) && network.Op == "dial":
+		return false
+	}
+	return true
 }
 
 // errorCode is Slack's code of an error; empty where Slack gave none.

@@ -209,3 +209,25 @@ func (w *watching) Record(ctx context.Context, key string) (*remediation.Record,
 	w.record(key)
 	return w.Store.Record(ctx, key)
 }
+
+// TestUnclearWaits: a notice that may be out is not sent again before it can be seen
+// whether it is.
+func TestUnclearWaits(t *testing.T) {
+	l := newLab(t)
+	l.doors.set("h", "side")
+	var tries []time.Time
+	l.slack.fail = func(remediation.Notice) error {
+		if tries = append(tries, l.clock()); len(tries) > 1 {
+			return nil
+		}
+		return &remediation.UnclearError{After: 30 * time.Second, Err: errors.New("timeout")}
+	}
+	l.accept(signal("e1", "h", "side"))
+	for range 40 {
+		l.drain()
+		l.advance(time.Second)
+	}
+	if len(tries) < 2 || tries[1].Sub(tries[0]) != 30*time.Second {
+		t.Errorf("tried at %v", tries)
+	}
+}

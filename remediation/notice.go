@@ -91,6 +91,7 @@ type Notifier interface {
 	// out when the process died before that was stored: n.Attempts is then
 	// above 1, and the notifier looks for what is there before it sends
 	// again. It returns a RetryError where the other side asked for a pause,
+	// an UnclearError where it may still do what it did not answer to,
 	// ErrUndeliverable where trying again is useless; every other error is
 	// tried again, later and later.
 	Notify(ctx context.Context, n Notice) error
@@ -111,6 +112,20 @@ func (e *RetryError) Error() string { return fmt.Sprintf("retry in %v: %v", e.Af
 
 // Unwrap gives the cause.
 func (e *RetryError) Unwrap() error { return e.Err }
+
+// UnclearError says that nobody knows whether a notice is out: no answer came, and
+// what was asked for may still be done. It is not tried again before After, when
+// what has come of it can be seen.
+type UnclearError struct {
+	After time.Duration
+	Err   error
+}
+
+// Error gives the cause.
+func (e *UnclearError) Error() string { return "no answer: " + e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *UnclearError) Unwrap() error { return e.Err }
 
 // ScanReport is what a scan found, for people.
 type ScanReport struct {

@@ -80,6 +80,10 @@ func (e *Engine) deliver(ctx context.Context, n *Notice) {
 		n.Sent, n.Error, result = true, err.Error(), "given up"
 	default:
 		pause := backoff(n.Attempts, time.Second, maxNoticePause)
+		var unclear *UnclearError
+		if errors.As(err, &unclear) {
+			pause = max(pause, unclear.After)
+		}
 		var retry *RetryError
 		if errors.As(err, &retry) {
 			pause = retry.After
