@@ -73,6 +73,9 @@ func sign(op string) string {
 func renderReply(r remediation.Reply) Message {
 	text := replyText(r)
 	blocks := []slack.Block{section(text)}
+	if len(r.Lines) > 0 {
+		blocks = append(blocks, section(bullets("", r.Lines, maxListed, 400)))
+	}
 	if r.Incident != "" && !strings.Contains(r.Text, r.Incident) {
 		blocks = append(blocks, slack.NewContextBlock("", mrkdwn("incident "+code(r.Incident, maxIDLength))))
 	}

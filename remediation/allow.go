@@ -42,8 +42,15 @@ func (c *change) decideAllow(cmd Command) error {
 
 // closeAllowed begins the fix of what was allowed until now.
 func (e *Engine) closeAllowed(ctx context.Context, h *held, r run) error {
+	control, err := ReadControl(ctx, e.o.Store)
+	if err != nil {
+		return err
+	}
+	if control.Paused != nil {
+		return fmt.Errorf("%w: %s", errNotNow, control.Paused.why())
+	}
 	var fix *held
-	_, err := e.update(ctx, h, r.Incident, true, func(c *change) (err error) {
+	_, err = e.update(ctx, h, r.Incident, true, func(c *change) (err error) {
 		fix = nil
 		if c.inc.Status != StatusAllowed || len(c.inc.History) != r.Round {
 			return nil

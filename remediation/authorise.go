@@ -19,16 +19,25 @@ func isShell(by string) bool { return strings.HasPrefix(by, shellPrefix) }
 // is about no incident, is reset by a responder.
 func (e *Engine) authorise(ctx context.Context, cmd Command, inc *Incident) error {
 	switch {
-	case cmd.Verb == VerbScan:
+	case cmd.Verb == VerbScan || cmd.Verb == VerbWhy:
 		return e.insider(ctx, cmd.By)
 	case cmd.Verb == VerbClaim || cmd.Verb == VerbDisown:
 		return e.wasAsked(ctx, cmd.By, inc)
-	case cmd.Verb != VerbReset:
+	case !cmd.Verb.general():
 		return e.Authorise(ctx, cmd.By, inc)
 	case isShell(cmd.By):
 		return nil
 	}
 	return e.among(ctx, cmd.By, e.o.Config.Responders)
+}
+
+// general reports whether a verb is about secbot as a whole.
+func (v Verb) general() bool {
+	switch v {
+	case VerbReset, VerbPause, VerbResume, VerbMode:
+		return true
+	}
+	return false
 }
 
 // Authorise returns nil where by may decide about inc, a DeniedError where

@@ -55,6 +55,8 @@ func (l *lab) before(v remediation.Verb) *remediation.Incident {
 		l.config.Rules[1].Approvals = 1
 		l.submit(remediation.Command{ID: "before", Verb: remediation.VerbFix, Incident: l.incidents()[0].ID, By: "U6", Reason: "x"})
 		l.drain()
+	case remediation.VerbResume:
+		said("before", remediation.VerbPause)
 	case remediation.VerbUndo:
 		said("before", remediation.VerbFix)
 	case remediation.VerbUnignore:
@@ -124,21 +126,21 @@ func everybodySays(t *testing.T, v remediation.Verb, by string, may bool) {
 		{Match: remediation.Match{Accounts: []string{toyAccount}}, Then: remediation.ActionAsk, Approvers: []string{"U1", "S1", "U7", "U6", "UGUEST", "UWHO"}},
 	}
 	l.config.People = []remediation.Person{{Actor: "arn:aws:iam::*:user/dana", User: "U5"}}
+	general := slices.Contains([]remediation.Verb{remediation.VerbReset, remediation.VerbPause, remediation.VerbResume, remediation.VerbMode}, v)
 	switch {
-	case v == remediation.VerbScan:
+	case v == remediation.VerbScan || v == remediation.VerbWhy:
 		may = by != "UGUEST" && by != "UWHO" // it changes nothing
 	case v == remediation.VerbClaim || v == remediation.VerbDisown:
 		may = by == "U5" // whether it was them nobody else can say
-	case v == remediation.VerbReset && by == "U7":
-		may = false // a breaker is of no account's rule
+	case general && by == "U7":
+		may = false // what is about secbot is of no account's rule
 	}
 	inc := l.before(v)
 	changes, doors := len(l.doors.changes()), l.doors.get("h")
 	cmd := remediation.Command{ID: "c", Verb: v, Incident: inc.ID, By: by, Reason: "x", ReplyTo: remediation.ReplyTo{User: "U0"}}
-	if v == remediation.VerbScan {
-		cmd.Scope = "sg"
-	}
-	if v == remediation.VerbScan || v == remediation.VerbReset {
+	l.doors.set("sg-h", "side")
+	cmd.Scope = map[remediation.Verb]string{remediation.VerbScan: "sg", remediation.VerbMode: "ask", remediation.VerbWhy: "sg-h"}[v]
+	if general || cmd.Scope != "" {
 		cmd.Incident = ""
 	}
 	l.submit(cmd)

@@ -2,6 +2,7 @@ package remediation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -24,12 +25,16 @@ const (
 	VerbClaim    Verb = "actor_yes"         // say that the change was one's own
 	VerbDisown   Verb = "actor_no"          // say that it was not
 	VerbScan     Verb = "scan"              // look for what is open now; Incident is empty
+	VerbPause    Verb = "pause"             // the kill switch: fix nothing; Incident is empty
+	VerbResume   Verb = "resume"            // fix again; Incident is empty
+	VerbMode     Verb = "mode"              // set a mode; Incident is empty
+	VerbWhy      Verb = "why"               // tell what the policy would do about a resource; Incident is empty
 	VerbReset    Verb = "reset"             // close the circuit breaker again; Incident is empty
 )
 
 // Verbs lists every verb.
 func Verbs() []Verb {
-	return []Verb{VerbFix, VerbUndo, VerbIgnore, VerbUnignore, VerbRetry, VerbAllow, VerbApprove, VerbDecline, VerbClaim, VerbDisown, VerbScan, VerbReset}
+	return []Verb{VerbFix, VerbUndo, VerbIgnore, VerbUnignore, VerbRetry, VerbAllow, VerbApprove, VerbDecline, VerbClaim, VerbDisown, VerbScan, VerbPause, VerbResume, VerbMode, VerbWhy, VerbReset}
 }
 
 // changes reports whether the verb has AWS changed.
@@ -45,7 +50,7 @@ type Command struct {
 	By       string        `json:"by"`              // a Slack user id, or "shell:NAME"
 	Reason   string        `json:"reason,omitempty"`
 	For      time.Duration `json:"for,omitempty"`   // ignore: how long, 0 is for good; allow: how long, 0 is AllowFor
-	Scope    string        `json:"scope,omitempty"` // scan: s3, sg or all; reset: the breaker's place, empty for all; ignore: a Scope, empty for ScopeFinding
+	Scope    string        `json:"scope,omitempty"` // scan: s3, sg or all; reset: the breaker's place, empty for all; ignore: a Scope, empty for ScopeFinding; mode: "MODE TARGET"; why: the resource's id
 	ReplyTo  ReplyTo       `json:"reply_to"`
 }
 
@@ -88,6 +93,11 @@ func (e *RefusedError) Error() string {
 
 // Unwrap gives the cause.
 func (e *RefusedError) Unwrap() error { return e.Err }
+
+func isRefusal(err error) bool {
+	var refused *RefusedError
+	return errors.As(err, &refused)
+}
 
 // StaleError says that a click came from a message whose incident has moved on.
 type StaleError struct {

@@ -14,6 +14,10 @@ func (e *Engine) execute(ctx context.Context, h *held, cmd Command) error {
 		return e.scanCommand(ctx, h, cmd)
 	case VerbReset:
 		return e.reset(ctx, h, cmd)
+	case VerbPause, VerbResume, VerbMode:
+		return e.setControl(ctx, h, cmd)
+	case VerbWhy:
+		return e.tellWhy(ctx, h, cmd)
 	}
 	fix, err := e.decide(ctx, h, cmd)
 	if errors.Is(err, errUndone) {
@@ -78,7 +82,7 @@ func (c *change) decide(ctx context.Context, cmd Command, person string) (*held,
 // carryOut does what was decided.
 func (c *change) carryOut(ctx context.Context, cmd Command) (*held, error) {
 	if cmd.Verb.changes() {
-		if err := c.e.mayChange(); err != nil {
+		if err := c.e.mayChange(ctx, c.inc.Finding, cmd.Verb); err != nil {
 			return nil, err
 		}
 	}
@@ -171,14 +175,6 @@ func (c *change) decideIgnore(cmd Command) error {
 	c.show()
 	c.answer(&cmd, "Ignored "+text+".", false)
 	return nil
-}
-
-// mayChange returns a *RefusedError while secbot may change nothing at all.
-func (e *Engine) mayChange() error {
-	if e.o.Config.Mode != ModeObserve {
-		return nil
-	}
-	return &RefusedError{Text: "secbot is in mode observe, in which it changes nothing, so nothing was changed. Whoever keeps secbot.yaml can set `mode: ask`."}
 }
 
 func errNoReason() error {

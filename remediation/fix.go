@@ -60,7 +60,10 @@ func (e *Engine) fix(ctx context.Context, h *held, r run) error {
 			return err
 		}
 	}
-	if err := fx.stillMay(); err != nil && !fx.done() {
+	if err := fx.stillMay(ctx); err != nil && !fx.done() {
+		if !isRefusal(err) {
+			return err // the store can't be read
+		}
 		return fx.fail(ctx, err)
 	}
 	for replans := 0; ; replans++ {
@@ -98,14 +101,18 @@ func (e *Engine) fix(ctx context.Context, h *held, r run) error {
 // stillMay returns a *RefusedError where the configuration that secbot runs with
 // now, after a restart perhaps, does not want the fix: in mode observe none, and of
 // those that nobody has asked for only what the policy closes by itself.
-func (fx *fixing) stillMay() error {
-	if err := fx.e.mayChange(); err != nil {
+func (fx *fixing) stillMay(ctx context.Context) error {
+	if err := fx.e.mayChange(ctx, fx.inc.Finding, VerbFix); err != nil {
 		return err
 	}
 	if fx.r.Command != nil || fx.inc.Decision.Action != ActionAuto {
 		return nil
 	}
-	for _, part := range fx.e.o.Config.Decide(fx.inc.Finding) {
+	parts, err := fx.e.Decide(ctx, fx.inc.Finding)
+	if err != nil {
+		return err
+	}
+	for _, part := range parts {
 		if part.Decision.Action != ActionAuto {
 			return &RefusedError{Text: "The policy has changed since this was begun, and does not have secbot close it by itself any more (" + part.Decision.Rule + "), so secbot has stopped. Retry does it all the same."}
 		}

@@ -210,7 +210,11 @@ func (e *Engine) Preview(ctx context.Context, sig Signal) ([]Part, error) {
 	}
 	var parts []Part
 	for _, f := range live.findings {
-		parts = append(parts, e.o.Config.Decide(f)...)
+		decided, err := e.Decide(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, decided...)
 	}
 	return parts, nil
 }
@@ -240,7 +244,11 @@ func (e *Engine) openAll(ctx context.Context, h *held, live judged, readAt time.
 	var fixes []*held
 	var errs []error
 	for _, f := range live.findings {
-		for _, part := range e.o.Config.Decide(f) {
+		parts, err := e.Decide(ctx, f)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		for _, part := range parts {
 			fix, err := e.open(ctx, h, part, live, readAt)
 			if err != nil {
 				errs = append(errs, err)

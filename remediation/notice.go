@@ -80,6 +80,7 @@ type ReplyTo struct {
 type Reply struct {
 	ReplyTo
 	Text     string   `json:"text"`               // plain
+	Lines    []string `json:"lines,omitempty"`    // a list below it, plain
 	People   []string `json:"people,omitempty"`   // Slack user and user group ids named in the text, to be shown as mentions
 	Incident string   `json:"incident,omitempty"` // what it is about
 	Failed   bool     `json:"failed,omitempty"`   // refused or gone wrong

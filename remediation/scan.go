@@ -320,7 +320,11 @@ func worstFirst(a, b Finding) int { return b.Severity.Rank() - a.Severity.Rank()
 // openScanned opens an incident that asks, unless the finding is suppressed or
 // known, and adds it to the report.
 func (e *Engine) openScanned(ctx context.Context, h *held, f Finding, report *ScanReport) error {
-	for _, part := range e.o.Config.Decide(f) {
+	parts, err := e.Decide(ctx, f)
+	if err != nil {
+		return err
+	}
+	for _, part := range parts {
 		s, err := e.suppressed(ctx, part.Finding)
 		if err != nil {
 			return err

@@ -18,7 +18,10 @@ func (e *Engine) undo(ctx context.Context, h *held, r run) error {
 		return nil
 	}
 	rctx, rec := withRecorder(ctx, un.intends(ctx))
-	if err := e.mayChange(); err != nil && un.notBegun(ctx) {
+	if err := e.mayChange(ctx, un.inc.Finding, VerbUndo); err != nil && un.notBegun(ctx) {
+		if !isRefusal(err) {
+			return err // the store can't be read
+		}
 		return un.notUndone(ctx, rec, err)
 	}
 	worthIt := func(err error) bool { return isTransient(err) || errors.Is(err, errStillFixed) }
