@@ -205,7 +205,7 @@ func wire(s *settings, cfg aws.Config, policy *remediation.Config, st remediatio
 	}
 	var err error
 	a.handler, err = server.Handler(server.Options{
-		Mount:   []func(chi.Router){a.events.Routes, a.slackRoutes(api, names(policy), now)},
+		Mount:   []func(chi.Router){a.events.Routes, a.slackRoutes(api, names(policy), policy.Mode, now)},
 		Checks:  checks,
 		Metrics: []prometheus.Collector{metrics, engine.Gauges(), calls, slackCalls},
 		Public:  s.Lambda == lambdaHTTP, // a function URL is open to the world
@@ -227,8 +227,8 @@ func snsNotifier(cfg aws.Config, topic string, st remediation.Store) *notify.SNS
 	return &notify.SNS{Topic: topic, Client: client, Store: st}
 }
 
-func (a *app) slackRoutes(api *slack.Client, names bot.Names, now func() time.Time) func(chi.Router) {
-	h := &bot.Handler{SigningSecret: a.settings.SigningSecret, Client: api, APIURL: a.settings.SlackAPI, Engine: bell{a.engine, a}, Store: a.store, Names: names, Log: a.log, Now: now}
+func (a *app) slackRoutes(api *slack.Client, names bot.Names, mode remediation.Mode, now func() time.Time) func(chi.Router) {
+	h := &bot.Handler{SigningSecret: a.settings.SigningSecret, Client: api, APIURL: a.settings.SlackAPI, Engine: bell{a.engine, a}, Store: a.store, Names: names, Mode: mode, Log: a.log, Now: now}
 	return h.Routes
 }
 

@@ -3,6 +3,7 @@ package bot
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,13 +24,14 @@ type CommandSpec struct {
 
 // Parsed is a command as it was typed.
 type Parsed struct {
-	Name     string               // of the CommandSpec
-	Verb     remediation.Verb     // what is to be submitted; empty for commands that only read
-	Incident string               // the id as typed: whole, or a part of at least 6 characters
-	For      time.Duration        // ignore: how long, 0 is for good; allow: how long, 0 is remediation.AllowFor
-	Reason   string               // ignore, allow: why
-	Scope    string               // scan: s3, sg or all; ignore: a remediation.Scope, empty for the narrowest
-	Statuses []remediation.Status // incidents: which; empty for all
+	Name     string           // of the CommandSpec
+	Verb     remediation.Verb // what is to be submitted; empty for commands that only read
+	Incident string           // the id as typed: whole, or a part of at least 6 characters
+	For      time.Duration    // ignore: how long, 0 is for good; allow: how long, 0 is remediation.AllowFor
+	Reason   string           // ignore, allow: why
+	Scope    string           // scan: s3, sg or all; ignore: a remediation.Scope, empty for the narrowest
+	Filter   Filter           // incidents: which
+	Playbook string           // runbook: whose
 }
 
 // UsageError says that a command can't be understood. Its text is meant for
@@ -54,7 +56,7 @@ const exampleID = "01JQ8Z5N6X7W9V4T3R2P1M0K8H"
 func Commands() []CommandSpec {
 	return []CommandSpec{
 		{"scan", "[s3|sg|all]", "Look for what is open now.", parseScan},
-		{"incidents", "[status]", "List incidents, the newest first.", parseIncidents},
+		{"incidents", "[status|severity|playbook|account …] [page N]", "List incidents, the newest first.", parseIncidents},
 		{"show", "ID", "Show one incident with its history.", withID("show", "")},
 		{"fix", "ID", "Revert the change, or try a failed fix again.", withID("fix", remediation.VerbFix)},
 		{"undo", "ID", "Put back what a fix has taken away.", withID("undo", remediation.VerbUndo)},
@@ -63,6 +65,14 @@ func Commands() []CommandSpec {
 		{"allow", "ID [for 2h] [because …]", "Leave it for some hours, then revert it without asking again.", parseAllow},
 		{"approve", "ID", "Agree to what somebody else has asked for.", withID("approve", remediation.VerbApprove)},
 		{"decline", "ID", "Drop what somebody has asked for.", withID("decline", remediation.VerbDecline)},
+		{"ignores", "", "List what is ignored or allowed, until when and why.", parseNothing("ignores")},
+		{"why", "RESOURCE", "Tell what is open at a bucket, security group or account, and what the policy would do.", parseWhy},
+		{"pause", "[because …]", "The kill switch: fix nothing, neither by itself nor by a click.", parsePause},
+		{"resume", "", "Fix again.", parseVerb("resume", remediation.VerbResume)},
+		{"mode", "[observe|ask|auto|file] [all|PLAYBOOK|ACCOUNT]", "Show or set the most that secbot may do; file is what secbot.yaml says.", parseMode},
+		{"playbooks", "", "List the playbooks.", parseNothing("playbooks")},
+		{"runbook", "PLAYBOOK", "Show what a playbook means, does, and how to do it by hand.", parseRunbook},
+		{"whoami", "", "Tell how Slack and the policy know you.", parseNothing("whoami")},
 		{"reset", "", "Let secbot fix by itself again after the circuit breaker has opened.", parseReset},
 		{"help", "", "Show this list.", parseHelp},
 	}
@@ -110,13 +120,74 @@ func unknownCommand(word string) error {
 // example is the command as it might be typed.
 func (c CommandSpec) example() string {
 	words := strings.NewReplacer("ID", exampleID, "…", "it is meant so", "[s3|sg|all]", "all", "[status]", "open",
-		"[resource|playbook|account] ", "", "[for 2h]", "for 2h", "[because …]", "because it is meant so")
+		"[status|severity|playbook|account …] [page N]", "open high", "RESOURCE", "my-bucket", "PLAYBOOK", "sg-rule-added",
+		"[observe|ask|auto|file] [all|PLAYBOOK|ACCOUNT]", "ask all", "[resource|playbook|account] ", "", "[for 2h]", "for 2h", "[because …]", "because it is meant so")
 	return strings.TrimSpace(c.Name + " " + words.Replace(c.Usage))
 }
 
 func parseHelp([]string) (Parsed, error) { return Parsed{}, nil }
 
 func parseReset([]string) (Parsed, error) { return Parsed{Verb: remediation.VerbReset}, nil }
+
+// parseNothing parses commands after which nothing is to follow.
+func parseNothing(name string) func([]string) (Parsed, error) { return parseVerb(name, "") }
+
+func parseVerb(name string, verb remediation.Verb) func([]string) (Parsed, error) {
+	return func(args []string) (Parsed, error) {
+		if len(args) > 0 {
+			return Parsed{}, &UsageError{Problem: fmt.Sprintf("Nothing follows %q.", name), Example: name}
+		}
+		return Parsed{Verb: verb}, nil
+	}
+}
+
+func parsePause(args []string) (Parsed, error) {
+	return Parsed{Verb: remediation.VerbPause, Reason: parseReason(args)}, nil
+}
+
+func parseWhy(args []string) (Parsed, error) {
+	if len(args) != 1 {
+		return Parsed{}, &UsageError{Problem: "\"why\" takes the name of a bucket, the id of a security group (sg-…) or an account's 12 digits.", Example: "why sg-0123456789abcdef0"}
+	}
+	return Parsed{Verb: remediation.VerbWhy, Scope: cut(strings.Trim(args[0], "`'\"<>"), 100)}, nil
+}
+
+func parseRunbook(args []string) (Parsed, error) {
+	if len(args) != 1 {
+		return Parsed{}, &UsageError{Problem: "\"runbook\" takes the id of one playbook.", Example: "runbook sg-rule-added"}
+	}
+	return Parsed{Playbook: cut(strings.ToLower(args[0]), 60)}, nil
+}
+
+// parseMode takes nothing, to show the modes, or a mode and what it is for.
+func parseMode(args []string) (Parsed, error) {
+	if len(args) == 0 {
+		return Parsed{}, nil
+	}
+	known := []string{"file"}
+	for _, m := range remediation.Modes() {
+		known = append(known, string(m))
+	}
+	mode := strings.ToLower(args[0])
+	problem := ""
+	switch {
+	case !slices.Contains(known, mode):
+		problem = fmt.Sprintf("There is no mode %q; there are %s.", cut(args[0], 40), strings.Join(known, ", "))
+		if near := nearest.Word(mode, known); near != "" {
+			problem += fmt.Sprintf(" Did you mean %q?", near)
+		}
+	case len(args) > 2:
+		problem = "A mode is for all, one playbook or one account."
+	}
+	if problem != "" {
+		return Parsed{}, &UsageError{Problem: problem, Example: "mode ask all"}
+	}
+	target := remediation.AllTargets
+	if len(args) == 2 {
+		target = cut(strings.ToLower(args[1]), 60)
+	}
+	return Parsed{Verb: remediation.VerbMode, Scope: mode + " " + target}, nil
+}
 
 func parseScan(args []string) (Parsed, error) {
 	p := Parsed{Verb: remediation.VerbScan, Scope: "all"}
@@ -136,21 +207,47 @@ func parseIncidents(args []string) (Parsed, error) {
 	for _, s := range remediation.Statuses() {
 		known = append(known, string(s))
 	}
-	for _, a := range args {
-		word := strings.ToLower(strings.Trim(a, ","))
-		if word == "all" || word == "" {
-			continue
-		}
-		if !slices.Contains(known, word) {
-			problem := fmt.Sprintf("There is no status %q; there are %s.", cut(word, 40), strings.Join(known, ", "))
+	severities := remediation.Severities()
+	for i := 0; i < len(args); i++ {
+		word := strings.ToLower(strings.Trim(args[i], ","))
+		switch {
+		case word == "all" || word == "":
+		case word == "page":
+			n, err := 0, error(nil)
+			if i++; i < len(args) {
+				n, err = strconv.Atoi(args[i])
+			}
+			if err != nil || n < 1 || n > maxSearched {
+				return Parsed{}, &UsageError{Problem: "After \"page\" comes its number, from 1.", Example: "incidents open page 2"}
+			}
+			p.Filter.Page = n
+		case slices.Contains(known, word):
+			p.Filter.Statuses = append(p.Filter.Statuses, remediation.Status(word))
+		case slices.Contains(severities, remediation.Severity(word)):
+			p.Filter.Severities = append(p.Filter.Severities, remediation.Severity(word))
+		case isAccount(word):
+			p.Filter.Accounts = append(p.Filter.Accounts, word)
+		case playbookWord(word):
+			p.Filter.Playbooks = append(p.Filter.Playbooks, word)
+		default:
+			problem := fmt.Sprintf("There is no status %q; there are %s, and severities, playbooks and accounts may be named too.", cut(word, 40), strings.Join(known, ", "))
 			if near := nearest.Word(word, known); near != "" {
 				problem += fmt.Sprintf(" Did you mean %q?", near)
 			}
 			return Parsed{}, &UsageError{Problem: problem, Example: "incidents open"}
 		}
-		p.Statuses = append(p.Statuses, remediation.Status(word))
 	}
 	return p, nil
+}
+
+// isAccount knows 12 digits.
+func isAccount(word string) bool {
+	return len(word) == 12 && strings.Trim(word, "0123456789") == ""
+}
+
+// playbookWord knows what may be a playbook's id: it has a hyphen, as all have.
+func playbookWord(word string) bool {
+	return strings.HasPrefix(word, "s3-") || strings.HasPrefix(word, "sg-") && len(word) < 20 || word == remediation.OwnRolePlaybook
 }
 
 // withID parses commands that take an id and nothing else.

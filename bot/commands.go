@@ -59,13 +59,11 @@ func usage(name string, err error) Message {
 }
 
 func (h *Handler) run(ctx context.Context, cmd slack.SlashCommand, p Parsed, signature string) Message {
-	switch p.Name {
-	case "help":
-		return help(slashName(cmd.Command))
-	case "incidents":
-		return h.list(ctx, p)
-	case "show":
-		return h.show(ctx, p)
+	if p.Name == "runbook" && cmd.TriggerID != "" {
+		return h.openRunbook(ctx, p.Playbook, cmd.TriggerID)
+	}
+	if m, ok := h.read(ctx, slashName(cmd.Command), cmd.UserID, p); ok {
+		return m
 	}
 	once := cmd.TriggerID
 	if once == "" {
@@ -86,6 +84,14 @@ func (h *Handler) request(ctx context.Context, p Parsed, cmd remediation.Command
 	case remediation.VerbScan:
 	case remediation.VerbReset:
 		doing = "I reset the circuit breakers that are open"
+	case remediation.VerbPause:
+		doing = "I stop fixing"
+	case remediation.VerbResume:
+		doing = "I go on fixing"
+	case remediation.VerbMode:
+		doing = "I set the mode"
+	case remediation.VerbWhy:
+		doing = "I look at " + code(cmd.Scope, 80)
 	default:
 		reading, cancel := context.WithTimeout(ctx, storeWithin/2)
 		inc, err := find(reading, h.Store, p.Incident)
@@ -122,20 +128,7 @@ func doingText(p Parsed, inc *remediation.Incident) string {
 	return "revert the change of " + what
 }
 
-func (h *Handler) list(ctx context.Context, p Parsed) Message {
-	ctx, cancel := context.WithTimeout(ctx, storeWithin)
-	defer cancel()
-	found, err := h.Store.Incidents(ctx, remediation.IncidentQuery{Statuses: p.Statuses, Limit: maxListed + 1})
-	if err != nil {
-		return h.notRead("", err)
-	}
-	more := len(found) > maxListed
-	return renderIncidents(found[:min(len(found), maxListed)], h.Names, more)
-}
-
 func (h *Handler) show(ctx context.Context, p Parsed) Message {
-	ctx, cancel := context.WithTimeout(ctx, storeWithin)
-	defer cancel()
 	inc, err := find(ctx, h.Store, p.Incident)
 	if err != nil {
 		return h.notRead(p.Incident, err)

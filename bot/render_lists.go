@@ -252,16 +252,20 @@ func nameAndID(f remediation.Finding, limit int) string {
 	return code(f.Name, limit) + " (" + code(f.Resource.ID, limit) + ")"
 }
 
-// plural counts things whose name takes an s.
-func plural(n int, thing string) string {
-	if n == 1 {
+// plural counts things; many is the plural where that takes more than an s.
+func plural(n int, thing string, many ...string) string {
+	switch {
+	case n == 1:
 		return "1 " + thing
+	case len(many) > 0:
+		return fmt.Sprintf("%d %s", n, many[0])
 	}
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-// renderIncidents lists incidents for one person.
-func renderIncidents(found []*remediation.Incident, names Names, more bool) Message {
+// renderIncidents lists incidents for one person; more says, in mrkdwn, what is not
+// among them.
+func renderIncidents(found []*remediation.Incident, names Names, more string) Message {
 	if len(found) == 0 {
 		return Message{Text: "No incidents.", Blocks: []slack.Block{section("No incidents.")}}
 	}
@@ -269,8 +273,8 @@ func renderIncidents(found []*remediation.Incident, names Names, more bool) Mess
 	for _, inc := range found {
 		lines = append(lines, strings.Replace(findingLine(inc.Finding, names), "• ", "• "+code(short(inc.ID), shortID)+" *"+escaped(string(inc.Status), 20)+"* since "+date(inc.UpdatedAt)+" · ", 1))
 	}
-	if more {
-		lines = append(lines, "There are more: name a status, as in `/secbot incidents open`.")
+	if more != "" {
+		lines = append(lines, more)
 	}
 	var blocks []slack.Block
 	for chunk := range slices.Chunk(lines, 6) {

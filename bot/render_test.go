@@ -316,6 +316,7 @@ func TestNoUndoWithoutOutcome(t *testing.T) {
 
 func TestOtherGoldens(t *testing.T) {
 	inc := incident(opened(), step(remediation.StatusIgnored, fakeslack.Alice, "meant so"))
+	ref := finding().Resource
 	report := remediation.ScanReport{
 		ID: "x", By: fakeslack.Alice, Scope: "all", Started: at(0), Finished: at(1), Read: 120, Posted: 1,
 		Findings: []remediation.ScanFinding{{Finding: finding(), Incident: incidentID}}, Failures: []string{"read s3-bucket <x>: AccessDenied"},
@@ -335,9 +336,18 @@ func TestOtherGoldens(t *testing.T) {
 		"alert-reset":   renderAlert(remediation.Alert{Title: "Circuit breaker closed: all accounts", Text: "secbot fixes by itself again.", By: fakeslack.Alice}),
 		"scan-left": renderScan(remediation.ScanReport{By: fakeslack.Alice, Scope: "all", Started: at(0), Finished: at(1), Read: 9, Ignored: 2,
 			Left: []remediation.LeftAlone{{Finding: finding(), Incident: incidentID, By: fakeslack.Bob, Until: at(90)}, {Finding: finding(), Incident: incidentID, By: "shell:root"}}}, names()),
-		"scan-nothing":  renderScan(remediation.ScanReport{By: "shell:root", Scope: "s3", Started: at(0), Finished: at(0), Read: 3}, names()),
-		"incidents":     renderIncidents([]*remediation.Incident{inc, incident(opened())}, names(), true),
-		"no-incidents":  renderIncidents(nil, names(), false),
+		"scan-nothing": renderScan(remediation.ScanReport{By: "shell:root", Scope: "s3", Started: at(0), Finished: at(0), Read: 3}, names()),
+		"incidents":    renderIncidents([]*remediation.Incident{inc, incident(opened())}, names(), "1 to 2 of 31. The next: `/secbot incidents page 2`"),
+		"ignores": renderIgnores([]*remediation.Suppression{
+			{Incident: incidentID, Playbook: "sg-rule-added", Resource: &ref, Until: at(90), By: fakeslack.Alice, Reason: "the <partner>"},
+			{Incident: incidentID, Playbook: "sg-rule-added", Resource: &ref, Scope: remediation.ScopeResource, By: "shell:root"},
+			{Incident: incidentID, Playbook: "sg-rule-added", Resource: &ref, Scope: remediation.ScopePlaybook, By: fakeslack.Bob},
+			{Incident: incidentID, Playbook: "sg-rule-added", Resource: &ref, Scope: remediation.ScopeAccount, By: fakeslack.Bob}}, names()),
+		"playbooks": renderPlaybooks(names()),
+		"modes": renderModes(remediation.Control{Paused: &remediation.Pause{By: fakeslack.Alice, At: at(3)},
+			Modes: map[string]remediation.Mode{"all": "ask", "111122223333": "auto", "toy": "observe"}}, remediation.ModeAuto),
+		"modes-none":    renderModes(remediation.Control{}, remediation.ModeAuto),
+		"no-incidents":  renderIncidents(nil, names(), ""),
 		"show":          renderShow(view1(inc)),
 		"help":          help("/secbot"),
 		"thread-people": renderThread(remediation.ThreadNote{Text: "Reminder: nobody has decided <since> 12:00.", People: []string{"S0RESPOND", "U0BOB", "C0LEADS", "#leads"}}),
@@ -474,7 +484,7 @@ func TestNothingFromOutsideIsFormatted(t *testing.T) {
 		meta := Names{Metas: []remediation.Meta{v.meta}}
 		messages := map[string]Message{
 			"incident": renderIncident(v), "show": renderShow(v),
-			"list":   renderIncidents([]*remediation.Incident{v.inc, v.inc}, meta, true),
+			"list":   renderIncidents([]*remediation.Incident{v.inc, v.inc}, meta, "more"),
 			"thread": renderThread(remediation.ThreadNote{Text: v.inc.Error, Diff: v.inc.Plan.Diff}),
 			"reply":  renderReply(remediation.Reply{Text: v.inc.Error, People: v.inc.Decision.Approvers, Incident: v.inc.Previous, Failed: true}),
 			"scan": renderScan(remediation.ScanReport{By: v.inc.Last().By, Failures: v.inc.Finding.Notes,

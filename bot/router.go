@@ -42,6 +42,7 @@ type Store interface {
 	Incident(ctx context.Context, id string) (*remediation.Incident, error)
 	Incidents(ctx context.Context, q remediation.IncidentQuery) ([]*remediation.Incident, error)
 	Suppressions(ctx context.Context, now time.Time) ([]*remediation.Suppression, error)
+	Record(ctx context.Context, key string) (*remediation.Record, error)
 }
 
 // Handler serves what Slack sends. Client, Engine and Store must be set.
@@ -52,6 +53,7 @@ type Handler struct {
 	Engine        Engine
 	Store         Store
 	Names         Names
+	Mode          remediation.Mode // the configuration's
 	Log           *slog.Logger     // discarded where nil
 	Now           func() time.Time // time.Now where nil
 }

@@ -11,6 +11,7 @@ import (
 // Slack's limits of a modal, with some room left in its size.
 const (
 	maxModalBlocks = 100
+	maxBlocks      = 50        // of a message
 	maxModalSize   = 240 << 10 // bytes of JSON
 )
 
@@ -23,6 +24,17 @@ func runbookModal(playbook, page string) slack.ModalViewRequest {
 		shown = reading("Runbook", append(blocks[:n:n], slack.NewContextBlock("", mrkdwn(rest))))
 	}
 	return shown
+}
+
+// runbookMessage shows the beginning of a playbook's page.
+func runbookMessage(playbook, page string) Message {
+	blocks := markdownBlocks(page)
+	rest := slack.NewContextBlock("", mrkdwn("All of it: `docs/runbooks/"+escaped(playbook, 60)+".md` in secbot's repository"))
+	m := Message{Text: "Runbook of " + escaped(playbook, 60), Blocks: append(blocks, rest)}
+	for n := min(len(blocks), maxBlocks-1); n >= 0 && (len(m.Blocks) > maxBlocks || m.size() > safeSize); n-- {
+		m.Blocks = append(blocks[:n:n], rest)
+	}
+	return m
 }
 
 // reading is a modal that asks for nothing.
