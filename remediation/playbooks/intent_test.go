@@ -46,12 +46,17 @@ func TestIntentsAreTheEvents(t *testing.T) {
 	seen := map[string]bool{}
 	for _, c := range allCases() {
 		t.Run(c.name, func(t *testing.T) {
+			a.Flush()
+			mu.Lock()
 			made, told = nil, nil
+			mu.Unlock()
 			person, secbot := secbotOn(t, b, cfg)
 			if problems := wholeWay(t, person, secbot, c); len(problems) > 0 {
 				t.Fatal(problems)
 			}
 			a.Flush()
+			mu.Lock()
+			defer mu.Unlock()
 			own := slices.DeleteFunc(slices.Clone(told), func(e string) bool { return !strings.Contains(e, "assumed-role/secbot") })
 			if len(own) != len(made) || len(own) == 0 {
 				t.Fatalf("%d calls and %d events: %v", len(made), len(own), own)

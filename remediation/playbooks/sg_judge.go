@@ -200,34 +200,38 @@ func judgeOpen(s *GroupState) []remediation.Finding {
 // openSets gives the places of the rules that are open to the world: alone, or
 // joined with all those with which they are so together.
 func openSets(open []exposure) [][]int {
+	first := make([]int, len(open)) // the place of one that i is joined with, in the end the first such
+	for i := range first {
+		first[i] = i
+	}
+	root := func(i int) int {
+		for first[i] != i {
+			first[i] = first[first[i]]
+			i = first[i]
+		}
+		return i
+	}
 	var sets [][]int
-	joined := map[int]map[int]bool{}
 	for i, e := range open {
 		if e.Alone {
 			sets = append(sets, []int{i})
 			continue
 		}
 		for _, j := range e.World {
-			join(joined, i, j)
+			a, b := root(i), root(j)
+			first[max(a, b)] = min(a, b)
+		}
+	}
+	joined := map[int][]int{}
+	for i, e := range open {
+		if len(e.World) > 0 {
+			joined[root(i)] = append(joined[root(i)], i)
 		}
 	}
 	for _, i := range slices.Sorted(maps.Keys(joined)) {
-		set := slices.Sorted(maps.Keys(joined[i]))
-		if set[0] == i {
-			sets = append(sets, set)
-		}
+		sets = append(sets, joined[i])
 	}
 	return sets
-}
-
-// join makes the sets of a and b one.
-func join(sets map[int]map[int]bool, a, b int) {
-	whole := map[int]bool{a: true, b: true}
-	maps.Copy(whole, sets[a])
-	maps.Copy(whole, sets[b])
-	for i := range whole {
-		sets[i] = whole
-	}
 }
 
 func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
