@@ -209,6 +209,18 @@ func TestDuplicatesInAnyOrder(t *testing.T) {
 	if len(list) != 1 || list[0].Status != remediation.StatusFixed {
 		t.Errorf("%d incidents, the last is %s", len(list), list[0].Status)
 	}
+	messages, sent := map[string]bool{}, map[string]bool{}
+	for _, n := range l.slack.sent() {
+		if sent[n.ID] {
+			t.Errorf("the notice %s was sent twice", n.ID)
+		}
+		if sent[n.ID] = true; n.Op == remediation.OpMessage {
+			messages[n.Incident] = true
+		}
+	}
+	if len(messages) != 1 {
+		t.Errorf("%d messages, want one", len(messages))
+	}
 	if told := l.slack.replies(t); len(told) != 4 {
 		t.Errorf("%d of the five were told that somebody was faster, want four: %+v", len(told), told)
 	}

@@ -307,3 +307,43 @@ func TestDigestedIsNotMute(t *testing.T) {
 		t.Errorf("of %d incidents there is a word of their own, want 3: %v", len(by), l.slack.ops())
 	}
 }
+
+// TestClosedDigest: what comes for a minute whose digest is made already, from a
+// process whose clock is behind, is told by the next.
+func TestClosedDigest(t *testing.T) {
+	l := newLab(t)
+	l.config.Digest, l.config.Breaker, l.config.Rules = 1, remediation.Breaker{}, []remediation.PolicyRule{}
+	l.slack.fail = posted(l)
+	open := func(houses ...string) {
+		t.Helper()
+		for _, h := range houses {
+			l.doors.set(h, "front")
+			l.accept(signal("e-"+h, h, "front"))
+		}
+	}
+	open("a", "b", "c")
+	l.drain()
+	l.advance(time.Minute)
+	l.drain() // the digest of the first minute
+	behind := l.again(func(o *remediation.Options) {
+		o.Now = func() time.Time { return l.clock().Add(-30 * time.Second) }
+	})
+	for _, h := range []string{"d", "e", "f"} {
+		l.doors.set(h, "front")
+		if err := behind.Accept(t.Context(), []remediation.Signal{signal("e-"+h, h, "front")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := behind.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	l.advance(time.Minute)
+	l.drain()
+	digested := 0
+	for _, d := range l.digests() {
+		digested += d.Count
+	}
+	if own := l.slack.count(remediation.OpMessage); own != 2 || digested != 4 || len(l.digests()) != 2 {
+		t.Errorf("%d messages, %d incidents in %d digests, of six incidents in two minutes", own, digested, len(l.digests()))
+	}
+}

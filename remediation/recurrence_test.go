@@ -193,39 +193,6 @@ func TestOtherAccountsAreAsked(t *testing.T) {
 	}
 }
 
-// TestLostLease: a worker that has slept for longer than its lease stores
-// nothing any more.
-func TestLostLease(t *testing.T) {
-	l := newLab(t)
-	l.doors.set("h", "front")
-	sleeping, wake := make(chan struct{}), make(chan struct{})
-	first := true
-	l.doors.onApply = func() {
-		if first {
-			first = false
-			close(sleeping)
-			<-wake
-		}
-	}
-	l.accept(signal("e1", "h", "front"))
-	ended := make(chan error)
-	go func() { ended <- l.engine.Drain(context.Background()) }()
-	<-sleeping
-	l.advance(31 * time.Second)
-	if err := l.engine.Drain(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	before := l.incidents()[0]
-	close(wake)
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
-	inc := l.incidents()[0]
-	if inc.Status != remediation.StatusFixed || len(inc.Outcomes) != 1 || inc.AuditSeq != before.AuditSeq {
-		t.Errorf("%s with %d outcomes and %d audit entries, before it woke %d", inc.Status, len(inc.Outcomes), inc.AuditSeq, before.AuditSeq)
-	}
-}
-
 // TestThePolicyOfTodayDecidesWhoMay: who has been taken out may no more.
 func TestThePolicyOfTodayDecidesWhoMay(t *testing.T) {
 	l := newLab(t)

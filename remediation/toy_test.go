@@ -268,6 +268,12 @@ func (m *mailbox) Notify(_ context.Context, n remediation.Notice) error {
 	return nil
 }
 
+func (m *mailbox) sent() []remediation.Notice {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.got)
+}
+
 func (m *mailbox) ops() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
