@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,6 +21,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/go-chi/chi/v5"
 
+	"secbot/internal/demo"
 	"secbot/internal/sandbox"
 	"secbot/internal/sandbox/fakeaws"
 	"secbot/internal/sandbox/fakeslack"
@@ -147,6 +149,25 @@ func TestSecretsStayInside(t *testing.T) {
 	_, err := sb.Slack.Click(t.Context(), fakeslack.Alice, m.Channel, m.TS, "undo")
 	must(err)
 	s.eventually(func() error { return rulesAre(t, w, "22 0.0.0.0/0 ssh", "443 0.0.0.0/0 the shop") })
+	// A question that is answered in a form, by the command, by whoever may not.
+	must(w.Break(t.Context(), "acl-read", demo.DataBucket))
+	event("PutBucketAcl")
+	m = s.messageSays(sb, "Revert Change")
+	_, err = sb.Slack.Click(t.Context(), fakeslack.Alice, m.Channel, m.TS, "ignore")
+	must(err)
+	views := sb.Slack.Views(fakeslack.Alice)
+	_, err = sb.Slack.SubmitView(t.Context(), fakeslack.Alice, views[len(views)-1].ID, url.Values{"reason": {"for now"}})
+	must(err)
+	for who, text := range map[string]string{fakeslack.Alice: "incidents", fakeslack.Bob: "reset", fakeslack.Guest: "scan s3", fakeslack.Mallory: "help"} {
+		_, err := sb.Slack.Command(t.Context(), who, fakeslack.ChannelSecurity, "/secbot", text)
+		must(err)
+	}
+	s.eventually(func() error {
+		if !strings.Contains(s.log.String(), "secbot refused to scan") {
+			return errors.New("the guest was not refused yet")
+		}
+		return nil
+	})
 	// Now everything fails: AWS, Slack, and what people send.
 	sb.AWS.Fault(func(fakeaws.Call) *fakeaws.Fault { return &fakeaws.Fault{Drop: true} })
 	sb.Slack.Fault(func(c fakeslack.Call) *fakeslack.Fault {

@@ -171,7 +171,7 @@ func newApp(ctx context.Context, s *settings, log *slog.Logger) (*app, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := wire(s, cfg, policy, st, log, time.Now)
+	a, err := wire(s, cfg, policy, watched(st), log, time.Now)
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
