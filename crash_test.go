@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -85,14 +86,7 @@ func newCrashing(t *testing.T, program string, f flow) *crashing {
 	if err := os.WriteFile(filepath.Join(dir, "secbot.yaml"), []byte(f.config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	addr := freeAddress(t)
 	c.url = "http://" + addr
 	c.sb.Slack.SetTarget(c.url)
 	c.env = append(os.Environ(), "SECBOT_CRASH_POINTS="+points.URL, "AWS_ENDPOINT_URL="+c.sb.AWSURL, "AWS_REGION="+c.sb.AWS.Region(), "AWS_ACCESS_KEY_ID=AKIASECBOT", "AWS_SECRET_ACCESS_KEY=s",
@@ -119,6 +113,25 @@ func newCrashing(t *testing.T, program string, f flow) *crashing {
 	})
 	t.Cleanup(c.kill)
 	return c
+}
+
+// freeAddress is one that no outgoing connection takes meanwhile: Linux gives those
+// ports from 32768 on.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
+		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", addr)
+		if err != nil {
+			continue
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return addr
+	}
+	t.Fatal("no port is free")
+	return ""
 }
 
 // fatal counts a call, and kills secbot where it is the one to die at: before
@@ -623,8 +636,9 @@ func TestCrashAnywhere(t *testing.T) {
 					tried.Add(1)
 					switch {
 					case c.killed:
-					case readOnly(p), strings.HasPrefix(p, "store "):
-						// They go on beside one another: how many there are differs a little.
+					case readOnly(p), strings.HasPrefix(p, "store "), strings.HasPrefix(p, "slack chat.update"):
+						// They go on beside one another, and one update may tell of two
+						// changes: how many there are differs a little.
 						missed.Add(1)
 						t.Logf("secbot never came to %q", p)
 					default:
