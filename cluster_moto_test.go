@@ -59,7 +59,7 @@ func newCluster(t *testing.T) *cluster {
 	secbot := mototest.AddUser(t, endpoint, "secbot", append((&settings{Store: "dynamodb://secbot", QueueURL: "there is one"}).actions(), "dynamodb:TransactWriteItems")...)
 	mototest.Enforce(t, endpoint)
 	for name, value := range map[string]string{
-		"AWS_ENDPOINT_URL": endpoint, "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": person.ID, "AWS_SECRET_ACCESS_KEY": person.Secret,
+		"AWS_ENDPOINT_URL": endpoint, "AWS_ENDPOINT_URL_DYNAMODB": mototest.Serial(t, endpoint), "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": person.ID, "AWS_SECRET_ACCESS_KEY": person.Secret,
 		"SLACK_API_URL": sb.Slack.APIURL(), "SLACK_BOT_TOKEN": sb.Slack.Token(), "SLACK_SIGNING_SECRET": sb.Slack.Secret(),
 		"SECBOT_CHANNEL": fakeslack.ChannelSecurity, "SECBOT_STORE": "dynamodb://secbot", "SECBOT_CONFIG": "",
 	} {

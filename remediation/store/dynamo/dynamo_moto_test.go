@@ -29,7 +29,7 @@ func config(url string) aws.Config {
 }
 
 func TestContractMoto(t *testing.T) {
-	cfg := config(mototest.Start(t))
+	cfg := config(mototest.Serial(t, mototest.Start(t)))
 	var tables atomic.Int32
 	storetest.Run(t, func(t *testing.T) remediation.Store {
 		s := dynamo.New(cfg, dynamo.Options{Table: fmt.Sprint("secbot-", tables.Add(1))})
