@@ -29,8 +29,8 @@
 // it when it is settled. The others have the keys and what lists are filtered by;
 // the rows themselves are then read from the table (BatchGetItem). So a list of
 // what is open reads nothing else, any other list passes over thousands of
-// incidents with one query, and a write that changes none of that leaves i2 to i4
-// alone. Nothing that every write touches stands in one partition, which takes
+// incidents with one query, and a write that changes none of that leaves i2 and i3
+// alone; i4 has when it was too. Nothing that every write touches stands in one partition, which takes
 // no more than 1000 writes a second and would hold up the table: the shards are
 // for that. Partitions by month would not do: all that is new is of this month.
 //
@@ -150,6 +150,7 @@ const (
 	attrLast     = "last" // of a claim: the incident that was active last
 	attrStatus   = "st"   // of an incident
 	attrPlaybook = "pb"   // of an incident
+	attrUpdated  = "up"   // of an incident: when it was last changed
 	attrTTL      = "ttl"  // when DynamoDB may delete the item, seconds since 1970
 )
 
@@ -162,7 +163,11 @@ func projection(index string) *types.Projection {
 	if index == "i1" {
 		return &types.Projection{ProjectionType: types.ProjectionTypeAll}
 	}
-	return &types.Projection{ProjectionType: types.ProjectionTypeInclude, NonKeyAttributes: []string{attrVersion, attrStatus, attrPlaybook}}
+	attributes := []string{attrVersion, attrStatus, attrPlaybook}
+	if index == "i4" {
+		attributes = append(attributes, attrUpdated)
+	}
+	return &types.Projection{ProjectionType: types.ProjectionTypeInclude, NonKeyAttributes: attributes}
 }
 
 func partitionOf(index string) string { return "p" + index[1:] }

@@ -32,14 +32,31 @@ func (s *Store) Incidents(ctx context.Context, q remediation.IncidentQuery) ([]*
 		entries = append(entries, found...)
 	}
 	slices.SortFunc(entries, func(a, b item) int { return cmp.Compare(textOf(b, sortOf(index)), textOf(a, sortOf(index))) })
-	entries = entries[:min(len(entries), rows.Limit(q))]
+	if decides(index, q) {
+		entries = entries[:min(len(entries), rows.Limit(q))]
+	}
+	list := []*remediation.Incident{}
+	for chunk := range slices.Chunk(entries, maxKeys) {
+		found, err := s.fitting(ctx, q, index, chunk)
+		if err != nil {
+			return nil, err
+		}
+		if list = append(list, found...); len(list) >= rows.Limit(q) {
+			return list[:rows.Limit(q)], nil
+		}
+	}
+	return list, nil
+}
+
+// fitting reads the incidents of some entries, without those that don't fit.
+func (s *Store) fitting(ctx context.Context, q remediation.IncidentQuery, index string, entries []item) ([]*remediation.Incident, error) {
 	if index != "i1" { // which has them whole
 		var err error
 		if entries, err = s.whole(ctx, entries); err != nil {
 			return nil, err
 		}
 	}
-	list := []*remediation.Incident{}
+	var list []*remediation.Incident
 	for _, it := range entries {
 		i, err := decode[remediation.Incident](ctx, s, it)
 		if err != nil {
@@ -50,6 +67,12 @@ func (s *Store) Incidents(ctx context.Context, q remediation.IncidentQuery) ([]*
 		}
 	}
 	return list, nil
+}
+
+// decides reports whether an index has all that a query asks for. One of a key or
+// a resource has neither the other of them nor when an incident was last changed.
+func decides(index string, q remediation.IncidentQuery) bool {
+	return index == "i1" || index == "i4" || (q.Key == "" || q.Resource == "") && q.Updated.IsZero()
 }
 
 // source says in which partitions of which index a query finds its incidents.
@@ -80,7 +103,7 @@ func sharded(name string) []string {
 // entries are the newest of a partition that fit, as far as the index tells.
 func (s *Store) entries(ctx context.Context, q remediation.IncidentQuery, index, partition string) ([]item, error) {
 	where := query{index: index, partition: partition, descending: true}
-	if index == "i1" || len(q.Statuses) == 0 && q.Playbook == "" {
+	if q.Updated.IsZero() && (index == "i1" || len(q.Statuses) == 0 && q.Playbook == "") {
 		where.limit = rows.Limit(q) // else most of a page may not fit
 	}
 	if !q.Since.IsZero() {
@@ -91,11 +114,13 @@ func (s *Store) entries(ctx context.Context, q remediation.IncidentQuery, index,
 		if err != nil {
 			return nil, err
 		}
+		updated := textOf(it, attrUpdated)
 		if (len(q.Statuses) == 0 || slices.Contains(q.Statuses, remediation.Status(textOf(it, attrStatus)))) &&
-			(q.Playbook == "" || q.Playbook == textOf(it, attrPlaybook)) {
+			(q.Playbook == "" || q.Playbook == textOf(it, attrPlaybook)) &&
+			(updated == "" || updated >= stamp(q.Updated)) {
 			found = append(found, it)
 		}
-		if len(found) == rows.Limit(q) {
+		if len(found) == rows.Limit(q) && decides(index, q) {
 			break
 		}
 	}

@@ -215,6 +215,7 @@ func (s *Store) incidentItem(ctx context.Context, i remediation.Incident) (item,
 	if i.Status != "" {
 		it[attrStatus] = text(string(i.Status))
 	}
+	it[attrUpdated] = text(stamp(i.UpdatedAt))
 	if p := i.Finding.Playbook; p != "" {
 		it[attrPlaybook] = text(p)
 	}

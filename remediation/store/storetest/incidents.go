@@ -82,6 +82,29 @@ func testIncidentsFilters(t *testing.T, s remediation.Store) {
 	equal(t, "all, after a change", list(t, s, query{}), []string{"3", "6", "5", "4", "2", "1"})
 }
 
+// testIncidentsTogether: of what one filter leaves the newest alone would be too
+// few for another.
+func testIncidentsTogether(t *testing.T, s remediation.Store) {
+	for n := range 12 {
+		i := newIncident(fmt.Sprintf("%02d", n), "k", remediation.StatusFixed)
+		i.Finding.Resource.ID, i.CreatedAt, i.UpdatedAt = fmt.Sprint("b", n/6), at(n), at(20-n)
+		must(t, s, remediation.Write{Incident: i})
+	}
+	type query = remediation.IncidentQuery
+	for _, tt := range []struct {
+		q    query
+		want []string
+	}{
+		{query{Key: "k", Resource: "b0", Limit: 2}, []string{"05", "04"}},
+		{query{Key: "k", Updated: at(18), Limit: 2}, []string{"02", "01"}},
+		{query{Resource: "b0", Updated: at(19), Limit: 1}, []string{"01"}},
+		{query{Updated: at(18), Limit: 2}, []string{"02", "01"}},
+		{query{Updated: at(18), Statuses: []remediation.Status{remediation.StatusFixed}, Limit: 9}, []string{"02", "01", "00"}},
+	} {
+		equal(t, fmt.Sprintf("%+v", tt.q), list(t, s, tt.q), tt.want)
+	}
+}
+
 func testIncidentsLimit(t *testing.T, s remediation.Store) {
 	for n := range 105 {
 		i := newIncident(fmt.Sprintf("%03d", n), fmt.Sprint(n), remediation.StatusFixed)

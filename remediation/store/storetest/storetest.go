@@ -41,6 +41,7 @@ func Run(t *testing.T, open func(t *testing.T) remediation.Store) {
 		{"incidents: order", testIncidentsOrder},
 		{"incidents: filters", testIncidentsFilters},
 		{"incidents: limit", testIncidentsLimit},
+		{"incidents: filters together", testIncidentsTogether},
 		{"due jobs", testDueJobs},
 		{"due jobs: order and number", testDueJobsOrder},
 		{"due notices", testDueNotices},
