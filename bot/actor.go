@@ -96,7 +96,7 @@ func (n *Notifier) person(ctx context.Context, q remediation.ActorQuestion) (str
 	if err != nil {
 		return "", apiError("users.lookupByEmail", err)
 	}
-	if u.Deleted || u.IsBot || !isUser(u.ID) {
+	if u.Deleted || u.IsBot || u.IsRestricted || u.IsUltraRestricted || u.IsStranger || !isUser(u.ID) {
 		return "", nil
 	}
 	return u.ID, nil

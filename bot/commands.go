@@ -100,6 +100,9 @@ func (h *Handler) request(ctx context.Context, p Parsed, cmd remediation.Command
 			return h.notRead(p.Incident, err)
 		}
 		cmd.Incident = inc.ID
+		if cmd.Verb == remediation.VerbApprove || cmd.Verb == remediation.VerbDecline {
+			cmd.Request = inc.Requests
+		}
 		doing = doingText(p, inc)
 	}
 	if err := h.submit(ctx, cmd); err != nil {
@@ -120,10 +123,12 @@ func doingText(p Parsed, inc *remediation.Incident) string {
 		return "take back the ignore of " + what
 	case remediation.VerbAllow:
 		return "allow " + what + " " + durationText(cmp.Or(p.For, remediation.AllowFor))
-	case remediation.VerbApprove:
-		return "approve what was asked for about " + what
-	case remediation.VerbDecline:
-		return "decline what was asked for about " + what
+	case remediation.VerbApprove, remediation.VerbDecline:
+		asked := "what was asked for"
+		if r := inc.Request; r != nil {
+			asked = "to " + escaped(r.Words(), 200) + ", as " + mention(r.By) + " asks,"
+		}
+		return string(p.Verb) + " " + asked + " about " + what
 	}
 	return "revert the change of " + what
 }

@@ -426,7 +426,7 @@ func TestPointers(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := r.slack.Messages(fakeslack.DirectID(fakeslack.Bob))
-	if len(got) != 1 || !strings.Contains(string(got[0].Blocks), "|Go to the message>") || !strings.Contains(string(got[0].Blocks), "This &lt;waits&gt;. <@U0BOB>") {
+	if len(got) != 1 || !strings.Contains(string(got[0].Blocks), "|Go to the message>") || !strings.Contains(string(got[0].Blocks), "This &lt;waits&gt;. (<@U0BOB>)") {
 		t.Errorf("Bob has %+v", got)
 	}
 	for _, to := range []string{fakeslack.ChannelRandom, "C0NOWHERE", "U0NOBODY"} {

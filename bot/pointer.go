@@ -75,10 +75,7 @@ func (n *Notifier) direct(ctx context.Context, user string) (string, error) {
 
 // renderPointer makes a message that points to an incident's.
 func renderPointer(p remediation.Pointer, inc *remediation.Incident, names Names, link string) Message {
-	text := escaped(p.Text, maxSection/2)
-	if len(p.People) > 0 {
-		text += " " + mentions(p.People)
-	}
+	text := withPeople(p.Text, p.People)
 	where := "`/secbot show " + escaped(inc.ID, maxIDLength) + "`"
 	if link != "" {
 		where = "<" + slackEscaped(link) + "|Go to the message>"

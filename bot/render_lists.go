@@ -25,12 +25,9 @@ const (
 // renderThread makes a reply in a message's thread. The diff is rich text, in
 // which nothing is formatted.
 func renderThread(note remediation.ThreadNote) Message {
-	text := escaped(note.Text, maxSection/2)
+	text := withPeople(note.Text, note.People)
 	if text == "" {
 		text = "More about this incident:"
-	}
-	if len(note.People) > 0 {
-		text += " " + mentions(note.People)
 	}
 	m := Message{Text: cut(text, maxSection), Blocks: []slack.Block{section(text)}}
 	if diff := diffText(note.Diff); diff != "" {
@@ -83,26 +80,44 @@ func renderReply(r remediation.Reply) Message {
 }
 
 func replyText(r remediation.Reply) string {
-	text := slackID.ReplaceAllStringFunc(escaped(r.Text, maxSection/2), func(word string) string {
-		if slices.Contains(r.People, word) && (isUser(word) || isGroup(word)) {
-			return mention(word)
-		}
-		return word
-	})
+	text := withPeople(r.Text, r.People)
 	if text == "" {
 		text = "Done."
-	}
-	unnamed := slices.DeleteFunc(slices.Clone(r.People), func(id string) bool {
-		return id == "" || id == remediation.ByItself || strings.Contains(r.Text, id)
-	})
-	if len(unnamed) > 0 {
-		text += " (" + mentions(unnamed) + ")"
 	}
 	if r.Failed {
 		text = ":no_entry: " + text
 	}
 	return cutLines(text)
 }
+
+// withPeople escapes a text, in which people who are named by their ids become
+// mentions, times are shown in the reader's zone, and those who are not named are
+// added.
+func withPeople(plain string, people []string) string {
+	text := slackID.ReplaceAllStringFunc(escaped(plain, maxSection/2), func(word string) string {
+		if slices.Contains(people, word) && (isUser(word) || isGroup(word)) {
+			return mention(word)
+		}
+		return word
+	})
+	text = stamp.ReplaceAllStringFunc(text, func(word string) string {
+		t, err := time.Parse("2006-01-02 15:04 UTC", word)
+		if err != nil {
+			return word
+		}
+		return date(t)
+	})
+	unnamed := slices.DeleteFunc(slices.Clone(people), func(id string) bool {
+		return id == "" || id == remediation.ByItself || strings.Contains(plain, id)
+	})
+	if len(unnamed) > 0 {
+		text += " (" + mentions(unnamed) + ")"
+	}
+	return strings.TrimSpace(text)
+}
+
+// stamp matches times as remediation writes them.
+var stamp = regexp.MustCompile(`\b[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2} UTC\b`)
 
 // slackID matches what may be a Slack id within a text.
 var slackID = regexp.MustCompile(`\b[UWS][A-Z0-9]{2,31}\b`)

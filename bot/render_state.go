@@ -27,7 +27,7 @@ func (p painter) head() head {
 
 // requestedBy says what waits for whose approval.
 func (p painter) requestedBy(r remediation.Request) string {
-	s := "*" + mention(r.By) + " asks to " + requestText(r) + ".* "
+	s := "*" + mention(r.By) + " asks to " + escaped(r.Words(), 200) + ".* "
 	if len(r.Approved) == 0 {
 		s += "It needs " + plural(r.Needed, "approval") + " of others; there is none yet."
 	} else {
@@ -36,7 +36,7 @@ func (p painter) requestedBy(r remediation.Request) string {
 	if r.Reason != "" {
 		s += " Reason: " + escaped(r.Reason, p.d.text)
 	}
-	return s + " Nothing was changed."
+	return s + " Nothing is changed until then."
 }
 
 func approvers(given []remediation.Approval) string {
@@ -45,23 +45,6 @@ func approvers(given []remediation.Approval) string {
 		people = append(people, a.By)
 	}
 	return mentions(people)
-}
-
-// requestText says what is to be done, after "to".
-func requestText(r remediation.Request) string {
-	switch r.Verb {
-	case remediation.VerbFix:
-		return "revert this change"
-	case remediation.VerbRetry:
-		return "try the fix again"
-	case remediation.VerbUndo:
-		return "undo the fix"
-	case remediation.VerbIgnore:
-		return "ignore this " + durationText(r.For) + scopeText(remediation.Scope(r.Scope))
-	case remediation.VerbAllow:
-		return "allow this " + durationText(cmp.Or(r.For, remediation.AllowFor))
-	}
-	return escaped(string(r.Verb), 40)
 }
 
 // scopeText says how far an ignore reaches, where that is further than what the
@@ -80,7 +63,7 @@ func scopeText(s remediation.Scope) string {
 
 func (p painter) approval(r remediation.Request) []slack.BlockElement {
 	approve := p.button(remediation.VerbApprove, "Approve").WithStyle(slack.StylePrimary)
-	text := upper(requestText(r)) + "?"
+	text := upper(r.Words()) + "?"
 	switch r.Verb {
 	case remediation.VerbFix, remediation.VerbRetry:
 		text += " " + p.meta.Labels.Confirm
@@ -135,6 +118,12 @@ func (p painter) open() head {
 	}
 	if p.inc.Last().From == remediation.StatusIgnored {
 		h.said = "*Open again:* " + p.by() + " took the ignore back. It waits for a decision; secbot has changed nothing."
+		if p.inc.Last().By == remediation.ByItself {
+			h.said = "*Open again:* the ignore has run out. It waits for a decision; secbot has changed nothing."
+		}
+	}
+	if n := p.inc.Decision.Approvals; n > 0 {
+		h.said += " Whatever you choose is only asked for: it takes " + plural(n, "approval") + " of others."
 	}
 	h.buttons = []slack.BlockElement{p.revert("Revert Change").WithStyle(slack.StyleDanger), p.allow(), p.button(remediation.VerbIgnore, "Ignore…")}
 	return h

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -69,7 +70,7 @@ func (c *change) askActor(ctx context.Context) error {
 	if who == (ActorQuestion{}) || f.Playbook == OwnRolePlaybook {
 		return nil
 	}
-	rec, asked, err := c.e.actorAsked(ctx, cmp.Or(who.User, who.Email), c.now)
+	rec, asked, err := c.e.actorAsked(ctx, cmp.Or(who.User, strings.ToLower(who.Email)), c.now)
 	if err != nil || asked.Count >= maxActorAsked {
 		return err
 	}
@@ -152,14 +153,16 @@ func (c *change) answerActor(cmd Command) error {
 	}
 	c.inc.Answer = &ActorAnswer{By: cmd.By, Yes: yes, Reason: cmd.Reason, At: c.now}
 	if !yes {
-		c.disowned(cmd.By)
+		if err := c.disowned(cmd.By); err != nil {
+			return err
+		}
 	}
 	what := map[bool]string{true: "said that it was them", false: "said that it was not them"}[yes]
 	if err := c.audit(cmd.By, what, cmd.Reason, nil); err != nil {
 		return err
 	}
 	if yes {
-		c.mentionIn([]string{cmd.By}, "The person whose change this is says that it was them: "+cmd.Reason)
+		c.mentionIn([]string{cmd.By}, cmd.By+", whom AWS names for this change, says that it was them: "+cmd.Reason)
 	}
 	c.show()
 	c.tellActor(ActorQuestion{User: cmd.By})
@@ -168,16 +171,36 @@ func (c *change) answerActor(cmd Command) error {
 
 // disowned raises the severity to the highest, and tells those who decide about
 // such findings.
-func (c *change) disowned(by string) {
-	f := &c.inc.Finding
-	f.Severity = SeverityCritical
-	for i := range f.Rules {
-		f.Rules[i].Severity = SeverityCritical
+func (c *change) disowned(by string) error {
+	// Whoever has a form or a confirmation open is to look again.
+	if c.inc.Request != nil {
+		if err := c.loseRequest("the change was disowned"); err != nil {
+			return err
+		}
+	} else {
+		c.inc.Requests++
 	}
-	// The policy may name others for what is critical.
-	d := c.e.o.Config.Decide(*f)[0].Decision
-	c.inc.Decision.Approvers, c.inc.Decision.Approvals = d.Approvers, d.Approvals
+	f := &c.inc.Finding
+	d := c.raise()
 	text := "The person behind " + f.Actor.String() + " says that this change was not theirs. Somebody else may have their access: look at what else it was used for, and take it away."
 	c.mentionIn(append([]string{by}, d.Approvers...), text)
 	c.point(d.Channel, Pointer{Title: "It was not the person whose access was used", Text: text, People: d.Approvers})
+	return nil
+}
+
+// raise makes the finding critical, also for the policy, which may name others for
+// what is critical. It does nothing unless somebody has disowned the change.
+func (c *change) raise() Decision {
+	if c.inc.Answer == nil || c.inc.Answer.Yes {
+		return c.inc.Decision
+	}
+	f := &c.inc.Finding
+	f.Severity = SeverityCritical
+	f.Rules = slices.Clone(f.Rules)
+	for i := range f.Rules {
+		f.Rules[i].Severity = SeverityCritical
+	}
+	d := c.e.o.Config.Decide(*f)[0].Decision
+	c.inc.Decision.Approvers, c.inc.Decision.Approvals = d.Approvers, d.Approvals
+	return d
 }

@@ -13,18 +13,23 @@ const (
 	MaxAllow = 24 * time.Hour
 )
 
-// decideAllow leaves the finding for a while. Then it is closed, without anybody
-// being asked again.
-func (c *change) decideAllow(cmd Command) error {
-	if why := c.inc.Finding.Irreversible; why != "" {
-		return &RefusedError{Text: "secbot can't take this back later, so it can't be allowed for a while: " + why + ". It can be ignored."}
-	}
-	span := cmd.For
-	if span == 0 {
-		span = AllowFor
+// checkAllow refuses what can't be closed later, and too long a time.
+func checkAllow(f Finding, span time.Duration) error {
+	if f.Irreversible != "" {
+		return &RefusedError{Text: "secbot can't take this back later, so it can't be allowed for a while: " + f.Irreversible + ". It can be ignored."}
 	}
 	if span < 0 || span > MaxAllow {
 		return &RefusedError{Text: fmt.Sprintf("It can be allowed for %d hours at most; nothing was changed. What shall stay for longer can be ignored, with a reason.", int(MaxAllow.Hours()))}
+	}
+	return nil
+}
+
+// decideAllow leaves the finding for a while. Then it is closed, without anybody
+// being asked again.
+func (c *change) decideAllow(cmd Command) error {
+	span := cmd.For
+	if span == 0 {
+		span = AllowFor
 	}
 	until := c.now.Add(span)
 	if err := c.moveWith(StatusAllowed, cmd.By, cmd.Reason, moved{Until: &until}); err != nil {
@@ -36,7 +41,7 @@ func (c *change) decideAllow(cmd Command) error {
 		return err
 	}
 	c.show()
-	c.answer(&cmd, "Allowed until "+until.Format("2006-01-02 15:04 UTC")+". Then secbot closes it by itself.", false)
+	c.answer(&cmd, "Allowed until "+until.Format(stampFormat)+". Then secbot closes it by itself.", false)
 	return nil
 }
 

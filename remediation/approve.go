@@ -41,12 +41,6 @@ func (c *change) request(cmd Command, needed int) error {
 		return &RefusedError{Text: fmt.Sprintf("There is a request to %s already, which waits for approvals; nothing was changed. Approve it or decline it first.", r.Verb.words()),
 			People: []string{r.By}}
 	}
-	if err := c.inc.mayBecome(cmd.Verb); err != nil {
-		return err
-	}
-	if cmd.Verb == VerbIgnore && cmd.Reason == "" {
-		return errNoReason()
-	}
 	c.inc.Requests++
 	c.inc.Request = &Request{Verb: cmd.Verb, By: cmd.By, At: c.now, Reason: cmd.Reason, For: cmd.For, Scope: cmd.Scope, Needed: needed}
 	if err := c.audit(cmd.By, "asked to "+cmd.Verb.words(), cmd.Reason, c.inc.Request); err != nil {
@@ -57,7 +51,7 @@ func (c *change) request(cmd Command, needed int) error {
 	}
 	c.show()
 	others := slices.DeleteFunc(slices.Clone(c.inc.Decision.Approvers), func(id string) bool { return id == cmd.By })
-	c.mentionIn(others, fmt.Sprintf("Somebody asks to %s. It needs %s of others.", cmd.Verb.words(), counted(needed, "approval")))
+	c.mentionIn(append(others, cmd.By), fmt.Sprintf("%s asks to %s. It needs %s of others.", cmd.By, c.inc.Request.Words(), counted(needed, "approval")))
 	c.answer(&cmd, fmt.Sprintf("Asked for. It is carried out once %s approved it.", counted(needed, "other person has", "other people have")), false)
 	return nil
 }
@@ -88,8 +82,13 @@ func (c *change) approve(ctx context.Context, cmd Command, needed int, person st
 	for _, a := range r.Approved {
 		c.approved = append(c.approved, a.By)
 	}
-	return c.carryOut(ctx, Command{ID: cmd.ID, Verb: r.Verb, Incident: cmd.Incident, State: cmd.State, By: r.By,
-		Reason: r.Reason, For: r.For, Scope: r.Scope, ReplyTo: cmd.ReplyTo})
+	c.inc.Request = nil // it is carried out, not lost
+	carried := Command{ID: cmd.ID, Verb: r.Verb, Incident: cmd.Incident, State: cmd.State, By: r.By,
+		Reason: r.Reason, For: r.For, Scope: r.Scope, ReplyTo: cmd.ReplyTo}
+	if err := c.check(ctx, carried); err != nil {
+		return nil, err
+	}
+	return c.carryOut(ctx, carried)
 }
 
 // decline drops a request; whoever asked may do so too.
@@ -104,6 +103,16 @@ func (c *change) decline(cmd Command) error {
 	c.mentionIn([]string{cmd.By, r.By}, "The request to "+r.Verb.words()+" was declined; nothing was changed.")
 	c.answer(&cmd, "Declined; nothing was changed.", false)
 	return nil
+}
+
+// loseRequest drops a request that something else has overtaken, and tells whoever
+// asked.
+func (c *change) loseRequest(why string) error {
+	r := c.inc.Request
+	c.inc.Request = nil
+	c.inc.Requests++
+	c.mentionIn([]string{r.By}, fmt.Sprintf("The request to %s, with %s of %d, is over: %s.", r.Words(), counted(len(r.Approved), "approval"), r.Needed, why))
+	return c.audit(ByItself, "dropped the request to "+r.Verb.words(), why, r)
 }
 
 func (c *change) dropRequest(by, what, why string) error {
@@ -144,6 +153,40 @@ func (e *Engine) stillMay(ctx context.Context, inc *Incident) error {
 	return nil
 }
 
+// Words says what is asked for, after "to": "ignore this for 7 days, and whatever
+// else is found on this resource".
+func (r Request) Words() string {
+	s := r.Verb.words()
+	switch {
+	case r.Verb == VerbIgnore && r.For == 0:
+		s += " for good"
+	case r.Verb == VerbIgnore, r.Verb == VerbAllow && r.For > 0:
+		s += " for " + spanWords(r.For)
+	}
+	switch Scope(r.Scope) {
+	case ScopeResource:
+		s += ", and whatever else is found on this resource"
+	case ScopePlaybook:
+		s += ", and all of this kind in this account"
+	case ScopeAccount:
+		s += ", and whatever else is found in this account"
+	}
+	return s
+}
+
+// spanWords gives a time in days, else hours, else minutes.
+func spanWords(d time.Duration) string {
+	for _, unit := range []struct {
+		of   time.Duration
+		name string
+	}{{24 * time.Hour, "day"}, {time.Hour, "hour"}} {
+		if d >= unit.of && d%unit.of == 0 {
+			return counted(int(d/unit.of), unit.name)
+		}
+	}
+	return counted(int(d.Minutes()), "minute")
+}
+
 // samePerson reports whether two names stand for one person. At the shell anybody
 // is who they say, so that all of them count as one.
 func samePerson(a, b string) bool { return a == b || isShell(a) && isShell(b) }
@@ -152,7 +195,7 @@ func samePerson(a, b string) bool { return a == b || isShell(a) && isShell(b) }
 func (v Verb) words() string {
 	switch v {
 	case VerbFix:
-		return "revert the change"
+		return "revert this change"
 	case VerbRetry:
 		return "try the fix again"
 	case VerbUndo:

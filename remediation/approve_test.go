@@ -76,7 +76,7 @@ func TestTwoApprovals(t *testing.T) {
 	for _, e := range log {
 		whats = append(whats, e.By+" "+e.What)
 	}
-	for _, want := range []string{"U1 asked to revert the change", "U2 approved to revert the change", "U3 approved to revert the change"} {
+	for _, want := range []string{"U1 asked to revert this change", "U2 approved to revert this change", "U3 approved to revert this change"} {
 		if !slices.Contains(whats, want) {
 			t.Errorf("the audit log has no %q: %v", want, whats)
 		}

@@ -22,7 +22,10 @@ func (e *Engine) authorise(ctx context.Context, cmd Command, inc *Incident) erro
 	case cmd.Verb == VerbScan || cmd.Verb == VerbWhy:
 		return e.insider(ctx, cmd.By)
 	case cmd.Verb == VerbClaim || cmd.Verb == VerbDisown:
-		return e.wasAsked(ctx, cmd.By, inc)
+		if err := e.wasAsked(ctx, cmd.By, inc); err != nil {
+			return err
+		}
+		return e.insider(ctx, cmd.By)
 	case !cmd.Verb.general():
 		return e.Authorise(ctx, cmd.By, inc)
 	case isShell(cmd.By):

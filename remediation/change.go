@@ -37,6 +37,11 @@ func (c *change) move(to Status, by, reason string) error { return c.moveWith(to
 // moveWith is move with what else the audit entry holds.
 func (c *change) moveWith(to Status, by, reason string, data moved) (err error) {
 	first := c.inc.Status == ""
+	if c.inc.Request != nil {
+		if err := c.loseRequest("the incident is " + string(to) + " now"); err != nil {
+			return err
+		}
+	}
 	if err := c.inc.move(to, c.now, by, reason); err != nil {
 		return err
 	}

@@ -46,8 +46,9 @@ type Command struct {
 	ID       string        `json:"id"` // equal for repeated deliveries of the same click
 	Verb     Verb          `json:"verb"`
 	Incident string        `json:"incident,omitempty"`
-	State    *int          `json:"state,omitempty"` // Incident.State() of the message that was clicked; nil where nothing was clicked
-	By       string        `json:"by"`              // a Slack user id, or "shell:NAME"
+	State    *int          `json:"state,omitempty"`   // Incident.State() of the message that was clicked; nil where nothing was clicked
+	Request  int           `json:"request,omitempty"` // approve, decline: Incident.Requests as the person has seen it; 0 where they have not
+	By       string        `json:"by"`                // a Slack user id, or "shell:NAME"
 	Reason   string        `json:"reason,omitempty"`
 	For      time.Duration `json:"for,omitempty"`   // ignore: how long, 0 is for good; allow: how long, 0 is AllowFor
 	Scope    string        `json:"scope,omitempty"` // scan: s3, sg or all; reset: the breaker's place, empty for all; ignore: a Scope, empty for ScopeFinding; mode: "MODE TARGET"; why: the resource's id

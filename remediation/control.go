@@ -105,7 +105,7 @@ func (e *Engine) Decide(ctx context.Context, f Finding) ([]Part, error) {
 
 // why says in words that secbot is paused.
 func (p *Pause) why() string {
-	s := fmt.Sprintf("secbot is paused since %s by %s", p.At.Format("2006-01-02 15:04 UTC"), p.By)
+	s := fmt.Sprintf("secbot is paused since %s by %s", p.At.Format(stampFormat), p.By)
 	if p.Reason != "" {
 		s += " (" + p.Reason + ")"
 	}

@@ -53,7 +53,7 @@ func (e *Engine) decide(ctx context.Context, h *held, cmd Command) (*held, error
 	}
 	var fix *held
 	_, err = e.update(ctx, h, cmd.Incident, true, func(c *change) (err error) {
-		if cmd.State != nil && *cmd.State != c.inc.State() {
+		if cmd.State != nil && *cmd.State != c.inc.State() || cmd.Request > 0 && cmd.Request != c.inc.Requests {
 			return &StaleError{Incident: c.inc}
 		}
 		fix, err = c.decide(ctx, cmd, person)
@@ -73,19 +73,57 @@ func (c *change) decide(ctx context.Context, cmd Command, person string) (*held,
 		return nil, c.decline(cmd)
 	case cmd.Verb == VerbClaim || cmd.Verb == VerbDisown:
 		return nil, c.answerActor(cmd)
-	case needed > 0 && cmd.Verb.needsApproval():
+	}
+	if err := c.check(ctx, cmd); err != nil {
+		return nil, err
+	}
+	if needed > 0 && cmd.Verb.needsApproval() {
 		return nil, c.request(cmd, needed)
 	}
 	return c.carryOut(ctx, cmd)
 }
 
-// carryOut does what was decided.
-func (c *change) carryOut(ctx context.Context, cmd Command) (*held, error) {
+// check refuses what can't be carried out, before anybody is asked to approve it.
+func (c *change) check(ctx context.Context, cmd Command) error {
+	if cmd.Verb == VerbUnignore && c.inc.Status == StatusUndone {
+		return nil
+	}
+	f := c.inc.Finding
 	if cmd.Verb.changes() {
-		if err := c.e.mayChange(ctx, c.inc.Finding, cmd.Verb); err != nil {
-			return nil, err
+		if err := c.e.mayChange(ctx, f, cmd.Verb); err != nil {
+			return err
 		}
 	}
+	if err := c.inc.mayBecome(cmd.Verb); err != nil {
+		return err
+	}
+	switch cmd.Verb {
+	case VerbFix, VerbRetry:
+		if f.Irreversible != "" {
+			return &RefusedError{Text: "secbot can't take this back, so nothing was changed: " + f.Irreversible + "."}
+		}
+	case VerbUndo:
+		if c.inc.Plan == nil || len(c.inc.Outcomes) == 0 {
+			return &StatusError{Incident: c.inc.ID, Status: c.inc.Status, Wanted: StatusUndoing, Last: c.inc.Last()}
+		}
+	case VerbIgnore:
+		if cmd.Reason == "" {
+			return errNoReason()
+		}
+		_, err := parseScope(cmd.Scope)
+		return err
+	case VerbAllow:
+		if err := checkAllow(f, cmd.For); err != nil {
+			return err
+		}
+		// The time to close it may come while secbot is paused, and waits then.
+		return c.e.mayChange(ctx, f, VerbUndo)
+	}
+	return nil
+}
+
+// carryOut does what was decided and checked.
+func (c *change) carryOut(ctx context.Context, cmd Command) (*held, error) {
 	c.inc.Error = ""
 	switch cmd.Verb {
 	case VerbFix, VerbRetry:
@@ -104,9 +142,6 @@ func (c *change) carryOut(ctx context.Context, cmd Command) (*held, error) {
 
 // decideFix claims the incident; the fix itself plans on the live state.
 func (c *change) decideFix(ctx context.Context, cmd Command) (*held, error) {
-	if why := c.inc.Finding.Irreversible; why != "" {
-		return nil, &RefusedError{Text: "secbot can't take this back, so nothing was changed: " + why + "."}
-	}
 	if c.inc.Status == StatusAllowed {
 		if err := c.endSuppressions(ctx); err != nil {
 			return nil, err
@@ -131,9 +166,6 @@ func (c *change) startFix(by, why string, r run) (*held, error) {
 // decideUndo leaves an allowance for what the undo puts back, since that is
 // the violation again, before a call is made.
 func (c *change) decideUndo(cmd Command) (*held, error) {
-	if c.inc.Plan == nil || len(c.inc.Outcomes) == 0 {
-		return nil, &StatusError{Incident: c.inc.ID, Status: c.inc.Status, Wanted: StatusUndoing, Last: c.inc.Last()}
-	}
 	until := c.now.Add(undoAllowance)
 	undo, err := c.startWith(StatusUndoing, cmd.By, cmd.Reason, run{Command: &cmd}, moved{Until: &until})
 	if err != nil {
@@ -146,14 +178,11 @@ func (c *change) decideUndo(cmd Command) (*held, error) {
 
 // decideIgnore keeps the finding from being told until a time, for a reason.
 func (c *change) decideIgnore(cmd Command) error {
-	if cmd.Reason == "" {
-		return errNoReason()
-	}
 	var until time.Time
 	text := "for good"
 	if cmd.For > 0 {
 		until = c.now.Add(cmd.For)
-		text = "until " + until.Format("2006-01-02 15:04 UTC")
+		text = "until " + until.Format(stampFormat)
 	}
 	scope, err := parseScope(cmd.Scope)
 	if err != nil {

@@ -319,13 +319,29 @@ func notesOf(outcomes []Outcome) []string {
 func (fx *fixing) fail(ctx context.Context, cause error) error {
 	return fx.end(ctx, func(c *change) error {
 		c.inc.Error = explain(cause)
-		if err := c.move(StatusFailed, ByItself, c.inc.Error); err != nil {
+		if err := c.failedTo(c.inc.Error); err != nil {
 			return err
 		}
 		c.show()
 		c.answer(fx.r.Command, "It did not work: "+c.inc.Error, true)
 		return nil
 	})
+}
+
+// failedTo ends the status of a fix or undo as failed, which waits for people like a
+// question does. What was allowed for a while and can't be closed nobody looks at:
+// people are called.
+func (c *change) failedTo(why string) error { return c.failedWith(why, moved{}) }
+
+func (c *change) failedWith(why string, data moved) error {
+	last := c.inc.Last()
+	if err := c.moveWith(StatusFailed, ByItself, why, data); err != nil {
+		return err
+	}
+	if last.From == StatusAllowed && last.By == ByItself {
+		c.mentionIn(c.inc.Decision.Approvers, "The time that it was allowed for is over, and it could not be closed, so that it may still be open: "+why)
+	}
+	return c.ask()
 }
 
 // settle ends a fix that has nothing to do.

@@ -339,6 +339,7 @@ func (e *Engine) seenAgain(ctx context.Context, h *held, active *Incident, part 
 		}
 		c.inc.Repeats++
 		c.inc.Finding = part.Finding // the rules have other ids by now, perhaps
+		c.raise()
 		switch {
 		case d.Action == ActionAuto:
 			fix, err = c.fixAgain(d)
@@ -369,7 +370,7 @@ func (c *change) outgrown(is Finding, d Decision) bool {
 	}
 	was := c.inc.Finding
 	return d.Action.rank() < c.inc.Decision.Action.rank() || !slices.EqualFunc(was.Was, is.Was, func(a, b Rule) bool { return a.Key() == b.Key() }) ||
-		!bytes.Equal(was.Earlier, is.Earlier) || c.now.Sub(c.inc.CreatedAt) > askAnewAfter
+		!bytes.Equal(was.Earlier, is.Earlier) || c.inc.Request == nil && c.now.Sub(c.inc.CreatedAt) > askAnewAfter
 }
 
 // askAnew ends a question, so that the next round opens another with a message
@@ -489,6 +490,9 @@ func (e *Engine) tellPrevious(ctx context.Context, h *held, inc *Incident) {
 	}
 	_, err := e.update(ctx, h, inc.Previous, false, func(c *change) error {
 		c.thread("It is back: see incident " + inc.ID + ".")
+		if c.inc.Status == StatusUndone {
+			c.show() // it is not let be any more
+		}
 		return nil
 	})
 	if err != nil {

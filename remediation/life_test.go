@@ -116,7 +116,7 @@ func TestAuditTellsALife(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	checkLog(t, own, []wants{{"U9", "refused to revert the change", "not one of the people", []string{inc.ID}}})
+	checkLog(t, own, []wants{{"U9", "refused to revert this change", "not one of the people", []string{inc.ID}}})
 	if n, err := remediation.VerifyOwnLog(t.Context(), l.store); n != 1 || err != nil {
 		t.Errorf("secbot's own log: %d entries, %v", n, err)
 	}

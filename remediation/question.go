@@ -4,18 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
 
-// ask begins the time of a question: its reminder, its escalation and its end are
-// jobs with a due time, which whichever process finds them due takes. A finding
+// ask begins the time of a question, or of what went wrong and waits for people as
+// well: its reminder, its escalation and its end are jobs with a due time, which whichever process finds them due takes. A finding
 // that is only told asks nothing.
 func (c *change) ask() error {
 	if c.inc.Decision.Action == ActionNotify {
 		return nil
 	}
 	q := c.inc.Decision.Question
+	if c.inc.Status != StatusOpen {
+		q.Expire = 0 // what went wrong waits until somebody has looked
+	}
 	for _, t := range []struct {
 		kind  string
 		after time.Duration
@@ -33,6 +37,10 @@ func (c *change) ask() error {
 	return nil
 }
 
+// stampFormat is how times stand in texts for people, who may see them in a zone of
+// their own.
+const stampFormat = "2006-01-02 15:04 UTC"
+
 // later adds a timer about the incident.
 func (c *change) later(kind string, due time.Time, r run) error {
 	j, err := c.job(kind, r)
@@ -47,9 +55,14 @@ func (c *change) later(kind string, due time.Time, r run) error {
 // remind tells the people who may decide that nobody has yet.
 func (e *Engine) remind(ctx context.Context, h *held, r run) error {
 	return e.unanswered(ctx, h, r, func(c *change, standing string) error {
-		c.mentionIn(c.inc.Decision.Approvers, fmt.Sprintf("Reminder: nobody has decided since %s. %s%s",
-			c.inc.Last().At.Format("2006-01-02 15:04 UTC"), upperFirst(standing), c.ending()))
-		return nil
+		if r := c.inc.Request; r != nil {
+			missing := counted(r.Needed-len(r.Approved), "more approval")
+			c.mentionIn(append(slices.Clone(c.inc.Decision.Approvers), r.By), fmt.Sprintf("Reminder: %s asks to %s, which waits for %s. %s%s", r.By, r.Words(), missing, upperFirst(standing), c.ending()))
+		} else {
+			c.mentionIn(c.inc.Decision.Approvers, fmt.Sprintf("Reminder: nobody has decided since %s. %s%s",
+				c.inc.Last().At.Format(stampFormat), upperFirst(standing), c.ending()))
+		}
+		return c.audit(ByItself, "reminded", strings.Join(c.inc.Decision.Approvers, ", "), nil)
 	})
 }
 
@@ -58,7 +71,7 @@ func (c *change) ending() string {
 	if c.inc.Until.IsZero() {
 		return "."
 	}
-	return fmt.Sprintf("; the question ends %s, and then nothing is changed.", c.inc.Until.Format("2006-01-02 15:04 UTC"))
+	return fmt.Sprintf("; the question ends %s, and then nothing is changed.", c.inc.Until.Format(stampFormat))
 }
 
 // escalate tells those of whom the policy says that they shall hear of questions
@@ -68,7 +81,7 @@ func (e *Engine) escalate(ctx context.Context, h *held, r run) error {
 		to := c.inc.Decision.Question.To
 		for _, target := range to {
 			c.point(target, Pointer{Title: "Nobody has decided yet",
-				Text: fmt.Sprintf("This has waited for a decision since %s. %s.", c.inc.Last().At.Format("2006-01-02 15:04 UTC"), upperFirst(standing))})
+				Text: fmt.Sprintf("This has waited for a decision since %s. %s.", c.inc.Last().At.Format(stampFormat), upperFirst(standing))})
 		}
 		c.mentionIn(to, "Nobody has decided, so that others are told now.")
 		return c.audit(ByItself, "escalated", strings.Join(to, ", "), nil)
@@ -131,6 +144,13 @@ func (e *Engine) standing(ctx context.Context, h *held, inc *Incident) (string, 
 	}
 	if err := e.settleOne(ctx, h, live, inc, "at the time of its reminder"); err != nil {
 		return "", err
+	}
+	pb := live.env.Playbook(inc.Finding.Playbook)
+	if pb == nil {
+		return "whether it is still so nobody can tell", nil
+	}
+	if _, err := pb.Plan(live.state, inc.Finding); errors.Is(err, ErrNothingToDo) || errors.Is(err, ErrGone) {
+		return "it seems to be over by now", nil
 	}
 	return "it is still as it was found", nil
 }

@@ -186,14 +186,18 @@ type Record struct {
 // Suppression keeps findings from being acted on and told: an Ignore, or the
 // allow record that an undo leaves so that it isn't taken back at once.
 type Suppression struct {
-	ID        string    `json:"id"`
-	Version   int       `json:"version"`
-	Incident  string    `json:"incident,omitempty"` // which decision made it
-	Key       string    `json:"key,omitempty"`      // the finding's, for exactly this change
-	Playbook  string    `json:"playbook,omitempty"`
-	Resource  *Ref      `json:"resource,omitempty"`
-	Rules     []string  `json:"rules,omitempty"` // rules' keys and flags that are off: all of a finding must be among them
-	Scope     Scope     `json:"scope,omitempty"` // how far it reaches; empty is ScopeFinding
+	ID       string   `json:"id"`
+	Version  int      `json:"version"`
+	Incident string   `json:"incident,omitempty"` // which decision made it
+	Key      string   `json:"key,omitempty"`      // the finding's, for exactly this change
+	Playbook string   `json:"playbook,omitempty"`
+	Resource *Ref     `json:"resource,omitempty"`
+	Rules    []string `json:"rules,omitempty"` // rules' keys and flags that are off: all of a finding must be among them
+	Scope    Scope    `json:"scope,omitempty"` // how far it reaches; empty is ScopeFinding
+	// Approvers and Approvals are the policy's of the finding that it was decided
+	// on: a wide one covers only what the same people may decide.
+	Approvers []string  `json:"approvers,omitempty"`
+	Approvals int       `json:"approvals,omitempty"`
 	Reason    string    `json:"reason"`
 	By        string    `json:"by"`
 	Until     time.Time `json:"until"` // zero: for good

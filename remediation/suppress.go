@@ -52,7 +52,7 @@ func (s Suppression) Matches(f Finding, now time.Time) bool {
 // whatever the time. Calls by secbot's own role are covered one by one only: who
 // ignores an account does not mean them.
 func (s Suppression) Covers(f Finding) bool {
-	if s.Key != "" && s.Key == f.Key() || s.coversRules(f) {
+	if s.narrow(f) {
 		return true
 	}
 	if f.Playbook == OwnRolePlaybook || s.Resource == nil {
@@ -96,6 +96,10 @@ func (c *change) suppress(cmd Command, until time.Time) {
 	if cmd.Verb == VerbIgnore && cmd.Scope != "" {
 		s.Scope = Scope(cmd.Scope)
 	}
+	for _, part := range c.e.o.Config.Decide(c.inc.Finding) {
+		s.Approvers = append(s.Approvers, part.Decision.Approvers...)
+		s.Approvals = max(s.Approvals, part.Decision.Approvals)
+	}
 	s.ID, s.Incident = fmt.Sprintf("%s/%d", c.inc.ID, c.inc.State()), c.inc.ID
 	s.Reason, s.By, s.Until, s.CreatedAt, s.UpdatedAt = cmd.Reason, cmd.By, until, c.now, c.now
 	c.w.Suppressions = append(c.w.Suppressions, &s)
@@ -128,9 +132,29 @@ func (e *Engine) suppressed(ctx context.Context, f Finding) (*Suppression, error
 		return nil, fmt.Errorf("read suppressions: %w", err)
 	}
 	for _, s := range all {
-		if s.Matches(f, now) {
+		if s.Matches(f, now) && (s.narrow(f) || e.sameDeciders(s, f)) {
 			return s, nil
 		}
 	}
 	return nil, nil
+}
+
+// narrow reports whether the suppression is about f itself, however far it reaches
+// besides.
+func (s Suppression) narrow(f Finding) bool {
+	return s.Key != "" && s.Key == f.Key() || s.coversRules(f)
+}
+
+// sameDeciders reports whether those who may decide about f are those who could
+// decide on the suppression, and need no more approvals: who may ignore what is low
+// must not thereby switch off what others decide about.
+func (e *Engine) sameDeciders(s *Suppression, f Finding) bool {
+	for _, part := range e.o.Config.Decide(f) {
+		d := part.Decision
+		if d.Approvals > s.Approvals || len(d.Approvers) == 0 ||
+			slices.ContainsFunc(s.Approvers, func(id string) bool { return !slices.Contains(d.Approvers, id) }) {
+			return false
+		}
+	}
+	return true
 }

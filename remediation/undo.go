@@ -125,7 +125,12 @@ func (un *fixing) notUndone(ctx context.Context, rec *recorder, cause error) err
 		if err != nil {
 			return err
 		}
-		if err := c.moveWith(status, ByItself, text, moved{calls: data}); err != nil {
+		if status == StatusFailed {
+			err = c.failedWith(text, moved{calls: data})
+		} else {
+			err = c.moveWith(status, ByItself, text, moved{calls: data})
+		}
+		if err != nil {
 			return err
 		}
 		if status == StatusFailed {

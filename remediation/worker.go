@@ -584,7 +584,7 @@ func (e *Engine) failed(ctx context.Context, h *held, r run, cause error) error 
 			return nil
 		}
 		c.inc.Error = "secbot could not carry it through, and gave up: " + explain(cause)
-		if err := c.move(StatusFailed, ByItself, c.inc.Error); err != nil {
+		if err := c.failedTo(c.inc.Error); err != nil {
 			return err
 		}
 		c.show()
