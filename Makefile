@@ -44,7 +44,7 @@ test-moto: $(BIN)/moto-$(MOTO_VERSION)/bin/moto_server
 # secbot killed at every call that it makes and started again, every mishap at
 # each of them, and a thousand events at once.
 test-crash:
-	go test -race -tags crash -run 'Crash|Faults' -parallel 16 -count=1 .
+	go test -race -tags crash -run 'Crash|Faults' -parallel 32 -count=1 .
 
 # Ten thousand events as fast as they can be sent; some minutes.
 storm:

@@ -54,7 +54,8 @@ type crashing struct {
 	seen   map[string]int // calls and writes by name, while armed
 	writes map[string]int // the number among those of its name, by the write's own
 	armed  bool
-	point  string // where to kill, once; empty: nowhere
+	wrote  time.Time // when secbot wrote something last
+	point  string    // where to kill, once; empty: nowhere
 	killed bool
 }
 
@@ -158,7 +159,7 @@ func (c *crashing) written(_ http.ResponseWriter, r *http.Request) {
 	what, n, side := r.FormValue("what"), r.FormValue("n"), r.FormValue("side")
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.armed {
+	if c.wrote = time.Now(); !c.armed {
 		return
 	}
 	if side == "before" {
@@ -522,6 +523,7 @@ func (c *crashing) run(f flow) {
 		return nil
 	})
 	f.prelude(c)
+	c.eventually(c.rests)
 	c.arm()
 	c.eventually(func() error {
 		if c.dead() {
@@ -552,6 +554,17 @@ func (c *crashing) run(f flow) {
 	}
 	c.idle()
 	c.check(f)
+}
+
+// rests says that secbot has written something just now: what led to the flow is
+// not over.
+func (c *crashing) rests() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.wrote) < 200*time.Millisecond {
+		return errors.New("secbot is at work")
+	}
+	return nil
 }
 
 // idle waits until secbot makes no call any more.
