@@ -29,7 +29,7 @@ func (n *Notifier) actor(ctx context.Context, notice remediation.Notice) error {
 	if err != nil {
 		return err
 	}
-	m := renderActor(view{inc: inc, meta: n.Names.meta(inc.Finding.Playbook), names: n.Names, bare: true})
+	m := renderActor(view{inc: inc, meta: n.Names.meta(inc.Finding.Playbook), names: n.Names, bare: true, past: true})
 	if at.TS != "" {
 		return unlessTemporary(n.update(ctx, &remediation.MessageRef{Incident: inc.ID, Channel: at.Channel, TS: at.TS}, m))
 	}
@@ -118,7 +118,7 @@ func renderActor(v view) Message {
 		section(p.happened()),
 		section(said),
 		slack.NewSectionBlock(nil, p.fields(), nil),
-		section(p.list(p.changesTitle(), p.changeTexts())),
+		section(p.changes("*The change:*")),
 	}
 	if v.inc.Answer == nil {
 		yes := p.button(remediation.VerbClaim, "Yes, It Was Me…")

@@ -56,6 +56,7 @@ type view struct {
 	scope remediation.Scope // how far an ignore reaches
 	until *time.Time        // when an ignore, or the allowance of an undo, ends; zero: never; nil: not known
 	bare  bool              // without buttons
+	past  bool              // tells what happened, whatever has become of it since
 }
 
 // renderIncident makes an incident's message as the incident stands now.

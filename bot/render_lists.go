@@ -255,7 +255,20 @@ func incidentPart(id string) string {
 
 func findingLine(f remediation.Finding, names Names) string {
 	return "• *" + upper(escaped(string(f.Severity), 20)) + "* · " + escaped(names.title(f.Playbook), 60) + " · " +
-		nameAndID(f, 60) + " in " + names.short(f.Resource.Account) + " " + escaped(f.Resource.Region, 30)
+		nameAndID(f, 60) + " in " + names.short(f.Resource.Account) + " " + escaped(f.Resource.Region, 30) + changeWords(f)
+}
+
+// changeWords names the first of a finding's changes, and counts the others.
+func changeWords(f remediation.Finding) string {
+	texts := painter{view: view{inc: &remediation.Incident{}}, f: f}.changeTexts()
+	if len(texts) == 0 {
+		return ""
+	}
+	s := " · " + escaped(texts[0], 80)
+	if n := len(texts) - 1; n > 0 {
+		s += fmt.Sprintf(" and %d more", n)
+	}
+	return s
 }
 
 // nameAndID gives the name and, where it isn't the name itself, the id: several
@@ -286,7 +299,7 @@ func renderIncidents(found []*remediation.Incident, names Names, more string) Me
 	}
 	var lines []string
 	for _, inc := range found {
-		lines = append(lines, strings.Replace(findingLine(inc.Finding, names), "• ", "• "+code(short(inc.ID), shortID)+" *"+escaped(string(inc.Status), 20)+"* since "+date(inc.UpdatedAt)+" · ", 1))
+		lines = append(lines, strings.Replace(findingLine(inc.Finding, names), "• ", "• "+code(short(inc.ID), shortID)+" *"+escaped(string(inc.Status), 20)+"* since "+date(inc.Last().At)+" · ", 1))
 	}
 	if more != "" {
 		lines = append(lines, more)

@@ -127,6 +127,9 @@ func (p painter) opens() string {
 
 // over reports whether what was found is no more.
 func (p painter) over() bool {
+	if p.past {
+		return true
+	}
 	switch p.inc.Status {
 	case remediation.StatusFixed, remediation.StatusUndoing, remediation.StatusResolved:
 		return true

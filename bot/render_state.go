@@ -86,8 +86,11 @@ func (p painter) standing() head {
 	case remediation.StatusUndoing:
 		return head{title: "Undoing: " + p.named(p.meta.Labels.Fixed), said: "*Putting it back…* requested by " + p.by() + "."}
 	case remediation.StatusUndone:
-		return head{title: "Undone: " + p.named(p.meta.Labels.Fixed), said: p.undone(),
-			buttons: []slack.BlockElement{p.button(remediation.VerbUnignore, "Ask Again")}}
+		h := head{title: "Undone: " + p.named(p.meta.Labels.Fixed), said: p.undone()}
+		if p.until != nil {
+			h.buttons = []slack.BlockElement{p.button(remediation.VerbUnignore, "Ask Again")}
+		}
+		return h
 	case remediation.StatusFailed:
 		return p.failed()
 	}
@@ -174,7 +177,9 @@ func (p painter) fixing() head {
 
 func (p painter) fixed() head {
 	h := head{title: p.named(p.meta.Labels.Fixed), said: "*" + escaped(cmp.Or(p.meta.Labels.Did, "Closed"), 40) + " automatically*, and read back from AWS."}
-	if t := p.lastTo(remediation.StatusFixing); t.By != remediation.ByItself && t.By != "" {
+	if t := p.lastTo(remediation.StatusFixing); t.From == remediation.StatusAllowed && t.By == remediation.ByItself {
+		h.said = "*Reverted:* the time for which " + mention(p.lastTo(remediation.StatusAllowed).By) + " had allowed it is over. Read back from AWS."
+	} else if t.By != remediation.ByItself && t.By != "" {
 		h.said = "*Reverted* at the request of " + mention(t.By) + p.approvedBy(t) + " and read back from AWS."
 	}
 	if p.undoable() {
@@ -189,11 +194,14 @@ func (p painter) undone() string {
 	if p.closes() {
 		again = "*It is open again:* "
 	}
-	s := again + "the fix was taken back at the request of " + mention(t.By) + p.approvedBy(t) + " and read back from AWS."
-	if p.until != nil {
-		s += "\nThe same change is left alone" + p.untilText() + ", and neither told nor fixed until then."
+	if p.until == nil {
+		again = "*It was as before the fix for a while:* "
 	}
-	return s
+	s := again + "the fix was taken back at the request of " + mention(t.By) + p.approvedBy(t) + " and read back from AWS."
+	if p.until == nil {
+		return s + " That the same change is let be is over: later messages tell what became of it."
+	}
+	return s + "\nThe same change is left alone" + p.untilText() + ", and neither told nor fixed until then."
 }
 
 func (p painter) failed() head {
@@ -261,6 +269,9 @@ func (p painter) revert(label string) *slack.ButtonBlockElement {
 	if !p.closes() && p.f.IsOpen(remediation.OpenWorld, remediation.OpenWide) {
 		about = " It opens again: "
 	}
+	if p.f.Doubt != "" {
+		text += " Mind: " + cut(clean(p.f.Doubt), 120) + "."
+	}
 	return b.WithConfirm(confirm("Revert this change?", text+about+p.plainChanges()+p.wasText(), label))
 }
 
@@ -285,8 +296,12 @@ func (p painter) undo() slack.BlockElement {
 	if p.closes() {
 		about = " It opens again: "
 	}
+	about += p.plainChanges()
+	if len(p.f.Rules)+len(p.f.Grants)+len(p.f.Statements) == 0 {
+		about = " Concerned: " + p.name() + "."
+	}
 	return p.button(remediation.VerbUndo, "Undo Fix").
-		WithConfirm(confirm("Undo the fix?", text+about+p.plainChanges()+" The same change is then left alone for 24 hours.", "Undo Fix"))
+		WithConfirm(confirm("Undo the fix?", text+about+" The same change is then left alone for 24 hours.", "Undo Fix"))
 }
 
 func confirm(title, text, yes string) *slack.ConfirmationBlockObject {

@@ -177,12 +177,13 @@ func (c *change) control(ctx context.Context, cmd Command) (said string, err err
 			return "", &RefusedError{Text: "secbot is not paused."}
 		}
 		is.Paused = nil
-		title, said, what = "Resumed: secbot fixes again", "Resumed. secbot fixes again what the policy says.", "resumed"
+		title, said, what = "Resumed: secbot fixes again", "Resumed. secbot fixes again what the policy and the mode say.", "resumed"
 	case VerbMode:
 		if said, err = is.set(cmd, c.e.o.Config.Mode); err != nil {
 			return "", err
 		}
 		title, what = "Mode: "+said, "set the mode: "+said
+		said = "The mode is now " + said + "."
 	}
 	if rec.Data, err = json.Marshal(is); err != nil {
 		return "", fmt.Errorf("encode %s: %w", controlRecord, err)

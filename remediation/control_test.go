@@ -155,7 +155,7 @@ func TestWhy(t *testing.T) {
 	if r := l.order("w2", remediation.VerbWhy, "sg-h"); !strings.Contains(strings.Join(r.Lines, "\n"), "secbot is paused") {
 		t.Errorf("while it is paused: %+v", r)
 	}
-	if r := l.order("w3", remediation.VerbWhy, "sg-none"); !r.Failed || !strings.Contains(r.Text, "There is no sg-none here") {
+	if r := l.order("w3", remediation.VerbWhy, "sg-none"); !r.Failed || !strings.Contains(r.Text, "There is no sg-none here.") {
 		t.Errorf("of nothing: %+v", r)
 	}
 	if len(l.doors.changes()) != 0 || len(l.incidents()) != 0 {

@@ -228,6 +228,18 @@ func (e *Engine) askAnew(ctx context.Context, h *held, cmd Command) error {
 	if !errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("read the active incident: %w", err)
 	}
+	live := judged{readAt: e.now()}
+	live.env, live.state, err = e.read(ctx, old.Finding.Resource)
+	if live.state == nil && errors.Is(err, ErrGone) {
+		return &RefusedError{Text: "The resource does not exist any more, so there is nothing to ask about."}
+	}
+	if live.state != nil {
+		if pb := live.env.Playbook(old.Finding.Playbook); pb != nil {
+			if _, err := pb.Plan(live.state, old.Finding); errors.Is(err, ErrNothingToDo) || errors.Is(err, ErrGone) {
+				return &RefusedError{Text: "It is closed already, as the live state shows, so there is nothing to ask about."}
+			}
+		}
+	}
 	part := e.o.Config.Decide(old.Finding)[0]
 	c := e.newIncident(old.Finding, part.Decision.AtMost(ActionAsk, "somebody asks about what an undo had put back"))
 	c.inc.Finding.EventID = "again/" + cmd.ID
@@ -242,6 +254,9 @@ func (e *Engine) askAnew(ctx context.Context, h *held, cmd Command) error {
 		return err
 	}
 	c.show()
+	if proposal := live.proposal(old.Finding); len(proposal) > 0 {
+		c.thread("What Revert Change would do, as the live state is:", proposal...)
+	}
 	c.answer(&cmd, "It is asked about again, as incident "+c.inc.ID+".", false)
 	if c.err != nil {
 		return c.err
@@ -325,8 +340,11 @@ type refused struct {
 
 // wayOn says what can be done about an incident that is over.
 func (s Status) wayOn(id string) string {
-	if s == StatusUndone {
+	switch s {
+	case StatusUndone:
 		return " To have it asked about again: /secbot unignore " + id
+	case StatusExpired:
+		return " What is still open a scan asks about anew: /secbot scan"
 	}
 	return ""
 }

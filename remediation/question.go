@@ -54,6 +54,10 @@ func (c *change) later(kind string, due time.Time, r run) error {
 
 // remind tells the people who may decide that nobody has yet.
 func (e *Engine) remind(ctx context.Context, h *held, r run) error {
+	only, err := e.onlyDigested(ctx, r.Incident)
+	if err != nil || only {
+		return err // a digest has told of it, which a message for each would undo
+	}
 	return e.unanswered(ctx, h, r, func(c *change, standing string) error {
 		if r := c.inc.Request; r != nil {
 			missing := counted(r.Needed-len(r.Approved), "more approval")
@@ -64,6 +68,25 @@ func (e *Engine) remind(ctx context.Context, h *held, r run) error {
 		}
 		return c.audit(ByItself, "reminded", strings.Join(c.inc.Decision.Approvers, ", "), nil)
 	})
+}
+
+// onlyDigested reports whether an incident has no message of its own, since a digest
+// tells of it.
+func (e *Engine) onlyDigested(ctx context.Context, incident string) (bool, error) {
+	_, err := e.o.Store.Message(ctx, incident)
+	if err == nil {
+		return false, nil
+	}
+	if errors.Is(err, ErrNotFound) {
+		_, err = e.o.Store.Record(ctx, digestedRecord(incident))
+	}
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read whether incident %s has a message: %w", incident, err)
+	}
+	return true, nil
 }
 
 // ending says when the question ends, where it does.

@@ -103,6 +103,19 @@ func (c *change) suppress(cmd Command, until time.Time) {
 	s.ID, s.Incident = fmt.Sprintf("%s/%d", c.inc.ID, c.inc.State()), c.inc.ID
 	s.Reason, s.By, s.Until, s.CreatedAt, s.UpdatedAt = cmd.Reason, cmd.By, until, c.now, c.now
 	c.w.Suppressions = append(c.w.Suppressions, &s)
+	if s.wide() && !until.IsZero() {
+		c.lookAt(until)
+	}
+}
+
+// wide reports whether the suppression hides more than what it was decided on.
+func (s Suppression) wide() bool { return s.Scope != "" && s.Scope != ScopeFinding }
+
+// lookAt has everything scanned at a time: what a wide ignore has hidden until then
+// no event tells of again.
+func (c *change) lookAt(at time.Time) {
+	c.w.Jobs = append(c.w.Jobs, &Job{ID: fmt.Sprintf("%s/ignored/%s/%d", jobReconcile, c.inc.ID, at.Unix()), Kind: jobReconcile,
+		Payload: []byte("{}"), Due: at, CreatedAt: c.now, UpdatedAt: c.now})
 }
 
 // endSuppressions takes back the suppressions that the incident has made.
@@ -118,6 +131,9 @@ func (c *change) endSuppressionsOf(ctx context.Context, incident string) error {
 	for _, s := range all {
 		if s.Incident == incident {
 			s.Ended, s.UpdatedAt = true, c.now
+			if s.wide() {
+				c.lookAt(c.now)
+			}
 			c.w.Suppressions = append(c.w.Suppressions, s)
 		}
 	}

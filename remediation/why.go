@@ -42,7 +42,7 @@ func (e *Engine) why(ctx context.Context, id string) (Reply, error) {
 	case err != nil && ctx.Err() != nil:
 		return Reply{}, err
 	case errors.Is(err, ErrGone), errors.Is(err, ErrOtherAccount):
-		return Reply{Text: fmt.Sprintf("There is no %s here: %v.", id, err), Failed: true}, nil
+		return Reply{Text: fmt.Sprintf("There is no %s here.", id), Failed: true}, nil
 	case err != nil:
 		return Reply{Text: fmt.Sprintf("%s could not be read: %s", id, explain(err)), Failed: true}, nil
 	}

@@ -318,6 +318,12 @@ func TestPlanModifiedSince(t *testing.T) {
 	if _, err := env.Playbook("sg-rule-modified").Plan(group(f.Was[0]), f); !errors.Is(err, remediation.ErrNothingToDo) {
 		t.Errorf("modified back: %v", err)
 	}
+	again := in("sgr-9", "tcp", 22, "0.0.0.0/0")
+	again.Description = "added again"
+	p, err := env.Playbook("sg-rule-modified").Plan(group(again), f)
+	if err != nil || len(p.Steps) != 1 || !strings.Contains(p.Steps[0].Summary, "modify sgr-9 from") {
+		t.Errorf("taken away and added again: %+v, %v", p.Steps, err)
+	}
 }
 
 func TestPlanGroup(t *testing.T) {

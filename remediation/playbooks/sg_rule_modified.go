@@ -177,6 +177,13 @@ func (p ruleModified) Plan(st remediation.State, f remediation.Finding) (remedia
 	for _, r := range f.Rules {
 		i := slices.IndexFunc(after, func(l remediation.Rule) bool { return l.ID == r.ID })
 		was, known := ruleByID(f.Was, r.ID)
+		if i < 0 && known {
+			// Taken away and added again since, it has another id and is as open.
+			if i = slices.IndexFunc(after, func(l remediation.Rule) bool { return l.Key() == r.Key() }); i >= 0 {
+				was.ID = after[i].ID
+				r.Description = after[i].Description
+			}
+		}
 		if i < 0 || !known {
 			continue
 		}
