@@ -122,6 +122,7 @@ type IncidentQuery struct {
 	Resource string    // the plain id
 	Key      string    // the finding's
 	Since    time.Time // created at or after
+	Until    time.Time // created at or before
 	Updated  time.Time // last changed at or after
 	Limit    int       // 0 or less means 100
 }

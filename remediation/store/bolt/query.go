@@ -42,8 +42,8 @@ func (s *Store) Incidents(ctx context.Context, q remediation.IncidentQuery) (lis
 	return list, err
 }
 
-// matches reports whether q asks for incidents of that summary; q.Since and
-// q.Updated are not looked at.
+// matches reports whether q asks for incidents of that summary; its times are not
+// looked at.
 func (s summary) matches(q remediation.IncidentQuery) bool {
 	return (len(q.Statuses) == 0 || slices.Contains(q.Statuses, remediation.Status(s.status))) &&
 		(q.Playbook == "" || q.Playbook == s.playbook) &&
@@ -85,21 +85,25 @@ type part struct {
 func newWalk(tx *bbolt.Tx, q remediation.IncidentQuery) walk {
 	index, names := source(q)
 	b := tx.Bucket([]byte(index))
+	// No time, and no id after a time, begins like this.
+	end := bytes.Repeat([]byte{0xff}, timeLen)
+	if !q.Until.IsZero() {
+		end = join(timeKey(q.Until), end)
+	}
 	if names == nil {
-		return walk{newPart(b, nil)}
+		return walk{newPart(b, nil, end)}
 	}
 	var w walk
 	for _, s := range names {
-		w = append(w, newPart(b, name(s)))
+		w = append(w, newPart(b, name(s), end))
 	}
 	return w
 }
 
-// newPart begins at the last key of the prefix.
-func newPart(b *bbolt.Bucket, prefix []byte) *part {
+// newPart begins at the last key of the prefix that comes before its end.
+func newPart(b *bbolt.Bucket, prefix, end []byte) *part {
 	p := &part{cursor: b.Cursor(), prefix: prefix}
-	// No time begins like this, so all keys of the prefix come before it.
-	beyond := join(prefix, bytes.Repeat([]byte{0xff}, timeLen))
+	beyond := join(prefix, end)
 	k, _ := p.cursor.Seek(beyond)
 	if k == nil {
 		k, _ = p.cursor.Last()

@@ -109,6 +109,9 @@ func (s *Store) entries(ctx context.Context, q remediation.IncidentQuery, index,
 	if !q.Since.IsZero() {
 		where.from = stamp(q.Since)
 	}
+	if !q.Until.IsZero() {
+		where.below = dueBy(q.Until)
+	}
 	var found []item
 	for it, err := range s.query(ctx, where) {
 		if err != nil {

@@ -179,7 +179,7 @@ func list[T any](ctx context.Context, s *Store, q query, keep func(*T) (keep, en
 	return found, nil
 }
 
-// dueBy is the sort key that stands after everything due by now.
+// dueBy is the sort key that stands after everything due, or created, by now.
 func dueBy(now time.Time) string { return stamp(now) + "$" } // $ comes after #
 
 // DueJobs lists unfinished jobs that may be taken up at now.

@@ -103,7 +103,7 @@ func drawIncident(r *rapid.T, m *model) *remediation.Incident {
 }
 
 func drawQuery(r *rapid.T) remediation.IncidentQuery {
-	q := remediation.IncidentQuery{Limit: rapid.IntRange(1, 4).Draw(r, "limit"), Since: minute(r, "since"),
+	q := remediation.IncidentQuery{Limit: rapid.IntRange(1, 4).Draw(r, "limit"), Since: minute(r, "since"), Until: minute(r, "until"),
 		Key: oneOf(r, "key", "", "", "k1"), Playbook: oneOf(r, "playbook", "", "p1"), Resource: oneOf(r, "resource", "", "", "r1")}
 	if rapid.Bool().Draw(r, "by status") {
 		q.Statuses = rapid.SliceOfN(rapid.SampledFrom(remediation.Statuses()), 1, 6).Draw(r, "statuses")

@@ -112,7 +112,7 @@ func (m *model) list(q remediation.IncidentQuery) []remediation.Incident {
 	for _, i := range m.incidents {
 		if (q.Statuses == nil || slices.Contains(q.Statuses, i.Status)) && (q.Key == "" || q.Key == i.Key) &&
 			(q.Playbook == "" || q.Playbook == i.Finding.Playbook) && (q.Resource == "" || q.Resource == i.Finding.Resource.ID) &&
-			!i.CreatedAt.Before(q.Since) && !i.UpdatedAt.Before(q.Updated) {
+			!i.CreatedAt.Before(q.Since) && (q.Until.IsZero() || !i.CreatedAt.After(q.Until)) && !i.UpdatedAt.Before(q.Updated) {
 			found = append(found, i)
 		}
 	}

@@ -141,7 +141,7 @@ func Match(q remediation.IncidentQuery, i *remediation.Incident) bool {
 		(q.Playbook == "" || q.Playbook == i.Finding.Playbook) &&
 		(q.Resource == "" || q.Resource == i.Finding.Resource.ID) &&
 		(q.Key == "" || q.Key == i.Key) &&
-		!i.CreatedAt.Before(q.Since) && !i.UpdatedAt.Before(q.Updated)
+		!i.CreatedAt.Before(q.Since) && (q.Until.IsZero() || !i.CreatedAt.After(q.Until)) && !i.UpdatedAt.Before(q.Updated)
 }
 
 // Ready reports whether something due at the given time and leased until
