@@ -128,7 +128,7 @@ func everybodySays(t *testing.T, v remediation.Verb, by string, may bool) {
 	l.config.People = []remediation.Person{{Actor: "arn:aws:iam::*:user/dana", User: "U5"}}
 	general := slices.Contains([]remediation.Verb{remediation.VerbReset, remediation.VerbPause, remediation.VerbResume, remediation.VerbMode}, v)
 	switch {
-	case v == remediation.VerbScan || v == remediation.VerbWhy:
+	case v == remediation.VerbScan || v == remediation.VerbWhy || v == remediation.VerbStats:
 		may = by != "UGUEST" && by != "UWHO" // it changes nothing
 	case v == remediation.VerbClaim || v == remediation.VerbDisown:
 		may = by == "U5" // whether it was them nobody else can say
@@ -140,7 +140,7 @@ func everybodySays(t *testing.T, v remediation.Verb, by string, may bool) {
 	cmd := remediation.Command{ID: "c", Verb: v, Incident: inc.ID, By: by, Reason: "x", ReplyTo: remediation.ReplyTo{User: "U0"}}
 	l.doors.set("sg-h", "side")
 	cmd.Scope = map[remediation.Verb]string{remediation.VerbScan: "sg", remediation.VerbMode: "ask", remediation.VerbWhy: "sg-h"}[v]
-	if general || cmd.Scope != "" {
+	if general || v == remediation.VerbStats || cmd.Scope != "" {
 		cmd.Incident = ""
 	}
 	l.submit(cmd)

@@ -166,6 +166,10 @@ func (e *Engine) replyNotice(cmd Command, r Reply) ([]*Notice, error) {
 	if cmd.ReplyTo == (ReplyTo{}) {
 		return nil, nil
 	}
+	home, err := e.homeNotice(cmd, "answer")
+	if err != nil {
+		return nil, err
+	}
 	r.ReplyTo = cmd.ReplyTo
 	if r.Incident == "" {
 		r.Incident = cmd.Incident
@@ -174,7 +178,24 @@ func (e *Engine) replyNotice(cmd Command, r Reply) ([]*Notice, error) {
 	if cmd.ReplyTo.NotBefore.After(n.Due) {
 		n.Due = cmd.ReplyTo.NotBefore
 	}
+	return append(home, n), err
+}
+
+// homeNotice has the home of whoever clicked there published anew; none where the
+// command came from elsewhere. A command may have several, one for each step.
+func (e *Engine) homeNotice(cmd Command, step string) ([]*Notice, error) {
+	if !cmd.ReplyTo.Home {
+		return nil, nil
+	}
+	n, err := e.notice("home/"+cmd.ID+"/"+step, NotifySlack, OpHome, HomeOf{User: cmd.ReplyTo.User})
 	return []*Notice{n}, err
+}
+
+// home has that home published with what the change makes of the incident.
+func (c *change) home(cmd Command) {
+	n, err := c.e.homeNotice(cmd, fmt.Sprint(c.inc.State()))
+	c.err = errors.Join(c.err, err)
+	c.w.Notices = append(c.w.Notices, n...)
 }
 
 // maxConflicts bounds how often a change is begun anew because somebody else

@@ -29,12 +29,13 @@ const (
 	VerbResume   Verb = "resume"            // fix again; Incident is empty
 	VerbMode     Verb = "mode"              // set a mode; Incident is empty
 	VerbWhy      Verb = "why"               // tell what the policy would do about a resource; Incident is empty
+	VerbStats    Verb = "stats"             // send the statistics with their picture; Incident is empty
 	VerbReset    Verb = "reset"             // close the circuit breaker again; Incident is empty
 )
 
 // Verbs lists every verb.
 func Verbs() []Verb {
-	return []Verb{VerbFix, VerbUndo, VerbIgnore, VerbUnignore, VerbRetry, VerbAllow, VerbApprove, VerbDecline, VerbClaim, VerbDisown, VerbScan, VerbPause, VerbResume, VerbMode, VerbWhy, VerbReset}
+	return []Verb{VerbFix, VerbUndo, VerbIgnore, VerbUnignore, VerbRetry, VerbAllow, VerbApprove, VerbDecline, VerbClaim, VerbDisown, VerbScan, VerbPause, VerbResume, VerbMode, VerbWhy, VerbStats, VerbReset}
 }
 
 // changes reports whether the verb has AWS changed.

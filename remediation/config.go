@@ -41,7 +41,9 @@ type Config struct {
 	// Heartbeat is after how much time without an event of a source people are
 	// told, in whole hours; 0 for never.
 	Heartbeat time.Duration
-	Breaker   Breaker
+	// Report is the weekday on which a channel gets the statistics.
+	Report  ReportDay
+	Breaker Breaker
 	// Digest is how many new messages a channel gets within a minute; those of
 	// further incidents, less than critical ones, become one digest. 0: no bound.
 	Digest int
@@ -122,7 +124,7 @@ type PortRange struct {
 // DefaultConfig is what holds without a file: mode auto, the built-in rules, a
 // reconciling scan every six hours, and nobody and no channel named.
 func DefaultConfig() *Config {
-	return &Config{Mode: ModeAuto, Reconcile: 6 * time.Hour, Heartbeat: 7 * 24 * time.Hour, Breaker: defaultBreaker(), Digest: 20,
+	return &Config{Mode: ModeAuto, Reconcile: 6 * time.Hour, Heartbeat: 7 * 24 * time.Hour, Breaker: defaultBreaker(), Digest: 20, Report: "monday",
 		Question: Question{Remind: time.Hour, Expire: 7 * 24 * time.Hour}}
 }
 

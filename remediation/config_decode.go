@@ -147,6 +147,7 @@ func (d *configDecoder) topFields(c *Config) []configField {
 		{"regions", setList(d, &c.Regions, textNode(parseRegion))},
 		{"reconcile", setOne(d, &c.Reconcile, textNode(parseInterval))},
 		{"heartbeat", setOne(d, &c.Heartbeat, textNode(parseInterval))},
+		{"report", setOne(d, &c.Report, textNode(parseOneOf("day of the report", ReportDays())))},
 		{"breaker", func(n *yaml.Node, _ configPlace) { d.object(n, breakerScope(), d.breakerFields(&c.Breaker)) }},
 		{"digest", setOne(d, &c.Digest, numberNode(parseMessages))},
 		{"question", func(n *yaml.Node, _ configPlace) {

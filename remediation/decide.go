@@ -12,6 +12,8 @@ func (e *Engine) execute(ctx context.Context, h *held, cmd Command) error {
 	switch cmd.Verb { // what is about no incident
 	case VerbScan:
 		return e.scanCommand(ctx, h, cmd)
+	case VerbStats:
+		return e.statsCommand(ctx, h, cmd)
 	case VerbReset:
 		return e.reset(ctx, h, cmd)
 	case VerbPause, VerbResume, VerbMode:
@@ -56,7 +58,9 @@ func (e *Engine) decide(ctx context.Context, h *held, cmd Command) (*held, error
 		if cmd.State != nil && *cmd.State != c.inc.State() || cmd.Request > 0 && cmd.Request != c.inc.Requests {
 			return &StaleError{Incident: c.inc}
 		}
-		fix, err = c.decide(ctx, cmd, person)
+		if fix, err = c.decide(ctx, cmd, person); fix != nil {
+			c.home(cmd) // what is under way
+		}
 		return err
 	})
 	return fix, err

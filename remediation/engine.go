@@ -142,6 +142,8 @@ const (
 	jobCheckpoint = "checkpoint"
 	// jobListen looks for sources from which nothing comes any more.
 	jobListen = "listen"
+	// jobReport posts the statistics of the week.
+	jobReport = "report"
 	// jobSnapshot keeps the first state of what has no old values in events.
 	jobSnapshot = "snapshot"
 )

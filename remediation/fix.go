@@ -361,9 +361,14 @@ func (fx *fixing) settle(ctx context.Context, why string) error {
 
 // answer tells the person who asked by a command; a click sees the message change.
 func (c *change) answer(cmd *Command, text string, failed bool) {
-	if cmd != nil && cmd.State == nil {
-		c.reply(*cmd, Reply{Text: text, Incident: c.inc.ID, Failed: failed})
+	if cmd == nil {
+		return
 	}
+	if cmd.State == nil {
+		c.reply(*cmd, Reply{Text: text, Incident: c.inc.ID, Failed: failed})
+		return
+	}
+	c.home(*cmd)
 }
 
 // end stores the last change together with the end of the job.

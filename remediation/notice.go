@@ -37,6 +37,12 @@ const (
 	// the question whether it was them, as the incident stands; the payload is an
 	// ActorQuestion.
 	OpActor = "actor"
+	// OpHome publishes a person's home tab anew, as everything stands when the
+	// notice is sent; the payload is a HomeOf.
+	OpHome = "home"
+	// OpStats posts statistics with their picture, to a person or in the notice's
+	// channel; the payload is a StatsReport.
+	OpStats = "stats"
 	// OpMitigated publishes an automatic fix to SNS.
 	OpMitigated = "auto-mitigated"
 )
@@ -64,13 +70,28 @@ type Alert struct {
 	Breaker string `json:"breaker,omitempty"` // the circuit breaker that can be reset; empty: none
 }
 
+// HomeOf is the payload of OpHome.
+type HomeOf struct {
+	User string `json:"user"`
+}
+
+// StatsReport is the payload of OpStats.
+type StatsReport struct {
+	Stats Stats  `json:"stats"`
+	User  string `json:"user,omitempty"` // who gets it, in a direct message; empty: the notice's channel does
+}
+
 // ReplyTo says where the answer to a click or command goes. A response URL
 // lives for 30 minutes and five uses; without one, or after that, an
-// ephemeral message goes to User in Channel.
+// ephemeral message goes to User in Channel, or, without a Channel, a direct
+// message to User.
 type ReplyTo struct {
 	ResponseURL string `json:"response_url,omitempty"`
 	Channel     string `json:"channel,omitempty"`
 	User        string `json:"user,omitempty"`
+	// Home says that the user clicked in their home tab, which is to be published
+	// anew once the command was carried out.
+	Home bool `json:"home,omitempty"`
 	// NotBefore is when the answer may come at the earliest, so that it does not
 	// overtake the acknowledgement; zero: at once.
 	NotBefore time.Time `json:"not_before,omitzero"`

@@ -100,7 +100,7 @@ func (e *Engine) deliver(ctx context.Context, n *Notice) {
 }
 
 func (n *Notice) life() time.Duration {
-	if n.Op == OpReply {
+	if n.Op == OpReply || n.Op == OpHome {
 		return replyLife
 	}
 	return giveUpAfter

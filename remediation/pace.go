@@ -75,8 +75,8 @@ func (e *Engine) hush(ctx context.Context, n *Notice, pause time.Duration) error
 }
 
 // paced reports whether a notice goes where a channel's limits hold. Answers to
-// one person go by their response URL.
-func (n *Notice) paced() bool { return n.To == NotifySlack && n.Op != OpReply }
+// one person go by their response URL, and a home is no channel.
+func (n *Notice) paced() bool { return n.To == NotifySlack && n.Op != OpReply && n.Op != OpHome }
 
 // repace changes the record of a notice's channel, unless f says that it stays.
 func (e *Engine) repace(ctx context.Context, n *Notice, f func(p *pace, now time.Time) bool) error {

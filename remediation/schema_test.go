@@ -69,6 +69,7 @@ func TestSchemaKnowsWhatTheParserKnows(t *testing.T) {
 		}
 	}
 	sameWords(t, "mode", top.Properties["mode"].enum(), Modes())
+	sameWords(t, "report", top.Properties["report"].enum(), ReportDays())
 	sameWords(t, "then", rule.Properties["then"].enum(), Actions())
 	sameWords(t, "direction", match.Properties["direction"].enum(), []Direction{Ingress, Egress})
 	sameWords(t, "openness", match.Properties["openness"].enum(), Opennesses())

@@ -58,13 +58,14 @@ func (c *change) reopen() error {
 type schedule struct {
 	kind  string
 	every time.Duration
-	last  atomic.Int64 // the last period whose job is stored, in seconds since 1970
+	shift time.Duration // how much after the beginning of a period of UTC its own begins
+	last  atomic.Int64  // the last period whose job is stored, in seconds since 1970
 }
 
 // Scheduled reports whether the job comes by itself each period, so that there
 // always is one to come.
 func (j *Job) Scheduled() bool {
-	return j.Kind == jobSweep || j.Kind == jobCheckpoint || j.Kind == jobReconcile || j.Kind == jobListen
+	return j.Kind == jobSweep || j.Kind == jobCheckpoint || j.Kind == jobReconcile || j.Kind == jobListen || j.Kind == jobReport
 }
 
 func schedules(c *Config) []*schedule {
@@ -75,6 +76,9 @@ func schedules(c *Config) []*schedule {
 	if c.Heartbeat > 0 {
 		all = append(all, &schedule{kind: jobListen, every: listenEvery})
 	}
+	if at, ok := c.Report.within(); ok {
+		all = append(all, &schedule{kind: jobReport, every: reportEvery, shift: at})
+	}
 	return all
 }
 
@@ -83,7 +87,7 @@ func schedules(c *Config) []*schedule {
 // added again.
 func (e *Engine) schedule(ctx context.Context) {
 	for _, s := range e.schedules {
-		period := e.now().Truncate(s.every)
+		period := e.now().Add(-s.shift).Truncate(s.every).Add(s.shift)
 		if s.last.Swap(period.Unix()) == period.Unix() {
 			continue
 		}

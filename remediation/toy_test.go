@@ -333,7 +333,7 @@ func newLab(t *testing.T, change ...func(*remediation.Options)) *lab {
 	l.config.Rules = []remediation.PolicyRule{
 		{Name: "the front door", Match: remediation.Match{Openness: []remediation.Openness{remediation.OpenWorld}}, Then: remediation.ActionAuto},
 	}
-	l.config.Reconcile, l.config.Digest, l.config.Question = 0, 0, remediation.Question{}
+	l.config.Reconcile, l.config.Digest, l.config.Question, l.config.Report = 0, 0, remediation.Question{}, remediation.ReportNever
 	o := remediation.Options{Store: l.store, Provider: l.doors, Config: l.config,
 		Notifiers: map[string]remediation.Notifier{remediation.NotifySlack: l.slack, remediation.NotifySNS: l.sns},
 		Burst:     1000, Now: l.clock, Sleep: func(ctx context.Context, _ time.Duration) error { return ctx.Err() }}

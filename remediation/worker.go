@@ -454,6 +454,8 @@ func (e *Engine) perform(ctx context.Context, h *held) error {
 		return e.checkpoint(ctx, h)
 	case jobListen:
 		return e.listen(ctx)
+	case jobReport:
+		return e.report(ctx, h)
 	case jobSnapshot:
 		return e.snapshot(ctx, h)
 	case jobReconcile:
