@@ -183,7 +183,8 @@ func wire(s *settings, cfg aws.Config, policy *remediation.Config, st remediatio
 	cfg = calls.Count(cfg)
 	env := awsenv.New(cfg)
 	api := bot.NewClient(s.SlackToken, s.SlackAPI, slackCalls)
-	slackNotifier := &bot.Notifier{Client: api, Store: st, Names: names(policy), Channel: policy.Channel, APIURL: s.SlackAPI, Log: log, Now: now}
+	homes := &bot.Homes{Client: api, Store: st, Names: names(policy), Standing: standing(policy, st), Log: log, Now: now}
+	slackNotifier := &bot.Notifier{Client: api, Store: st, Names: names(policy), Channel: policy.Channel, APIURL: s.SlackAPI, Homes: homes, Log: log, Now: now}
 	notifiers := map[string]remediation.Notifier{remediation.NotifySlack: slackNotifier}
 	if topic := policy.Notify.SNSTopicARN; topic != "" {
 		notifiers[remediation.NotifySNS] = snsNotifier(cfg, topic, st)
@@ -205,7 +206,7 @@ func wire(s *settings, cfg aws.Config, policy *remediation.Config, st remediatio
 	}
 	var err error
 	a.handler, err = server.Handler(server.Options{
-		Mount:   []func(chi.Router){a.events.Routes, a.slackRoutes(api, names(policy), policy.Mode, now)},
+		Mount:   []func(chi.Router){a.events.Routes, a.slackRoutes(api, homes, names(policy), policy.Mode, now)},
 		Checks:  checks,
 		Metrics: []prometheus.Collector{metrics, engine.Gauges(), calls, slackCalls},
 		Public:  s.Lambda == lambdaHTTP, // a function URL is open to the world
@@ -227,8 +228,20 @@ func snsNotifier(cfg aws.Config, topic string, st remediation.Store) *notify.SNS
 	return &notify.SNS{Topic: topic, Client: client, Store: st}
 }
 
-func (a *app) slackRoutes(api *slack.Client, names bot.Names, mode remediation.Mode, now func() time.Time) func(chi.Router) {
-	h := &bot.Handler{SigningSecret: a.settings.SigningSecret, Client: api, APIURL: a.settings.SlackAPI, Engine: bell{a.engine, a}, Store: a.store, Names: names, Mode: mode, Log: a.log, Now: now}
+// standing is what homes say secbot may do.
+func standing(policy *remediation.Config, st remediation.Store) func(context.Context) (bot.Standing, error) {
+	return func(ctx context.Context) (bot.Standing, error) {
+		control, err := remediation.ReadControl(ctx, st)
+		s := bot.Standing{Mode: string(control.ModeFor(policy.Mode, "", ""))}
+		if p := control.Paused; p != nil {
+			s.Paused, s.By, s.At, s.Reason = true, p.By, p.At, p.Reason
+		}
+		return s, err
+	}
+}
+
+func (a *app) slackRoutes(api *slack.Client, homes *bot.Homes, names bot.Names, mode remediation.Mode, now func() time.Time) func(chi.Router) {
+	h := &bot.Handler{SigningSecret: a.settings.SigningSecret, Client: api, APIURL: a.settings.SlackAPI, Engine: bell{a.engine, a}, Store: a.store, Names: names, Mode: mode, Homes: homes, Log: a.log, Now: now}
 	return h.Routes
 }
 

@@ -39,6 +39,11 @@ func (m mark) is(on slack.Message) bool {
 // inHistory looks for a message that an earlier attempt has posted; no TS means
 // that there is none.
 func (n *Notifier) inHistory(ctx context.Context, channel string, notice remediation.Notice, what mark) (place, error) {
+	return n.search(ctx, channel, notice, what.is)
+}
+
+// search is inHistory for a message that is known by something else.
+func (n *Notifier) search(ctx context.Context, channel string, notice remediation.Notice, is func(slack.Message) bool) (place, error) {
 	id, err := n.channelID(ctx, channel)
 	if err != nil || id == "" {
 		return place{}, n.unlessBlind(err)
@@ -53,7 +58,7 @@ func (n *Notifier) inHistory(ctx context.Context, channel string, notice remedia
 			return place{}, n.unlessBlind(apiError("conversations.history of "+channel, err))
 		}
 		for _, m := range page.Messages {
-			if what.is(m) {
+			if is(m) {
 				return place{id, m.Timestamp}, nil
 			}
 		}
@@ -61,7 +66,7 @@ func (n *Notifier) inHistory(ctx context.Context, channel string, notice remedia
 			return place{}, nil
 		}
 	}
-	n.log().Warn("a message was not found in the newest part of the history", "channel", channel, "operation", what.operation)
+	n.log().Warn("a message was not found in the newest part of the history", "channel", channel, "notice", notice.ID)
 	return place{}, nil
 }
 

@@ -73,6 +73,7 @@ func Commands() []CommandSpec {
 		{"playbooks", "", "List the playbooks.", parseNothing("playbooks")},
 		{"runbook", "PLAYBOOK", "Show what a playbook means, does, and how to do it by hand.", parseRunbook},
 		{"whoami", "", "Tell how Slack and the policy know you.", parseNothing("whoami")},
+		{"stats", "", "Show the numbers of the last thirty days, and get their chart.", parseVerb("stats", remediation.VerbStats)},
 		{"reset", "", "Let secbot fix by itself again after the circuit breaker has opened.", parseReset},
 		{"help", "", "Show this list.", parseHelp},
 	}

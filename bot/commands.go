@@ -82,6 +82,8 @@ func (h *Handler) request(ctx context.Context, p Parsed, cmd remediation.Command
 	doing := "I look for what is open now and post the result"
 	switch cmd.Verb {
 	case remediation.VerbScan:
+	case remediation.VerbStats:
+		return h.stats(ctx, cmd)
 	case remediation.VerbReset:
 		doing = "I reset the circuit breakers that are open"
 	case remediation.VerbPause:

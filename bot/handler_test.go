@@ -257,8 +257,9 @@ func TestOtherInteractionsAreAcknowledged(t *testing.T) {
 	if _, err := r.slack.SendInteraction(t.Context(), []byte(`{"type":"view_submission","user":{"id":"U0ALICE"},"view":{"callback_id":"other"}}`)); err != nil {
 		t.Error(err)
 	}
-	if got := r.whisper(fakeslack.Alice); !strings.Contains(got, "does not know that form") {
-		t.Errorf("told %q", got)
+	told := r.slack.Messages(fakeslack.DirectID(fakeslack.Alice)) // a form belongs to no channel
+	if len(told) != 1 || !strings.Contains(told[0].Text, "does not know that form") {
+		t.Errorf("told %+v", told)
 	}
 }
 

@@ -186,6 +186,8 @@ func newRig(t testing.TB, change ...func(*fakeslack.Options)) *rig {
 	r := &rig{t: t, slack: ws, engine: &fakeEngine{}, store: st, now: time.Now()}
 	r.handler = &Handler{SigningSecret: ws.Secret(), Client: client, APIURL: ws.APIURL(), Engine: r.engine, Store: st, Names: names()}
 	r.notifier = &Notifier{Client: client, Store: st, Names: names(), Channel: fakeslack.ChannelSecurity, APIURL: ws.APIURL(), Now: func() time.Time { return r.now }}
+	homes := &Homes{Client: client, Store: st, Names: names()}
+	r.handler.Homes, r.notifier.Homes = homes, homes
 	router := chi.NewRouter()
 	r.handler.Routes(router)
 	r.server = httptest.NewServer(router)

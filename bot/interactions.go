@@ -62,6 +62,7 @@ func clickOf(ic *slack.InteractionCallback) (click, bool) {
 		reply:   remediation.ReplyTo{ResponseURL: ic.ResponseURL, Channel: channel, User: ic.User.ID},
 		foreign: isForeign(ic),
 	}
+	c.reply.Home = ic.View.Type == slack.VTHomeTab
 	if incident, state := parseBlockID(a.BlockID); incident == a.Value {
 		c.state = state
 	}
@@ -92,7 +93,7 @@ func (h *Handler) clicked(w http.ResponseWriter, r *http.Request, ic *slack.Inte
 		h.tell(ctx, c.reply, words("Only people of this workspace can use secbot, so nothing was changed."))
 	case c.action == actionMore:
 		h.more(ctx, c)
-	case c.action == string(remediation.VerbReset):
+	case c.action == string(remediation.VerbReset), c.action == string(remediation.VerbStats):
 		h.decide(ctx, w, c)
 		return
 	case !slices.Contains(clickable(), remediation.Verb(c.action)):
@@ -121,6 +122,9 @@ func (h *Handler) decide(ctx context.Context, w http.ResponseWriter, c click) {
 	cmd := remediation.Command{ID: c.id, Verb: remediation.Verb(c.action), Incident: c.incident, State: c.state, By: c.by, ReplyTo: c.reply}
 	if cmd.Verb == remediation.VerbReset {
 		cmd.Incident, cmd.Scope = "", cut(c.incident, 60) // its button names the breaker
+	}
+	if cmd.Verb == remediation.VerbStats {
+		cmd.Incident = ""
 	}
 	err := h.submit(ctx, cmd)
 	if err == nil {

@@ -29,6 +29,7 @@ type modalMemory struct {
 	State       *int   `json:"state,omitempty"`
 	Channel     string `json:"channel,omitempty"`
 	ResponseURL string `json:"response_url,omitempty"`
+	Home        bool   `json:"home,omitempty"` // opened from the person's home tab
 }
 
 // openModal asks for how long and why. The trigger lives for 3 s, so the modal
@@ -38,10 +39,13 @@ func (h *Handler) openModal(ctx context.Context, c click) {
 	inc, refusal := h.authorised(ctx, c)
 	if refusal != nil {
 		h.tell(ctx, c.reply, *refusal)
+		if c.reply.Home {
+			h.showHome(ctx, c.by)
+		}
 		return
 	}
 	view, err := ignoreModal(inc, h.Names, h.history(ctx, inc), modalMemory{
-		Incident: inc.ID, State: c.state, Channel: c.reply.Channel, ResponseURL: c.reply.ResponseURL,
+		Incident: inc.ID, State: c.state, Channel: c.reply.Channel, ResponseURL: c.reply.ResponseURL, Home: c.reply.Home,
 	})
 	h.open(ctx, c, view, err, words("Slack did not open the form. Type `/secbot ignore %s for 7d because …` instead.", escaped(inc.ID, maxIDLength)))
 }
@@ -175,12 +179,11 @@ func (h *Handler) submitted(w http.ResponseWriter, r *http.Request, ic *slack.In
 	}
 	if ic.View.CallbackID != ignoreCallback && ic.View.CallbackID != claimCallback || json.Unmarshal([]byte(ic.View.PrivateMetadata), &memory) != nil || !isIncidentID(memory.Incident) {
 		h.log().Warn("an unknown modal was submitted", "callback", ic.View.CallbackID)
-		reply.Channel = ic.User.ID // a direct message: a modal belongs to no channel
 		h.tell(r.Context(), reply, words("This secbot does not know that form, so nothing was changed. It may be of another version."))
 		w.WriteHeader(http.StatusOK)
 		return
 	}
-	reply.Channel, reply.ResponseURL = memory.Channel, memory.ResponseURL
+	reply.Channel, reply.ResponseURL, reply.Home = memory.Channel, memory.ResponseURL, memory.Home
 	if ic.View.CallbackID == claimCallback {
 		h.claimed(w, r, ic, memory, reply)
 		return

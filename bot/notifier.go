@@ -31,6 +31,7 @@ type Notifier struct {
 	Names   Names
 	Channel string           // where messages go unless the incident's decision says otherwise
 	APIURL  string           // SLACK_API_URL
+	Homes   *Homes           // publishes home tabs; nil: they are left as they are
 	Log     *slog.Logger     // discarded where nil
 	Now     func() time.Time // time.Now where nil
 
@@ -39,7 +40,7 @@ type Notifier struct {
 }
 
 // Notify delivers n: OpMessage, OpThread, OpReply, OpScan, OpAlert, OpDigest,
-// OpPointer or OpActor. A repeated attempt
+// OpPointer, OpActor, OpStats or OpHome. A repeated attempt
 // looks in Slack's history for what an earlier one has left there and adopts
 // it, by the incident and the operation in the messages' metadata. Its errors
 // are those of remediation.Notifier; whatever a person can mend is tried again
@@ -62,6 +63,10 @@ func (n *Notifier) Notify(ctx context.Context, notice remediation.Notice) error 
 		return n.pointer(ctx, notice)
 	case remediation.OpActor:
 		return n.actor(ctx, notice)
+	case remediation.OpStats:
+		return n.stats(ctx, notice)
+	case remediation.OpHome:
+		return n.home(ctx, notice)
 	}
 	return fmt.Errorf("%w: this secbot does not know the notice %q", remediation.ErrUndeliverable, notice.Op)
 }
@@ -251,6 +256,13 @@ func (n *Notifier) reply(ctx context.Context, notice remediation.Notice) error {
 	var r remediation.Reply
 	if err := decode(notice, &r); err != nil {
 		return err
+	}
+	if r.ResponseURL == "" && r.Channel == "" && r.User != "" { // a click in a home, which is in no channel
+		to, err := n.direct(ctx, r.User)
+		if err != nil {
+			return unlessTemporary(err)
+		}
+		return unlessTemporary(n.once(ctx, notice, to, renderReply(r)))
 	}
 	return whisperer{n.Client, n.APIURL}.tell(ctx, r.ReplyTo, renderReply(r), n.now().Sub(notice.CreatedAt))
 }

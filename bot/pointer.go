@@ -48,15 +48,29 @@ func (n *Notifier) permalink(ctx context.Context, inc *remediation.Incident) str
 	if err != nil {
 		return ""
 	}
-	link, err := n.Client.GetPermalinkContext(ctx, &slack.PermalinkParameters{Channel: ref.Channel, Ts: ref.TS})
+	link, err := permalink(ctx, n.Client, ref)
 	if err != nil {
-		n.log().Warn("Slack does not tell where a message is", "incident", inc.ID, "error", apiError("chat.getPermalink", err))
-		return ""
-	}
-	if u, err := url.Parse(link); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
-		return ""
+		n.log().Warn("Slack does not tell where a message is", "incident", inc.ID, "error", err)
 	}
 	return link
+}
+
+// permalink is the address of a message; empty where Slack gives none that can be
+// opened.
+func permalink(ctx context.Context, client *slack.Client, ref *remediation.MessageRef) (string, error) {
+	link, err := client.GetPermalinkContext(ctx, &slack.PermalinkParameters{Channel: ref.Channel, Ts: ref.TS})
+	if err != nil {
+		return "", apiError("chat.getPermalink", err)
+	}
+	if !isLink(link) {
+		return "", nil
+	}
+	return link, nil
+}
+
+func isLink(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != ""
 }
 
 // direct opens, or finds, the direct message with a user.

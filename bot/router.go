@@ -54,6 +54,7 @@ type Handler struct {
 	Store         Store
 	Names         Names
 	Mode          remediation.Mode // the configuration's
+	Homes         *Homes           // publishes home tabs; nil: nobody has one
 	Log           *slog.Logger     // discarded where nil
 	Now           func() time.Time // time.Now where nil
 }

@@ -31,7 +31,7 @@ type whisperer struct {
 }
 
 // tell uses the response URL while that may still live, else, or where it
-// fails, an ephemeral message in the channel. Its error joins what both ways
+// fails, an ephemeral message in the channel or, without one, a direct message. Its error joins what both ways
 // said, and is a remediation.ErrUndeliverable where neither can ever work.
 func (w whisperer) tell(ctx context.Context, to remediation.ReplyTo, m Message, age time.Duration) error {
 	var errs []error
@@ -80,11 +80,24 @@ func isFinal(err error) bool {
 }
 
 func (w whisperer) ephemeral(ctx context.Context, to remediation.ReplyTo, m Message) error {
-	if to.Channel == "" || to.User == "" {
+	switch {
+	case to.User == "":
 		return errNobody
+	case to.Channel == "": // in a direct message nothing is ephemeral
+		return w.direct(ctx, to.User, m)
 	}
 	_, err := w.client.PostEphemeralContext(ctx, to.Channel, to.User, m.options()...)
 	return apiError("chat.postEphemeral", err)
+}
+
+// direct tells somebody in a direct message, which stays.
+func (w whisperer) direct(ctx context.Context, user string, m Message) error {
+	c, _, _, err := w.client.OpenConversationContext(ctx, &slack.OpenConversationParameters{Users: []string{user}, ReturnIM: true})
+	if err != nil {
+		return apiError("conversations.open with "+user, err)
+	}
+	_, _, err = w.client.PostMessageContext(ctx, c.ID, m.options()...)
+	return sendError("chat.postMessage to "+user, err)
 }
 
 // options are the message as slack-go takes it. The blocks are always given,
