@@ -424,3 +424,65 @@ func TestPageByKeyboard(t *testing.T) {
 	b.do(chromedp.Focus(`#channel [data-more="more"]`), chromedp.KeyEvent("\r"), chromedp.KeyEvent("\t"), chromedp.KeyEvent("\r"))
 	b.reads("keyboard-runbook", "a rule was added to a security group")
 }
+
+// TestPageHome: what waits is decided from the home, which follows; what was fixed
+// is undone there, what is ignored is taken up again; and the numbers come with
+// their picture.
+func TestPageHome(t *testing.T) {
+	b := openTab(t)
+	group := b.d.world.Group
+	b.turn("home")
+	b.somewhere("Nothing waits for a decision.", "There was no finding.", "Mode auto")
+	b.turn("channel")
+	b.wreck("ssh", group)
+	b.says("Closed automatically")
+	b.wreck("partner", group)
+	b.says("Rule added to a security group", "It waits for a decision")
+	b.turn("home")
+	b.somewhere("Waits for a decision (1)", "Fixed lately (1)", "Go to the message", "The last 30 days", "2 findings in 30 days")
+	b.shoot("home")
+	b.run(`document.querySelector("#channel .home a").click()`)
+	b.is("the link leads to the message", `document.querySelector("#tab-channel").ariaSelected === "true" && `+newest+`.getBoundingClientRect().top < innerHeight`)
+	b.turn("home")
+	b.press("fix", true)
+	b.shows(group, "!198.51.100.0/24")
+	b.somewhere("Fixed lately (2)", "Nothing waits for a decision.")
+	b.press("undo", true) // the last of them: the SSH rule was fixed first
+	b.shows(group, "tcp 22")
+	b.somewhere("Let be after an undo", "Fixed lately (1)")
+	b.press("unignore", false)
+	b.somewhere("Waits for a decision (1)", "Nothing is ignored or allowed.")
+	b.press("ignore", false)
+	b.do(chromedp.WaitVisible("#modal-form textarea"), chromedp.SendKeys("#modal-form textarea", "the migration needs it"), chromedp.Click("#modal-submit"))
+	b.somewhere("Ignored by @Alice Adams", "the migration needs it", "Nothing waits for a decision.")
+	b.shoot("home-ignored")
+	b.run(`document.querySelector("#channel").scrollTop = 1e6`)
+	b.shoot("home-chart")
+	b.press("unignore", false)
+	b.somewhere("Waits for a decision (1)")
+
+	b.become(fakeslack.Mallory)
+	b.press("fix", true)
+	b.turn("direct")
+	b.somewhere("You are not one of the people who may decide")
+	b.turn("home")
+	b.press("stats", false)
+	b.turn("direct")
+	b.somewhere("findings in 30 days")
+	b.pictured()
+
+	b.become(fakeslack.Bob)
+	b.turn("channel")
+	b.command("/secbot stats")
+	b.says("Only visible to you", "findings in 30 days", "1 fixed and put back", "Waiting for a decision: 1")
+	b.shoot("stats")
+	b.turn("direct")
+	b.pictured()
+	b.shoot("stats-picture")
+}
+
+// pictured waits until the conversation has a picture that was loaded.
+func (b *tab) pictured() {
+	b.t.Helper()
+	b.is("there is a picture", `[...document.querySelectorAll("#channel .message img")].some((i) => i.complete && i.naturalWidth === 1320)`)
+}

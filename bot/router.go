@@ -81,8 +81,8 @@ func (h *Handler) deadline(next http.Handler) http.Handler {
 	})
 }
 
-// events takes the Events API: so far only the challenge that Slack sends when
-// its URL is set up. Everything else is acknowledged, so that Slack does not
+// events takes the Events API: the challenge that Slack sends when its URL is set
+// up, and that somebody has opened their home tab. Everything else is acknowledged, so that Slack does not
 // send it again.
 func (h *Handler) events(w http.ResponseWriter, r *http.Request) {
 	var event struct {
@@ -90,6 +90,8 @@ func (h *Handler) events(w http.ResponseWriter, r *http.Request) {
 		Challenge string `json:"challenge"`
 		Event     struct {
 			Type string `json:"type"`
+			User string `json:"user"`
+			Tab  string `json:"tab"`
 		} `json:"event"`
 	}
 	if err := json.NewDecoder(r.Body).Decode(&event); err != nil {
@@ -98,6 +100,11 @@ func (h *Handler) events(w http.ResponseWriter, r *http.Request) {
 	}
 	if event.Type == "url_verification" {
 		writeJSON(w, http.StatusOK, map[string]string{"challenge": event.Challenge})
+		return
+	}
+	if e := event.Event; e.Type == "app_home_opened" && e.Tab == "home" && isUser(e.User) {
+		h.showHome(r.Context(), e.User)
+		w.WriteHeader(http.StatusOK)
 		return
 	}
 	h.log().Debug("an event of Slack's was ignored", "type", event.Type, "event", event.Event.Type)

@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"bytes"
 	"context"
 	"embed"
 	"encoding/json"
@@ -68,6 +69,7 @@ func (p *Page) Routes(r chi.Router) {
 	}
 	r.Get("/", func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, parts, "index.html") })
 	r.Get("/demo/stream", p.stream)
+	r.Get("/demo/file/{id}", p.file)
 	r.Group(func(r chi.Router) {
 		p.world.Sandbox.People(r)
 		r.Post("/demo/break", p.breakIt)
@@ -132,6 +134,17 @@ func (p *Page) pass(w http.ResponseWriter, r *http.Request) {
 	p.tell()
 	w.Header().Set("Content-Type", "application/json")
 	fmt.Fprintln(w, "{}")
+}
+
+// file sends what was uploaded to Slack: pictures alone.
+func (p *Page) file(w http.ResponseWriter, r *http.Request) {
+	for _, f := range p.world.Sandbox.Slack.Files() {
+		if f.ID == chi.URLParam(r, "id") && http.DetectContentType(f.Content) == "image/png" {
+			http.ServeContent(w, r, "file.png", time.Time{}, bytes.NewReader(f.Content))
+			return
+		}
+	}
+	http.NotFound(w, r)
 }
 
 // stream sends the whole state as server-sent events, at once and after each
@@ -230,6 +243,7 @@ type state struct {
 	Now        time.Time                `json:"now"`        // by the demo's clock
 	Ephemerals map[string][]messageView `json:"ephemerals"` // by user
 	Views      map[string]viewView      `json:"views"`      // by user: the topmost modal
+	Homes      map[string]viewView      `json:"homes"`      // by user: what was published to their home tab
 	Groups     []fakeaws.GroupView      `json:"groups"`
 	Buckets    []fakeaws.BucketView     `json:"buckets"`
 	Breakages  []Breakage               `json:"breakages"`
@@ -250,6 +264,12 @@ type messageView struct {
 	Text    string          `json:"text"`
 	Blocks  json.RawMessage `json:"blocks,omitempty"`
 	Edited  bool            `json:"edited,omitempty"`
+	Files   []fileView      `json:"files,omitempty"`
+}
+
+type fileView struct {
+	ID    string `json:"id"`
+	Title string `json:"title"`
 }
 
 type viewView struct {
@@ -271,30 +291,43 @@ func people() []person {
 
 func (p *Page) state() state {
 	slack, cloud := p.world.Sandbox.Slack, p.world.Sandbox.AWS
+	files := map[string]fileView{}
+	for _, f := range slack.Files() {
+		files[f.ID] = fileView{f.ID, f.Title}
+	}
 	s := state{
 		Channel: fakeslack.ChannelSecurity, Users: people(), Commands: p.commands,
 		Names:      map[string]string{fakeslack.GroupResponders: "responders", fakeslack.ChannelSecurity: "security", fakeslack.BotUser: "secbot"},
-		Ephemerals: map[string][]messageView{}, Direct: map[string][]messageView{}, Views: map[string]viewView{}, Now: p.world.Clock.Now(),
+		Ephemerals: map[string][]messageView{}, Direct: map[string][]messageView{}, Views: map[string]viewView{}, Homes: map[string]viewView{}, Now: p.world.Clock.Now(),
 		Groups: cloud.Groups(), Buckets: cloud.Buckets(), Breakages: Breakages(),
-		Messages: shown(slack.Messages(fakeslack.ChannelSecurity)),
+		Messages: shown(slack.Messages(fakeslack.ChannelSecurity), files),
 	}
 	for _, u := range s.Users {
 		s.Names[u.ID] = u.Name
-		s.Ephemerals[u.ID] = shown(slack.Ephemerals(u.ID))
-		s.Direct[u.ID] = shown(slack.Messages(fakeslack.DirectID(u.ID)))
+		s.Ephemerals[u.ID] = shown(slack.Ephemerals(u.ID), nil)
+		s.Direct[u.ID] = shown(slack.Messages(fakeslack.DirectID(u.ID)), files)
 		if open := slack.Views(u.ID); len(open) > 0 {
 			top := open[len(open)-1]
 			s.Views[u.ID] = viewView{top.ID, top.Hash, top.JSON}
+		}
+		if home, ok := slack.Home(u.ID); ok {
+			s.Homes[u.ID] = viewView{home.ID, home.Hash, home.JSON}
 		}
 	}
 	return s
 }
 
-func shown(all []fakeslack.Message) []messageView {
+func shown(all []fakeslack.Message, files map[string]fileView) []messageView {
 	all = all[max(0, len(all)-shownMessages):]
 	list := make([]messageView, 0, len(all))
 	for _, m := range all {
-		list = append(list, messageView{m.Channel, m.TS, m.ThreadTS, m.User, m.To, m.Text, m.Blocks, !m.Edited.IsZero()})
+		v := messageView{Channel: m.Channel, TS: m.TS, Thread: m.ThreadTS, User: m.User, To: m.To, Text: m.Text, Blocks: m.Blocks, Edited: !m.Edited.IsZero()}
+		for _, id := range m.Files {
+			if f, ok := files[id]; ok {
+				v.Files = append(v.Files, f)
+			}
+		}
+		list = append(list, v)
 	}
 	return list
 }

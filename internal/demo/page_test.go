@@ -209,3 +209,43 @@ func looks(t *testing.T, cloud *fakeaws.AWS) string {
 	}
 	return string(raw)
 }
+
+// TestPageShowsHomesAndFiles: what was published to a home, and what was uploaded,
+// pictures alone.
+func TestPageShowsHomesAndFiles(t *testing.T) {
+	url, w, _ := page(t)
+	sl := w.Sandbox.Slack
+	api := slack.New(sl.Token(), slack.OptionAPIURL(sl.APIURL()))
+	view := slack.HomeTabViewRequest{Type: slack.VTHomeTab, Blocks: slack.Blocks{BlockSet: []slack.Block{slack.NewDividerBlock()}}}
+	if _, err := api.PublishView(fakeslack.Alice, view, ""); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{"a.png": "\x89PNG\r\n\x1a\n", "a.html": "<script>alert(1)</script>"} {
+		if _, err := api.UploadFile(slack.UploadFileParameters{Filename: name, FileSize: len(content), Content: content, Title: name, Channel: fakeslack.ChannelSecurity}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	resp, err := http.Get(url + "/demo/stream")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	line, err := bufio.NewReader(resp.Body).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"homes":{"U0ALICE":{`, `"type":"divider"`, `"title":"a.png"`} {
+		if !strings.Contains(line, want) {
+			t.Errorf("the state lacks %s", want)
+		}
+	}
+	for _, f := range sl.Files() {
+		status, body := request(t, "GET", url+"/demo/file/"+f.ID, "", nil)
+		if isPicture := f.Title == "a.png"; (status == http.StatusOK) != isPicture || isPicture && body != string(f.Content) {
+			t.Errorf("%s: %d %q", f.Title, status, body)
+		}
+	}
+	if status, _ := request(t, "GET", url+"/demo/file/F0", "", nil); status != http.StatusNotFound {
+		t.Errorf("a file that is not there: %d", status)
+	}
+}

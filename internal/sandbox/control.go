@@ -21,7 +21,11 @@ const maxControl = 64 << 10
 //	GET  /sandbox/messages?channel=C…    what stands in a channel
 //	GET  /sandbox/ephemerals?user=U…     what one person alone sees
 //	GET  /sandbox/views?user=U…          a person's open modals
-//	POST /sandbox/click    {"user","channel","ts","action"}
+//	GET  /sandbox/home?user=U…           what was published to a person's home tab
+//	GET  /sandbox/files                  what was uploaded, with its bytes
+//	POST /sandbox/click    {"user","channel","ts","action"}   a button of a message
+//	POST /sandbox/click    {"user","view","block","action"}   a button of a home tab or an open modal
+//	POST /sandbox/home     {"user"}                           open the home tab
 //	POST /sandbox/command  {"user","channel","text"}      /secbot with this text
 //	POST /sandbox/submit   {"user","view","values":{…}}   a modal
 //	POST /sandbox/close    {"user","view"}                a modal, without submitting it
@@ -42,7 +46,13 @@ func (s *Sandbox) People(r chi.Router) {
 	r.Get("/sandbox/views", func(w http.ResponseWriter, r *http.Request) {
 		show(w, s.Slack.Views(r.URL.Query().Get("user")))
 	})
+	r.Get("/sandbox/home", func(w http.ResponseWriter, r *http.Request) {
+		home, _ := s.Slack.Home(r.URL.Query().Get("user"))
+		show(w, home)
+	})
+	r.Get("/sandbox/files", func(w http.ResponseWriter, _ *http.Request) { show(w, s.Slack.Files()) })
 	r.Post("/sandbox/click", act(s.click))
+	r.Post("/sandbox/home", act(s.home))
 	r.Post("/sandbox/command", act(s.command))
 	r.Post("/sandbox/submit", act(s.submit))
 	r.Post("/sandbox/close", act(s.close))
@@ -63,10 +73,21 @@ func sameOrigin(next http.Handler) http.Handler {
 	return http.NewCrossOriginProtection().Handler(next)
 }
 
-type clickRequest struct{ User, Channel, TS, Action string }
+type clickRequest struct{ User, Channel, TS, View, Block, Action string }
 
 func (s *Sandbox) click(ctx context.Context, c clickRequest) (any, error) {
+	if c.View != "" {
+		ack, err := s.Slack.ClickBlock(ctx, c.User, c.View, c.Block, c.Action)
+		return answered(ack), err
+	}
 	ack, err := s.Slack.Click(ctx, c.User, c.Channel, c.TS, c.Action)
+	return answered(ack), err
+}
+
+type homeRequest struct{ User string }
+
+func (s *Sandbox) home(ctx context.Context, h homeRequest) (any, error) {
+	ack, err := s.Slack.OpenHome(ctx, h.User)
 	return answered(ack), err
 }
 

@@ -7,7 +7,7 @@ import { element, mrkdwn } from "./mrkdwn.js";
 const $ = (id) => document.getElementById(id);
 let state = null;
 let waiting = null; // the view id of the modal that is open
-let direct = false; // whether one's messages from secbot are shown, not the channel
+let tab = "channel"; // what is shown of Slack: the channel, one's messages from secbot (direct), or one's home
 const read = new Map(); // how many of them each person has seen
 const drawn = new Map(); // what is on the page, by key: {json, node}
 
@@ -39,22 +39,26 @@ function drawMessage(m) {
   const box = element("article", { class: m.to ? "message ephemeral" : "message", "data-ts": m.ts }, head);
   if (m.to) head.after(element("p", { class: "only" }, "Only visible to you"));
   try {
-    const press = (e, option) => attempt(() => click(m, e, option));
+    const press = (e, option) => attempt(() => click({ channel: m.channel, ts: m.ts }, e, option));
     if (m.blocks) box.append(...drawBlocks(m.blocks, on(press)));
     else box.append(element("p", {}, ...mrkdwn(m.text, state.names)));
   } catch (e) {
     console.error(e);
     box.append(element("p", { class: "wrong" }, `This page can't show the message: ${e.message}`));
   }
+  for (const f of m.files ?? []) {
+    const source = `/demo/file/${encodeURIComponent(f.id)}`;
+    box.append(element("a", { href: source, target: "_blank", rel: "noopener" }, element("img", { src: source, alt: f.title })));
+  }
   if (m.edited) box.append(element("small", { class: "edited" }, "(edited)"));
   return box;
 }
 
-// click clicks a button, or an option of a menu.
-async function click(m, e, option) {
+// click clicks a button, or an option of a menu, of a message or a view.
+async function click(where, e, option) {
   if (e.confirm && !(await confirmed(e.confirm))) return;
   const action = option ? `${e.action_id}=${option.value}` : e.action_id;
-  await send("/sandbox/click", { user: me(), channel: m.channel, ts: m.ts, action });
+  await send("/sandbox/click", { user: me(), ...where, action });
 }
 
 function confirmed(c) {
@@ -70,12 +74,14 @@ function confirmed(c) {
 
 function showChannel() {
   const channel = $("channel");
+  const direct = tab === "direct";
   const letters = state.direct[me()] ?? [];
   const here = direct ? letters[0]?.channel : state.channel;
   const mine = (state.ephemerals[me()] ?? []).filter((m) => m.channel === here);
   const top = [...(direct ? letters : state.messages).filter((m) => !m.thread), ...mine].sort((a, b) => a.ts.localeCompare(b.ts));
   if (direct) read.set(me(), letters.length);
   tabs(letters.length - (read.get(me()) ?? 0));
+  if (tab === "home") return replace(channel, [drawHome()]);
   const atEnd = channel.scrollHeight - channel.scrollTop - channel.clientHeight < 80;
   const before = channel.childElementCount;
   const place = channel.scrollTop;
@@ -90,9 +96,41 @@ function showChannel() {
   channel.scrollTop = atEnd || before < nodes.length ? channel.scrollHeight : place;
 }
 
+// drawHome draws the home tab that was published to the person.
+function drawHome() {
+  const home = state.homes[me()];
+  if (!home) return kept("home", 0, () => element("p", { class: "empty" }, "secbot has published nothing here yet."));
+  return kept(`home ${home.id}`, home, () => {
+    const press = (e, option, block) => attempt(() => click({ view: home.id, block: block.block_id }, e, option));
+    try {
+      return element("article", { class: "home" }, ...drawBlocks(home.view.blocks, on(press)));
+    } catch (e) {
+      console.error(e);
+      return element("p", { class: "wrong" }, `This page can't show the home: ${e.message}`);
+    }
+  });
+}
+
+// toMessage shows the message that a link leads to, which is on this page alone.
+function toMessage(link) {
+  const [, channel, seconds, micros] = link.match(/\/archives\/([^/]+)\/p(\d+)(\d{6})$/) ?? [];
+  if (!channel) return false;
+  tab = channel === state.channel ? "channel" : "direct";
+  show();
+  const message = document.querySelector(`#channel [data-ts="${seconds}.${micros}"]`);
+  message?.scrollIntoView({ block: "start" });
+  return true;
+}
+
+document.addEventListener("click", (e) => {
+  const link = e.target.closest?.("a[href]");
+  if (link && toMessage(link.href)) e.preventDefault();
+});
+
+const openHome = () => tab === "home" && attempt(() => send("/sandbox/home", { user: me() }));
+
 function tabs(unread) {
-  $("tab-channel").setAttribute("aria-selected", !direct);
-  $("tab-direct").setAttribute("aria-selected", direct);
+  for (const name of ["channel", "direct", "home"]) $(`tab-${name}`).setAttribute("aria-selected", tab === name);
   $("unread").hidden = unread < 1;
   $("unread").textContent = unread;
 }
@@ -224,13 +262,17 @@ function hint() {
   $("hint").textContent = c ? `/secbot ${c.name} ${c.usage} · ${c.help}` : "";
 }
 
-$("me").addEventListener("change", show);
+$("me").addEventListener("change", () => {
+  show();
+  openHome();
+});
 $("pass").addEventListener("click", () => attempt(() => send("/demo/pass", { hours: 2 })));
-for (const [id, to] of [["tab-channel", false], ["tab-direct", true]]) {
-  $(id).addEventListener("click", () => {
-    direct = to;
+for (const name of ["channel", "direct", "home"]) {
+  $(`tab-${name}`).addEventListener("click", () => {
+    tab = name;
     show();
-    $("channel").scrollTop = $("channel").scrollHeight;
+    $("channel").scrollTop = tab === "home" ? 0 : $("channel").scrollHeight;
+    openHome();
   });
 }
 $("text").addEventListener("input", hint);

@@ -4,8 +4,8 @@
 import { element, mrkdwn, when } from "./mrkdwn.js";
 
 // drawBlocks gives the elements of a message's or view's blocks. on.press is
-// called with the element that was clicked, and with the option that was chosen
-// of a menu; on.names tells what ids are called.
+// called with the element that was clicked, with the option that was chosen of a
+// menu, and with the block in which that is; on.names tells what ids are called.
 export function drawBlocks(blocks, on) {
   return blocks.map((b) => {
     const draw = drawers[b.type];
@@ -53,7 +53,7 @@ function interactive(e, block, on) {
   if (e.type === "overflow") return overflow(e, block, on);
   if (e.type !== "button") throw new Error(`an element of type ${e.type} can't be drawn`);
   const b = element("button", { class: e.style, "data-action": e.action_id, "data-key": `${block.block_id}/${e.action_id}` }, plain(e.text));
-  b.addEventListener("click", () => on.press(e));
+  b.addEventListener("click", () => on.press(e, undefined, block));
   return b;
 }
 
@@ -67,7 +67,7 @@ function overflow(e, block, on) {
     const choice = element("button", { type: "button", "data-action": e.action_id, "data-value": o.value, "data-key": `${key}=${o.value}` }, plain(o.text));
     choice.addEventListener("click", () => {
       menu.hidePopover();
-      on.press(e, o);
+      on.press(e, o, block);
     });
     return choice;
   }));

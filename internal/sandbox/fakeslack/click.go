@@ -3,6 +3,7 @@ package fakeslack
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // Click has a user click a button of a message, an ephemeral of theirs too:
@@ -90,13 +91,20 @@ func (s *Slack) clickPayload(user string, m Message, b Button) (object, error) {
 // ClickView has a user click a button of an open modal of theirs or of their
 // home tab; see Click.
 func (s *Slack) ClickView(ctx context.Context, user, viewID, actionID string) (Ack, error) {
+	return s.ClickBlock(ctx, user, viewID, "", actionID)
+}
+
+// ClickBlock is ClickView for one of several buttons of that action: the one in the
+// block with that id. An empty id is any block's.
+func (s *Slack) ClickBlock(ctx context.Context, user, viewID, blockID, actionID string) (Ack, error) {
 	s.mu.Lock()
 	v, ok := s.viewOf(user, viewID)
 	s.unlock()
 	if !ok {
 		return Ack{}, noView(user, viewID)
 	}
-	b, err := findButton(v.Buttons(), actionID)
+	all := slices.DeleteFunc(v.Buttons(), func(b Button) bool { return blockID != "" && b.BlockID != blockID })
+	b, err := findButton(all, actionID)
 	if err != nil {
 		return Ack{}, fmt.Errorf("view %s: %w", viewID, err)
 	}
