@@ -359,3 +359,27 @@ func (l *live) newest() *remediation.Incident {
 	}
 	return found[0]
 }
+
+// TestHomeIsPublishedInTurn: while one home of a person is made another waits, as
+// long as its time allows.
+func TestHomeIsPublishedInTurn(t *testing.T) {
+	r := newRig(t)
+	reading, goOn := make(chan struct{}), make(chan struct{})
+	r.handler.Homes.Standing = func(context.Context) (Standing, error) {
+		close(reading)
+		<-goOn
+		return Standing{}, nil
+	}
+	done := make(chan error)
+	go func() { done <- r.handler.publishHome(context.WithoutCancel(t.Context()), fakeslack.Alice) }()
+	<-reading
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := r.handler.publishHome(ctx, fakeslack.Alice); !errors.Is(err, context.Canceled) {
+		t.Errorf("the second ends with %v", err)
+	}
+	close(goOn)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

@@ -45,7 +45,7 @@ type Homes struct {
 	Log      *slog.Logger     // discarded where nil
 	Now      func() time.Time // time.Now where nil
 
-	busy  sync.Map // by user: *sync.Mutex
+	busy  sync.Map // by user: a chan struct{} of one place
 	links knownLinks
 }
 
@@ -53,10 +53,13 @@ type Homes struct {
 // person's only one at a time is made, so that the one that is read last is what
 // they see. Where the store can't be read the home says so, and there is an error.
 func (p *Homes) Publish(ctx context.Context, user string) error {
-	lock, _ := p.busy.LoadOrStore(user, &sync.Mutex{})
-	if mu, ok := lock.(*sync.Mutex); ok { // nothing else is stored
-		mu.Lock()
-		defer mu.Unlock()
+	place, _ := p.busy.LoadOrStore(user, make(chan struct{}, 1))
+	busy, _ := place.(chan struct{}) // nothing else is stored
+	select {
+	case busy <- struct{}{}:
+		defer func() { <-busy }()
+	case <-ctx.Done():
+		return fmt.Errorf("wait for another who publishes the home of %s: %w", user, ctx.Err())
 	}
 	h, readErr := p.read(ctx)
 	view := renderHome(h)

@@ -1,4 +1,4 @@
-// Holds the golden messages and modals against Slack's own type definitions.
+// Holds the golden messages, modals and homes against Slack's own type definitions.
 //
 //	node types.mjs GOLDENS OUT
 //
@@ -104,6 +104,7 @@ const mistakes = {
   'a message without text': [isMessage, (o) => delete o.text],
   'a modal without a title': [ofType('modal'), (o) => delete o.title],
   'a property that no modal has': [ofType('modal'), (o) => (o.color = 'red')],
+  'a property that no home has': [ofType('home'), (o) => (o.title = { type: 'plain_text', text: 'x' })],
   'an input without a label': [ofType('input'), (o) => delete o.label],
   'an option whose text is a string': [first((o) => o.options), (o) => (o.options[0].text = 'x')],
 };
