@@ -322,7 +322,10 @@ func TestUndoneIsAskedAboutAgain(t *testing.T) {
 	if again.TS == m.TS {
 		t.Fatal("the question took the place of the message that it is about")
 	}
-	l.click(fakeslack.Alice, m, "unignore")
+	l.shows("That the same change is let be is over")
+	if _, err := l.slack.ClickStale(t.Context(), fakeslack.Alice, m, "unignore"); err != nil {
+		t.Fatal(err)
+	}
 	l.told(fakeslack.Alice, "It is asked about already")
 	l.click(fakeslack.Alice, again, "fix")
 	l.shows("Reverted* at the request of")

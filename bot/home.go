@@ -139,7 +139,11 @@ func (h home) item(item homeItem, text func(painter, homeItem) string) []slack.B
 		return []slack.Block{section(suppressedText(*item.left, h.names), untilLine(*item.left))}
 	}
 	inc := item.inc
-	p := painter{view: view{inc: inc, meta: h.names.meta(inc.Finding.Playbook), names: h.names}, f: inc.Finding, d: details()[2]}
+	v := view{inc: inc, meta: h.names.meta(inc.Finding.Playbook), names: h.names}
+	if item.left != nil {
+		v.until, v.scope = &item.left.Until, item.left.Scope
+	}
+	p := painter{view: v, f: inc.Finding, d: details()[2]}
 	first := strings.TrimPrefix(findingLine(inc.Finding, h.names), "• ")
 	last := "incident " + code(short(inc.ID), shortID)
 	if item.link != "" {
@@ -156,7 +160,7 @@ func waitingText(p painter, _ homeItem) string {
 	said := "Waits since " + date(p.inc.Last().At)
 	switch {
 	case p.inc.Request != nil:
-		said = "*Approval needed:* " + mention(p.inc.Request.By) + " asks to " + requestText(*p.inc.Request)
+		said = "*Approval needed:* " + mention(p.inc.Request.By) + " asks to " + escaped(p.inc.Request.Words(), 200)
 	case p.inc.Status == remediation.StatusFailed:
 		said = "*It did not work* " + date(p.inc.Last().At) + ": " + escaped(p.inc.Error, homeText/2)
 	}

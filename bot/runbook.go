@@ -3,6 +3,7 @@ package bot
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/slack-go/slack"
@@ -30,9 +31,9 @@ func runbookModal(playbook, page string) slack.ModalViewRequest {
 func runbookMessage(playbook, page string) Message {
 	blocks := markdownBlocks(page)
 	rest := slack.NewContextBlock("", mrkdwn("All of it: `docs/runbooks/"+escaped(playbook, 60)+".md` in secbot's repository"))
-	m := Message{Text: "Runbook of " + escaped(playbook, 60), Blocks: append(blocks, rest)}
+	m := Message{Text: "Runbook of " + escaped(playbook, 60), Blocks: slices.Concat(blocks, []slack.Block{rest})}
 	for n := min(len(blocks), maxBlocks-1); n >= 0 && (len(m.Blocks) > maxBlocks || m.size() > safeSize); n-- {
-		m.Blocks = append(blocks[:n:n], rest)
+		m.Blocks = slices.Concat(blocks[:n], []slack.Block{rest})
 	}
 	return m
 }

@@ -198,25 +198,25 @@ func (c *change) control(ctx context.Context, cmd Command) (said string, err err
 }
 
 // set sets the mode that a command names, as "MODE TARGET" in its scope.
-func (is *Control) set(cmd Command, file Mode) (said string, err error) {
+func (c *Control) set(cmd Command, file Mode) (said string, err error) {
 	mode, target, _ := strings.Cut(cmd.Scope, " ")
 	if target == "" {
 		target = AllTargets
 	}
 	if mode == "file" {
-		delete(is.Modes, target)
+		delete(c.Modes, target)
 		return fmt.Sprintf("as the file says (%s) for %s", file, target), nil
 	}
 	if !slices.Contains(Modes(), Mode(mode)) {
 		return "", &RefusedError{Text: fmt.Sprintf("There is no mode %q: it is observe, ask, auto, or file for what secbot.yaml says. Nothing was changed.", mode)}
 	}
-	if is.Modes == nil {
-		is.Modes = map[string]Mode{}
+	if c.Modes == nil {
+		c.Modes = map[string]Mode{}
 	}
-	if len(is.Modes) >= maxModes && is.Modes[target] == "" {
+	if len(c.Modes) >= maxModes && c.Modes[target] == "" {
 		return "", &RefusedError{Text: fmt.Sprintf("There are %d modes already; take one back first (/secbot mode file TARGET). Nothing was changed.", maxModes)}
 	}
-	is.Modes[target] = Mode(mode)
+	c.Modes[target] = Mode(mode)
 	return fmt.Sprintf("%s for %s", mode, target), nil
 }
 

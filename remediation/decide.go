@@ -70,12 +70,12 @@ func (e *Engine) decide(ctx context.Context, h *held, cmd Command) (*held, error
 // the Slack user whose change it is; empty where nobody knows.
 func (c *change) decide(ctx context.Context, cmd Command, person string) (*held, error) {
 	needed := c.e.approvals(c.inc)
-	switch {
-	case cmd.Verb == VerbApprove:
+	switch cmd.Verb {
+	case VerbApprove:
 		return c.approve(ctx, cmd, needed, person)
-	case cmd.Verb == VerbDecline:
+	case VerbDecline:
 		return nil, c.decline(cmd)
-	case cmd.Verb == VerbClaim || cmd.Verb == VerbDisown:
+	case VerbClaim, VerbDisown:
 		return nil, c.answerActor(cmd)
 	}
 	if err := c.check(ctx, cmd); err != nil {

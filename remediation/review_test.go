@@ -79,7 +79,7 @@ func TestAllowanceThatCannotBeClosed(t *testing.T) {
 	if inc.Status != remediation.StatusFailed || !strings.Contains(l.threadTexts(), "could not be closed, so that it may still be open") {
 		t.Fatalf("it is %s\n%s", inc.Status, l.threadTexts())
 	}
-	inc = l.later(61 * time.Minute)
+	l.later(61 * time.Minute)
 	if !strings.Contains(l.threadTexts(), "Reminder: nobody has decided") {
 		t.Errorf("nobody is reminded:\n%s", l.threadTexts())
 	}
