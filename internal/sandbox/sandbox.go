@@ -109,6 +109,7 @@ func (s *Sandbox) SetTarget(url string) {
 
 // Close ends the stand-ins and returns what went wrong while they were served.
 func (s *Sandbox) Close() error {
+	s.Slack.DropSockets() // servers do not know of them any more
 	s.stop()
 	s.running.Wait()
 	return errors.Join(s.errs...)

@@ -54,6 +54,7 @@ func (f *Fault) drops() bool {
 type refusal struct {
 	code     string
 	messages []string // response_metadata.messages
+	needed   string   // the scope that is missing
 	status   int
 	retry    time.Duration
 }
@@ -68,6 +69,7 @@ func refuse(code string, messages ...string) error {
 type answer struct {
 	status int
 	retry  time.Duration
+	scopes string // of the token, where it has been looked at
 	body   any
 	code   string // Slack's error code
 }
@@ -78,6 +80,9 @@ func failed(err error) answer {
 		r = &refusal{code: "internal_error", status: http.StatusOK, messages: []string{err.Error()}}
 	}
 	body := object{"ok": false, "error": r.code}
+	if r.needed != "" {
+		body["needed"] = r.needed
+	}
 	if len(r.messages) > 0 {
 		body["response_metadata"] = object{"messages": r.messages}
 	}
@@ -179,6 +184,9 @@ func (a answer) write(w http.ResponseWriter) {
 	if a.retry > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(a.retry.Seconds()))))
 	}
+	if a.scopes != "" {
+		w.Header().Set("X-OAuth-Scopes", a.scopes)
+	}
 	text, isText := a.body.(string)
 	if isText {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -204,10 +212,10 @@ func (s *Slack) serveMethod(w http.ResponseWriter, r *http.Request, name string)
 		}
 		body, err := s.call(name, token, a)
 		if err != nil {
-			return failed(err)
+			return failed(err).with(s.scopesOf(token))
 		}
 		body["ok"] = true
-		return answer{status: http.StatusOK, body: body}
+		return answer{status: http.StatusOK, body: body}.with(s.scopesOf(token))
 	})
 }
 
@@ -216,13 +224,8 @@ func (s *Slack) call(name, token string, a args) (object, error) {
 	if !ok {
 		return nil, refuse("unknown_method")
 	}
-	if name != "api.test" {
-		if token == "" {
-			return nil, refuse("not_authed")
-		}
-		if subtle.ConstantTimeCompare([]byte(token), []byte(s.o.BotToken)) != 1 {
-			return nil, refuse("invalid_auth")
-		}
+	if err := s.authorise(name, token, a); err != nil {
+		return nil, err
 	}
 	if wait := s.overRate(name, a); wait > 0 {
 		return nil, &refusal{code: "ratelimited", status: http.StatusTooManyRequests, retry: wait}
@@ -230,10 +233,31 @@ func (s *Slack) call(name, token string, a args) (object, error) {
 	return method(a)
 }
 
+// authorise looks at the token: whether it is one, of the right kind, and has the
+// method's scope.
+func (s *Slack) authorise(name, token string, a args) error {
+	is := func(known string) bool { return subtle.ConstantTimeCompare([]byte(token), []byte(known)) == 1 }
+	switch {
+	case name == "api.test":
+		return nil
+	case token == "":
+		return refuse("not_authed")
+	case !is(s.o.BotToken) && !is(s.o.AppToken):
+		return refuse("invalid_auth")
+	case is(s.o.AppToken) != (name == "apps.connections.open") && name != "auth.test":
+		return refuse("not_allowed_token_type")
+	}
+	if scope := s.missing(name, a); scope != "" {
+		return &refusal{code: "missing_scope", status: http.StatusOK, needed: scope}
+	}
+	return nil
+}
+
 // method finds what serves a method of the Web API.
 func (s *Slack) method(name string) (func(args) (object, error), bool) {
 	f, ok := map[string]func(args) (object, error){
 		"api.test":                     apiTest,
+		"apps.connections.open":        s.appsConnectionsOpen,
 		"auth.test":                    s.authTest,
 		"chat.postMessage":             s.chatPostMessage,
 		"chat.postEphemeral":           s.chatPostEphemeral,
@@ -268,10 +292,14 @@ func apiTest(a args) (object, error) {
 }
 
 func (s *Slack) authTest(args) (object, error) {
-	return object{
+	o := object{
 		"url": s.workspaceURL(), "team": "Sandbox", "user": "secbot", "team_id": TeamID,
 		"user_id": BotUser, "bot_id": BotID, "is_enterprise_install": false,
-	}, nil
+	}
+	if s.o.Enterprise != "" {
+		o["enterprise_id"] = s.o.Enterprise
+	}
+	return o, nil
 }
 
 func (s *Slack) workspaceURL() string { return "https://" + TeamDomain + ".slack.com/" }
@@ -284,6 +312,9 @@ func readArgs(r *http.Request) (args, error) {
 	}
 	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if kind == "application/json" {
+		if r.ContentLength == 0 {
+			return a, nil // a method without arguments
+		}
 		return a, readJSONArgs(r.Body, a)
 	}
 	err := r.ParseForm()

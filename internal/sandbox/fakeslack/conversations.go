@@ -32,7 +32,7 @@ func (s *Slack) conversationsHistory(a args) (object, error) {
 		}
 	}
 	slices.Reverse(found)
-	return page(found, a, 100)
+	return page(found, s.readableArgs(a), 100)
 }
 
 // conversationsReplies gives a message and the replies to it, the oldest
@@ -53,7 +53,7 @@ func (s *Slack) conversationsReplies(a args) (object, error) {
 			found = append(found, m)
 		}
 	}
-	return page(found, a, 1000)
+	return page(found, s.readableArgs(a), 1000)
 }
 
 // page cuts out what oldest, latest, cursor and limit ask for. The cursor

@@ -12,6 +12,7 @@ const (
 	ChangeViews     ChangeKind = "views"     // the modals of User
 	ChangeHome      ChangeKind = "home"      // the home tab of User
 	ChangeCall      ChangeKind = "call"      // a call was served: Method
+	ChangeSocket    ChangeKind = "socket"    // a websocket was opened or closed
 )
 
 // Change says that something is to be looked at again.

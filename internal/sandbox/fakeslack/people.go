@@ -14,6 +14,7 @@ type User struct {
 	Email      string
 	TZ         string // an IANA name, as "Europe/Berlin"
 	Team       string // TeamID unless they are of another workspace
+	Enterprise string // the id of the enterprise that they belong to; empty: none
 	Restricted bool   // a guest
 	Bot        bool
 	Deleted    bool // deactivated
@@ -125,29 +126,40 @@ func (s *Slack) usersInfo(a args) (object, error) {
 	if !ok {
 		return nil, refuse("user_not_found")
 	}
-	return object{"user": u.json(s.o.Now())}, nil
+	return object{"user": s.describe(u)}, nil
 }
 
 func (s *Slack) usersLookupByEmail(a args) (object, error) {
 	for _, u := range s.users {
 		if u.Email != "" && strings.EqualFold(u.Email, a["email"]) {
-			return object{"user": u.json(s.o.Now())}, nil
+			return object{"user": s.describe(u)}, nil
 		}
 	}
 	return nil, refuse("users_not_found")
 }
 
-func (u User) json(now time.Time) object {
+func (s *Slack) describe(u User) object {
+	now := s.o.Now()
 	_, offset := now.In(u.location()).Zone()
-	return object{
+	o := object{
 		"id": u.ID, "team_id": u.Team, "name": u.Name, "real_name": u.RealName, "deleted": u.Deleted,
-		"tz": u.TZ, "tz_label": u.TZ, "tz_offset": offset, "is_bot": u.Bot, "is_app_user": false, "is_stranger": u.Team != TeamID,
+		"tz": u.TZ, "tz_label": u.TZ, "tz_offset": offset, "is_bot": u.Bot, "is_app_user": false, "is_stranger": s.isStranger(u),
 		"is_admin": false, "is_owner": false, "is_restricted": u.Restricted, "is_ultra_restricted": false, "updated": 0,
 		"profile": object{
 			"real_name": u.RealName, "display_name": u.Name, "email": u.Email, "team": u.Team,
 			"real_name_normalized": u.RealName, "display_name_normalized": u.Name,
 		},
 	}
+	if u.Enterprise != "" {
+		o["enterprise_user"] = object{"id": u.ID, "enterprise_id": u.Enterprise, "enterprise_name": u.Enterprise,
+			"is_admin": false, "is_owner": false, "teams": []any{u.Team}}
+	}
+	return o
+}
+
+// isStranger: within an enterprise all are known to each other.
+func (s *Slack) isStranger(u User) bool {
+	return u.Team != TeamID && (s.o.Enterprise == "" || u.Enterprise != s.o.Enterprise)
 }
 
 func (u User) location() *time.Location {

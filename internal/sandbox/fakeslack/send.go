@@ -69,14 +69,22 @@ func Sign(secret, timestamp string, body []byte) string {
 	return "v0=" + hex.EncodeToString(mac.Sum(nil))
 }
 
-// send posts a signed request to the bot and waits for its answer, at most as
-// long as Slack does: ErrNoAck. Another status than 200 is an *AckError.
+// send tells the bot something and waits for its answer, at most as long as Slack
+// does: ErrNoAck.
 func (s *Slack) send(ctx context.Context, path, contentType string, body []byte, header http.Header) (Ack, error) {
+	if k := s.nextSocket(); k != nil {
+		return s.sendSocket(ctx, k, path, body, header)
+	}
+	return s.sendHTTP(ctx, path, contentType, body, header)
+}
+
+// sendHTTP posts a signed request. Another status than 200 is an *AckError.
+func (s *Slack) sendHTTP(ctx context.Context, path, contentType string, body []byte, header http.Header) (Ack, error) {
 	s.mu.Lock()
 	target := s.o.Target
 	s.mu.Unlock()
 	if target == "" {
-		return Ack{}, errors.New("the sandbox has no bot to send to: set Options.Target")
+		return Ack{}, errors.New("the sandbox has no bot to send to: set Options.Target, or have one connect by Socket Mode")
 	}
 	limited, cancel := context.WithTimeout(ctx, s.o.AckTimeout)
 	defer cancel()
@@ -142,11 +150,15 @@ func (s *Slack) interact(ctx context.Context, payload object) (Ack, error) {
 
 // about is what every interaction payload says. The caller holds the lock.
 func (s *Slack) about(typ string, u User) object {
-	return object{
+	o := object{
 		"type": typ, "token": "deprecated", "api_app_id": AppID,
 		"team": object{"id": TeamID, "domain": TeamDomain}, "enterprise": nil, "is_enterprise_install": false,
 		"user": object{"id": u.ID, "username": u.Name, "team_id": u.Team},
 	}
+	if s.o.Enterprise != "" {
+		o["enterprise"] = object{"id": s.o.Enterprise, "name": s.o.Enterprise}
+	}
+	return o
 }
 
 // SendEvent sends an event of the Events API, as
@@ -154,17 +166,28 @@ func (s *Slack) about(typ string, u User) object {
 // carries Slack's retry headers; 0 is the first delivery.
 func (s *Slack) SendEvent(ctx context.Context, event map[string]any, retry int) (Ack, error) {
 	s.mu.Lock()
+	raw, err := s.envelope(event)
+	s.unlock()
+	if err != nil {
+		return Ack{}, fmt.Errorf("event: %w", err)
+	}
+	return s.ResendEvent(ctx, raw, retry)
+}
+
+// envelope is an event as it is sent. The caller holds the lock.
+func (s *Slack) envelope(event map[string]any) ([]byte, error) {
 	now := s.o.Now()
 	envelope := object{
 		"token": "deprecated", "team_id": TeamID, "api_app_id": AppID, "type": "event_callback", "event": event,
 		"event_id": "Ev" + s.shortID(), "event_time": now.Unix(), "is_ext_shared_channel": false,
 		"authorizations": []any{object{"enterprise_id": nil, "team_id": TeamID, "user_id": BotUser, "is_bot": true, "is_enterprise_install": false}},
 	}
-	s.unlock()
-	raw, err := json.Marshal(envelope)
-	if err != nil {
-		return Ack{}, fmt.Errorf("event: %w", err)
-	}
+	return json.Marshal(envelope)
+}
+
+// ResendEvent sends an event that was sent before (Ack.Payload) once more, as Slack
+// does where it was not acknowledged.
+func (s *Slack) ResendEvent(ctx context.Context, raw []byte, retry int) (Ack, error) {
 	header := http.Header{}
 	if retry > 0 {
 		header.Set("X-Slack-Retry-Num", strconv.Itoa(retry))
@@ -175,6 +198,20 @@ func (s *Slack) SendEvent(ctx context.Context, event map[string]any, retry int) 
 	return ack, err
 }
 
+// Mention has a user say something to the bot in a channel, as "incidents open", or
+// in the thread of one of its messages: an app_mention event.
+func (s *Slack) Mention(ctx context.Context, user, channel, threadTS, text string) (Ack, error) {
+	m, err := s.Say(user, channel, threadTS, "<@"+BotUser+"> "+text)
+	if err != nil {
+		return Ack{}, err
+	}
+	event := object{"type": "app_mention", "user": user, "text": m.Text, "ts": m.TS, "channel": m.Channel, "event_ts": m.TS, "team": TeamID}
+	if m.ThreadTS != "" {
+		event["thread_ts"] = m.ThreadTS
+	}
+	return s.SendEvent(ctx, event, 0)
+}
+
 // VerifyURL sends the challenge that Slack sends when an event URL is set up,
 // and says whether the bot gave it back.
 func (s *Slack) VerifyURL(ctx context.Context) error {
@@ -183,7 +220,7 @@ func (s *Slack) VerifyURL(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("challenge: %w", err)
 	}
-	ack, err := s.send(ctx, pathEvents, typeJSON, raw, nil)
+	ack, err := s.sendHTTP(ctx, pathEvents, typeJSON, raw, nil)
 	if err != nil {
 		return err
 	}

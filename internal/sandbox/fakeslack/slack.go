@@ -5,7 +5,8 @@
 //
 // New gives an http.Handler that serves /api/METHOD, response URLs and upload
 // URLs. The methods named after what people do (Click, SubmitView, Command,
-// OpenHome and so on) send signed requests to the bot at Options.Target, and
+// OpenHome and so on) send to the bot: through its websocket while it has one open
+// (Socket Mode), else signed requests to Options.Target. And
 // those named after what they show (Messages, Views, Calls and so on) give
 // copies of the workspace's state. All of it may be used concurrently.
 package fakeslack
@@ -67,6 +68,12 @@ type Options struct {
 	URL           string // this server's own base URL, for response URLs; SetURL sets it later
 	SigningSecret string // "sandbox-signing-secret" by default
 	BotToken      string // "xoxb-sandbox" by default
+	AppToken      string // of Socket Mode; "xapp-sandbox" by default
+	Enterprise    string // the id of the enterprise that the workspace belongs to; empty: none
+
+	// Scopes are what the bot token has; nil: all. Methods that need another answer
+	// missing_scope.
+	Scopes []string
 
 	Now        func() time.Time // message ids, triggers, response URLs, rate limits; time.Now by default
 	SignNow    func() time.Time // the timestamp of signatures; time.Now by default, which slack-go compares with
@@ -87,6 +94,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.BotToken == "" {
 		o.BotToken = "xoxb-sandbox"
+	}
+	if o.AppToken == "" {
+		o.AppToken = "xapp-sandbox"
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -134,6 +144,8 @@ type Slack struct {
 	responses  *kept[responseURL]
 	files      []*File
 	uploads    *kept[File] // by the upload URL's secret
+	tickets    *kept[bool] // of websockets
+	sockets    []*socket
 	calls      []Call
 	fault      func(Call) *Fault
 	limits     map[string]*rate.Limiter
@@ -154,7 +166,7 @@ func New(o Options) *Slack {
 	s := &Slack{
 		o:      o.withDefaults(),
 		stacks: map[string][]*View{}, homes: map[string]*View{},
-		triggers: newKept[trigger](maxOutstanding), responses: newKept[responseURL](maxOutstanding), uploads: newKept[File](maxFiles),
+		triggers: newKept[trigger](maxOutstanding), responses: newKept[responseURL](maxOutstanding), uploads: newKept[File](maxFiles), tickets: newKept[bool](maxOutstanding),
 		limits: map[string]*rate.Limiter{}, subs: map[int]func(Change){},
 	}
 	s.users = append(s.users, s.o.Users...)
@@ -190,12 +202,19 @@ func (s *Slack) APIURL() string {
 // Token is the bot's token and Secret its signing secret.
 func (s *Slack) Token() string { return s.o.BotToken }
 
+// AppToken is the token that opens websockets.
+func (s *Slack) AppToken() string { return s.o.AppToken }
+
 // Secret is what the requests to the bot are signed with.
 func (s *Slack) Secret() string { return s.o.SigningSecret }
 
-// ServeHTTP serves the Web API under /api/, and the response and upload URLs
-// that it has given out.
+// ServeHTTP serves the Web API under /api/, and the websockets, response and upload
+// URLs that it has given out.
 func (s *Slack) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if ticket, ok := strings.CutPrefix(r.URL.Path, "/socket/"); ok {
+		s.serveSocket(w, r, ticket)
+		return
+	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxRequest)
 	if name, ok := strings.CutPrefix(r.URL.Path, "/api/"); ok {
 		s.serveMethod(w, r, name)
