@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 
 	"github.com/slack-go/slack"
@@ -171,13 +170,13 @@ func (h *Handler) openClaim(ctx context.Context, c click) {
 }
 
 // claimed takes the filled-in form.
-func (h *Handler) claimed(w http.ResponseWriter, r *http.Request, ic *slack.InteractionCallback, memory modalMemory, reply remediation.ReplyTo) {
+func (h *Handler) claimed(ctx context.Context, ic *slack.InteractionCallback, memory modalMemory, reply remediation.ReplyTo) ack {
 	reason := cut(clean(input(ic, reasonInput).Value), maxReason)
 	faults := map[string]string{}
 	if reason == "" {
 		faults[reasonInput] = "A reason is needed, so that others can follow it."
 	}
-	h.submitForm(w, r, remediation.Command{
+	return h.submitForm(ctx, remediation.Command{
 		ID:   hashID(string(ic.Type), ic.User.ID, ic.View.ID, memory.Incident),
 		Verb: remediation.VerbClaim, Incident: memory.Incident, By: ic.User.ID, Reason: reason, ReplyTo: reply,
 	}, faults)

@@ -18,23 +18,43 @@ import (
 // acknowledgement of its command.
 const afterAck = time.Second
 
-// commands answers /secbot. What only reads is answered at once; what changes
-// something is stored first, and its result comes by way of the outbox.
+// commands takes /secbot over HTTP.
 func (h *Handler) commands(w http.ResponseWriter, r *http.Request) {
-	signature := r.Header.Get("X-Slack-Signature")
 	cmd, err := slack.SlashCommandParse(r)
-	if err != nil || !isUser(cmd.UserID) {
-		http.Error(w, "the form holds no slash command of Slack's", http.StatusBadRequest)
+	if err != nil {
+		notTaken(http.StatusBadRequest, "the form holds no slash command of Slack's").write(w)
 		return
 	}
-	var m Message
-	p, err := ParseCommand(cmd.Text)
-	if err != nil {
-		m = usage(cmd.Command, err)
-	} else {
-		m = h.run(r.Context(), cmd, p, signature)
+	h.command(r.Context(), cmd, r.Header.Get("X-Slack-Signature")).write(w)
+}
+
+// command answers /secbot. What only reads is answered at once; what changes
+// something is stored first, and its result comes by way of the outbox. delivery
+// tells this delivery from others where Slack sends no trigger.
+func (h *Handler) command(ctx context.Context, cmd slack.SlashCommand, delivery string) ack {
+	if !isUser(cmd.UserID) {
+		return notTaken(http.StatusBadRequest, "the form holds no slash command of Slack's")
 	}
-	writeJSON(w, http.StatusOK, ephemeralAnswer(m))
+	return takenWith(ephemeralAnswer(h.asked(ctx, asked{SlashCommand: cmd, once: cmp.Or(cmd.TriggerID, delivery)})))
+}
+
+// asked is a command that somebody has typed, after a slash or a mention.
+type asked struct {
+	slack.SlashCommand
+	once   string // the same for every delivery
+	thread string // the ts of the thread's first message in which it was said
+}
+
+// asked answers a command, whichever way it came.
+func (h *Handler) asked(ctx context.Context, cmd asked) Message {
+	p, err := ParseCommand(cmd.Text)
+	if refusal := h.admit(ctx, cmd.UserID, p.Verb != ""); refusal != nil {
+		return *refusal
+	}
+	if err != nil {
+		return usage(cmd.Command, err)
+	}
+	return h.run(ctx, cmd, p)
 }
 
 // slashName is the command's own name, which an installation may change.
@@ -58,21 +78,17 @@ func usage(name string, err error) Message {
 	return words("%s", text)
 }
 
-func (h *Handler) run(ctx context.Context, cmd slack.SlashCommand, p Parsed, signature string) Message {
+func (h *Handler) run(ctx context.Context, cmd asked, p Parsed) Message {
 	if p.Name == "runbook" && cmd.TriggerID != "" {
 		return h.openRunbook(ctx, p.Playbook, cmd.TriggerID)
 	}
 	if m, ok := h.read(ctx, slashName(cmd.Command), cmd.UserID, p); ok {
 		return m
 	}
-	once := cmd.TriggerID
-	if once == "" {
-		once = signature // of this delivery
-	}
 	return h.request(ctx, p, remediation.Command{
-		ID:   hashID("command", once, cmd.UserID, cmd.Text),
+		ID:   hashID("command", cmd.once, cmd.UserID, cmd.Text),
 		Verb: p.Verb, By: cmd.UserID, Reason: p.Reason, For: p.For, Scope: p.Scope,
-		ReplyTo: remediation.ReplyTo{ResponseURL: cmd.ResponseURL, Channel: cmd.ChannelID, User: cmd.UserID,
+		ReplyTo: remediation.ReplyTo{ResponseURL: cmd.ResponseURL, Channel: cmd.ChannelID, Thread: cmd.thread, User: cmd.UserID,
 			NotBefore: h.now().UTC().Add(afterAck)},
 	})
 }

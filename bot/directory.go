@@ -104,13 +104,13 @@ func outside(u *slack.User, home *slack.AuthTestResponse) string {
 	case u.Deleted:
 		return "Your account was closed"
 	case u.IsBot:
-		return "Apps can't decide"
+		return "Apps can't use secbot"
 	case u.IsRestricted, u.IsUltraRestricted:
-		return "Guests can't decide"
+		return "Guests can't use secbot"
 	case sameEnterprise:
 		return ""
 	case u.IsStranger, u.TeamID != "" && home.TeamID != "" && u.TeamID != home.TeamID:
-		return "Only people of this workspace can decide"
+		return "Only people of this workspace can use secbot"
 	}
 	return ""
 }

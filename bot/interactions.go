@@ -12,22 +12,26 @@ import (
 	"secbot/remediation"
 )
 
-// interactions takes clicks and submitted modals.
+// interactions takes clicks and submitted modals over HTTP.
 func (h *Handler) interactions(w http.ResponseWriter, r *http.Request) {
 	ic, err := slack.InteractionCallbackParse(r)
 	if err != nil {
-		http.Error(w, "the form field payload holds no interaction of Slack's: "+err.Error(), http.StatusBadRequest)
+		notTaken(http.StatusBadRequest, "the form field payload holds no interaction of Slack's: "+err.Error()).write(w)
 		return
 	}
+	h.interaction(r.Context(), &ic).write(w)
+}
+
+// interaction takes clicks and submitted modals.
+func (h *Handler) interaction(ctx context.Context, ic *slack.InteractionCallback) ack {
 	switch ic.Type {
 	case slack.InteractionTypeBlockActions:
-		h.clicked(w, r, &ic)
+		return h.clicked(ctx, ic)
 	case slack.InteractionTypeViewSubmission:
-		h.submitted(w, r, &ic)
-	default:
-		h.log().Debug("an interaction was ignored", "type", ic.Type)
-		w.WriteHeader(http.StatusOK)
+		return h.submitted(ctx, ic)
 	}
+	h.log().Debug("an interaction was ignored", "type", ic.Type)
+	return taken()
 }
 
 // click is a button that somebody has clicked.
@@ -40,7 +44,6 @@ type click struct {
 	by       string
 	trigger  string
 	reply    remediation.ReplyTo
-	foreign  bool // the user is of another team, here through Slack Connect
 }
 
 func clickOf(ic *slack.InteractionCallback) (click, bool) {
@@ -59,8 +62,7 @@ func clickOf(ic *slack.InteractionCallback) (click, bool) {
 	c := click{
 		id:     hashID(string(ic.Type), ic.User.ID, a.ActionTs, message, a.BlockID, a.ActionID, a.Value),
 		action: a.ActionID, incident: a.Value, by: ic.User.ID, trigger: ic.TriggerID,
-		reply:   remediation.ReplyTo{ResponseURL: ic.ResponseURL, Channel: channel, User: ic.User.ID},
-		foreign: isForeign(ic),
+		reply: remediation.ReplyTo{ResponseURL: ic.ResponseURL, Channel: channel, User: ic.User.ID},
 	}
 	c.reply.Home = ic.View.Type == slack.VTHomeTab
 	if incident, state := parseBlockID(a.BlockID); incident == a.Value {
@@ -72,30 +74,22 @@ func clickOf(ic *slack.InteractionCallback) (click, bool) {
 	return c, true
 }
 
-// isForeign reports whether the user is of another workspace. Within an
-// enterprise a user's team may differ from the one that the app is in.
-func isForeign(ic *slack.InteractionCallback) bool {
-	return ic.Enterprise.ID == "" && !ic.IsEnterpriseInstall &&
-		ic.Team.ID != "" && ic.User.TeamID != "" && ic.User.TeamID != ic.Team.ID
-}
-
 // clicked handles a click. Slack shows the person nothing of the answer's
 // body, so whatever they must know goes to them as an ephemeral message.
-func (h *Handler) clicked(w http.ResponseWriter, r *http.Request, ic *slack.InteractionCallback) {
+func (h *Handler) clicked(ctx context.Context, ic *slack.InteractionCallback) ack {
 	c, ok := clickOf(ic)
 	if !ok {
-		http.Error(w, "the interaction names no action or no user", http.StatusBadRequest)
-		return
+		return notTaken(http.StatusBadRequest, "the interaction names no action or no user")
 	}
-	ctx := r.Context()
+	if refusal := h.admit(ctx, c.by, c.changes()); refusal != nil {
+		h.tell(ctx, c.reply, *refusal)
+		return taken()
+	}
 	switch {
-	case c.foreign:
-		h.tell(ctx, c.reply, words("Only people of this workspace can use secbot, so nothing was changed."))
 	case c.action == actionMore:
 		h.more(ctx, c)
 	case c.action == string(remediation.VerbReset), c.action == string(remediation.VerbStats):
-		h.decide(ctx, w, c)
-		return
+		return h.decide(ctx, c)
 	case !slices.Contains(clickable(), remediation.Verb(c.action)):
 		h.tell(ctx, c.reply, words("This secbot does not know the button %s, so nothing was changed. It may be of another version.", code(c.action, 60)))
 	case !isIncidentID(c.incident):
@@ -105,10 +99,15 @@ func (h *Handler) clicked(w http.ResponseWriter, r *http.Request, ic *slack.Inte
 	case c.action == string(remediation.VerbClaim):
 		h.openClaim(ctx, c)
 	default:
-		h.decide(ctx, w, c)
-		return
+		return h.decide(ctx, c)
 	}
-	w.WriteHeader(http.StatusOK)
+	return taken()
+}
+
+// changes reports whether the engine is asked about whoever clicks, so that nothing
+// is shown or done before they are known.
+func (c click) changes() bool {
+	return c.action != actionMore && c.action != string(remediation.VerbClaim)
 }
 
 // clickable are the verbs that have a button.
@@ -118,7 +117,7 @@ func clickable() []remediation.Verb {
 }
 
 // decide stores the click and only then acknowledges it.
-func (h *Handler) decide(ctx context.Context, w http.ResponseWriter, c click) {
+func (h *Handler) decide(ctx context.Context, c click) ack {
 	cmd := remediation.Command{ID: c.id, Verb: remediation.Verb(c.action), Incident: c.incident, State: c.state, By: c.by, ReplyTo: c.reply}
 	if cmd.Verb == remediation.VerbReset {
 		cmd.Incident, cmd.Scope = "", cut(c.incident, 60) // its button names the breaker
@@ -128,11 +127,10 @@ func (h *Handler) decide(ctx context.Context, w http.ResponseWriter, c click) {
 	}
 	err := h.submit(ctx, cmd)
 	if err == nil {
-		w.WriteHeader(http.StatusOK)
-		return
+		return taken()
 	}
 	h.tell(ctx, c.reply, words("secbot could not store your click, so nothing was changed. Try again in a while."))
-	http.Error(w, "the click could not be stored, so nothing was changed", http.StatusInternalServerError)
+	return notTaken(http.StatusInternalServerError, "the click could not be stored, so nothing was changed")
 }
 
 // authorised reads the incident and asks whether the person may decide about

@@ -170,39 +170,39 @@ func scopeOptions(inc *remediation.Incident, past coverage) []*slack.OptionBlock
 
 // submitted takes the filled-in modal. It is acknowledged, which closes it,
 // only after the command is stored.
-func (h *Handler) submitted(w http.ResponseWriter, r *http.Request, ic *slack.InteractionCallback) {
+func (h *Handler) submitted(ctx context.Context, ic *slack.InteractionCallback) ack {
 	reply := remediation.ReplyTo{User: ic.User.ID}
 	var memory modalMemory
 	if !isUser(ic.User.ID) {
-		http.Error(w, "the form was not submitted by a user of Slack's", http.StatusBadRequest)
-		return
+		return notTaken(http.StatusBadRequest, "the form was not submitted by a user of Slack's")
 	}
 	if ic.View.CallbackID != ignoreCallback && ic.View.CallbackID != claimCallback || json.Unmarshal([]byte(ic.View.PrivateMetadata), &memory) != nil || !isIncidentID(memory.Incident) {
 		h.log().Warn("an unknown modal was submitted", "callback", ic.View.CallbackID)
-		h.tell(r.Context(), reply, words("This secbot does not know that form, so nothing was changed. It may be of another version."))
-		w.WriteHeader(http.StatusOK)
-		return
+		h.tell(ctx, reply, words("This secbot does not know that form, so nothing was changed. It may be of another version."))
+		return taken()
 	}
 	reply.Channel, reply.ResponseURL, reply.Home = memory.Channel, memory.ResponseURL, memory.Home
+	if refusal := h.admit(ctx, ic.User.ID, true); refusal != nil {
+		h.tell(ctx, reply, *refusal)
+		return taken()
+	}
 	if ic.View.CallbackID == claimCallback {
-		h.claimed(w, r, ic, memory, reply)
-		return
+		return h.claimed(ctx, ic, memory, reply)
 	}
 	cmd, faults := ignoreCommand(ic, memory, reply)
-	h.submitForm(w, r, cmd, faults)
+	return h.submitForm(ctx, cmd, faults)
 }
 
 // submitForm stores what a form asks for, unless something is wrong with it. Faults
 // are by block id, one of which is reasonInput.
-func (h *Handler) submitForm(w http.ResponseWriter, r *http.Request, cmd remediation.Command, faults map[string]string) {
-	if len(faults) == 0 && h.submit(r.Context(), cmd) != nil {
+func (h *Handler) submitForm(ctx context.Context, cmd remediation.Command, faults map[string]string) ack {
+	if len(faults) == 0 && h.submit(ctx, cmd) != nil {
 		faults = map[string]string{reasonInput: "secbot could not store this, so nothing was changed. Try again in a while."}
 	}
 	if len(faults) > 0 {
-		writeJSON(w, http.StatusOK, slack.NewErrorsViewSubmissionResponse(faults))
-		return
+		return takenWith(slack.NewErrorsViewSubmissionResponse(faults))
 	}
-	w.WriteHeader(http.StatusOK)
+	return taken()
 }
 
 // ignoreCommand reads the inputs; faults are by block id, as Slack shows them.

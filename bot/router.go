@@ -8,7 +8,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -55,8 +54,11 @@ type Handler struct {
 	Names         Names
 	Mode          remediation.Mode // the configuration's
 	Homes         *Homes           // publishes home tabs; nil: nobody has one
+	People        Outsiders        // who is no full member of the workspace; nil: everybody is one
 	Log           *slog.Logger     // discarded where nil
 	Now           func() time.Time // time.Now where nil
+
+	heard heard
 }
 
 // Routes mounts POST /slack/commands, /slack/interactions and /slack/events.
@@ -79,36 +81,6 @@ func (h *Handler) deadline(next http.Handler) http.Handler {
 		defer cancel()
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
-}
-
-// events takes the Events API: the challenge that Slack sends when its URL is set
-// up, and that somebody has opened their home tab. Everything else is acknowledged, so that Slack does not
-// send it again.
-func (h *Handler) events(w http.ResponseWriter, r *http.Request) {
-	var event struct {
-		Type      string `json:"type"`
-		Challenge string `json:"challenge"`
-		Event     struct {
-			Type string `json:"type"`
-			User string `json:"user"`
-			Tab  string `json:"tab"`
-		} `json:"event"`
-	}
-	if err := json.NewDecoder(r.Body).Decode(&event); err != nil {
-		http.Error(w, "the body is not an event of Slack's Events API: "+err.Error(), http.StatusBadRequest)
-		return
-	}
-	if event.Type == "url_verification" {
-		writeJSON(w, http.StatusOK, map[string]string{"challenge": event.Challenge})
-		return
-	}
-	if e := event.Event; e.Type == "app_home_opened" && e.Tab == "home" && isUser(e.User) {
-		h.showHome(r.Context(), e.User)
-		w.WriteHeader(http.StatusOK)
-		return
-	}
-	h.log().Debug("an event of Slack's was ignored", "type", event.Type, "event", event.Event.Type)
-	w.WriteHeader(http.StatusOK)
 }
 
 // submit stores a command within the time for the store.
@@ -148,11 +120,4 @@ func (h *Handler) now() time.Time {
 func hashID(parts ...string) string {
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 	return hex.EncodeToString(sum[:16])
-}
-
-func writeJSON(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.WriteHeader(status)
-	// When this fails the client has gone and there is nobody to tell.
-	_ = json.NewEncoder(w).Encode(v)
 }

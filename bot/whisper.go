@@ -86,7 +86,11 @@ func (w whisperer) ephemeral(ctx context.Context, to remediation.ReplyTo, m Mess
 	case to.Channel == "": // in a direct message nothing is ephemeral
 		return w.direct(ctx, to.User, m)
 	}
-	_, err := w.client.PostEphemeralContext(ctx, to.Channel, to.User, m.options()...)
+	options := m.options()
+	if to.Thread != "" {
+		options = append(options, slack.MsgOptionTS(to.Thread))
+	}
+	_, err := w.client.PostEphemeralContext(ctx, to.Channel, to.User, options...)
 	return apiError("chat.postEphemeral", err)
 }
 

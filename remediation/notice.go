@@ -83,11 +83,12 @@ type StatsReport struct {
 
 // ReplyTo says where the answer to a click or command goes. A response URL
 // lives for 30 minutes and five uses; without one, or after that, an
-// ephemeral message goes to User in Channel, or, without a Channel, a direct
-// message to User.
+// ephemeral message goes to User in Channel, into the Thread where one is named, or,
+// without a Channel, a direct message to User.
 type ReplyTo struct {
 	ResponseURL string `json:"response_url,omitempty"`
 	Channel     string `json:"channel,omitempty"`
+	Thread      string `json:"thread,omitempty"`
 	User        string `json:"user,omitempty"`
 	// Home says that the user clicked in their home tab, which is to be published
 	// anew once the command was carried out.
