@@ -26,7 +26,6 @@ import (
 	"github.com/cli/browser"
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/slack-go/slack"
 
 	"secbot/bot"
 	"secbot/events"
@@ -46,6 +45,7 @@ import (
 type settings struct {
 	SlackToken    string   // SLACK_BOT_TOKEN
 	SigningSecret string   // SLACK_SIGNING_SECRET
+	AppToken      string   // SLACK_APP_TOKEN; empty: no Socket Mode
 	SlackAPI      string   // SLACK_API_URL
 	ConfigFile    string   // SECBOT_CONFIG; empty: defaultConfigFile, if it is there
 	Addr          string   // SECBOT_ADDR
@@ -69,6 +69,7 @@ func settingsFrom(getenv func(string) string) *settings {
 	return &settings{
 		SlackToken:    getenv("SLACK_BOT_TOKEN"),
 		SigningSecret: getenv("SLACK_SIGNING_SECRET"),
+		AppToken:      getenv("SLACK_APP_TOKEN"),
 		SlackAPI:      getenv("SLACK_API_URL"),
 		ConfigFile:    getenv("SECBOT_CONFIG"),
 		Addr:          or("SECBOT_ADDR", "127.0.0.1:8080"),
@@ -150,6 +151,7 @@ type app struct {
 	handler  http.Handler
 	queue    *sqs.Client   // nil without SECBOT_QUEUE_URL
 	poller   *events.Queue // the same
+	socket   *bot.Socket   // nil without SLACK_APP_TOKEN
 }
 
 // newApp wires everything from the settings and the AWS SDK's environment. It
@@ -189,9 +191,10 @@ func wire(s *settings, cfg aws.Config, policy *remediation.Config, st remediatio
 	if topic := policy.Notify.SNSTopicARN; topic != "" {
 		notifiers[remediation.NotifySNS] = snsNotifier(cfg, topic, st)
 	}
+	people := bot.NewDirectory(api, now)
 	engine := remediation.New(remediation.Options{
 		Store: st, Provider: env, Config: policy, Notifiers: notifiers,
-		Directory: bot.NewDirectory(api, now), Enrich: env.Enrich, Self: env.Identity,
+		Directory: people, Enrich: env.Enrich, Self: env.Identity,
 		Log: log, Metrics: metrics, Now: now, Exclusive: !store.Shared(s.Store),
 	})
 	a := &app{settings: s, log: log, store: st, engine: engine}
@@ -204,9 +207,15 @@ func wire(s *settings, cfg aws.Config, policy *remediation.Config, st remediatio
 		a.poller = &events.Queue{Handler: a.events, Client: a.queue, URL: s.QueueURL}
 		checks["queue"] = explained(a.poller.Check)
 	}
+	slackHandler := &bot.Handler{SigningSecret: s.SigningSecret, Client: api, APIURL: s.SlackAPI, Engine: bell{engine, a}, Store: st,
+		Names: names(policy), Mode: policy.Mode, People: people, Homes: homes, Log: log, Now: now}
+	if s.AppToken != "" {
+		a.socket = &bot.Socket{Token: s.AppToken, APIURL: s.SlackAPI, Handler: slackHandler, Calls: slackCalls}
+		checks["socket mode"] = a.socket.Check
+	}
 	var err error
 	a.handler, err = server.Handler(server.Options{
-		Mount:   []func(chi.Router){a.events.Routes, a.slackRoutes(api, homes, names(policy), policy.Mode, now)},
+		Mount:   []func(chi.Router){a.events.Routes, slackHandler.Routes},
 		Checks:  checks,
 		Metrics: []prometheus.Collector{metrics, engine.Gauges(), calls, slackCalls},
 		Public:  s.Lambda == lambdaHTTP, // a function URL is open to the world
@@ -238,11 +247,6 @@ func standing(policy *remediation.Config, st remediation.Store) func(context.Con
 		}
 		return s, err
 	}
-}
-
-func (a *app) slackRoutes(api *slack.Client, homes *bot.Homes, names bot.Names, mode remediation.Mode, now func() time.Time) func(chi.Router) {
-	h := &bot.Handler{SigningSecret: a.settings.SigningSecret, Client: api, APIURL: a.settings.SlackAPI, Engine: bell{a.engine, a}, Store: a.store, Names: names, Mode: mode, Homes: homes, Log: a.log, Now: now}
-	return h.Routes
 }
 
 // accept stores signals that came over HTTP.
@@ -330,7 +334,8 @@ func (s *settings) missing(policy *remediation.Config) []lack {
 		}
 	}
 	without(s.SlackToken == "", "slack", "SLACK_BOT_TOKEN is not set: messages wait in the outbox until it is")
-	without(s.SigningSecret == "", "signing secret", "SLACK_SIGNING_SECRET is not set: clicks and commands are refused until it is")
+	without(s.SigningSecret == "" && s.AppToken == "", "signing secret",
+		"SLACK_SIGNING_SECRET is not set, nor SLACK_APP_TOKEN (Socket Mode): clicks and commands are refused until one of them is")
 	without(s.EventsToken == "" && s.QueueURL == "" && len(s.SNSTopics) == 0, "events",
 		"SECBOT_EVENTS_TOKEN is not set, nor SECBOT_QUEUE_URL or SECBOT_SNS_TOPICS: no event can come until one of them is")
 	without(policy.Channel == "", "channel", "SECBOT_CHANNEL is not set, nor a channel in secbot.yaml: messages have nowhere to go")
@@ -404,6 +409,9 @@ func (a *app) serveOn(ctx context.Context, l net.Listener) error {
 	}
 	if a.queue != nil {
 		parts = append(parts, a.poller.Run)
+	}
+	if a.socket != nil {
+		parts = append(parts, a.socket.Run)
 	}
 	if path, ok := store.Path(a.settings.Store); ok {
 		shell, err := operator.Listen(ctx, path+".sock")

@@ -18,6 +18,10 @@ const apiTimeout = 15 * time.Second
 // An empty apiURL is Slack's own; any other is the base URL of the methods
 // (SLACK_API_URL). calls counts its calls, unless nil.
 func NewClient(token, apiURL string, calls *Calls) *slack.Client {
+	return newClient(token, apiURL, calls)
+}
+
+func newClient(token, apiURL string, calls *Calls, more ...slack.Option) *slack.Client {
 	client := &http.Client{Timeout: apiTimeout}
 	if calls != nil {
 		client.Transport = calls
@@ -27,7 +31,7 @@ func NewClient(token, apiURL string, calls *Calls) *slack.Client {
 		// slack-go puts the method's name right after it.
 		options = append(options, slack.OptionAPIURL(strings.TrimRight(apiURL, "/")+"/"))
 	}
-	return slack.New(token, options...)
+	return slack.New(token, append(options, more...)...)
 }
 
 // answerable reports whether answers may be posted to a response URL: Slack's

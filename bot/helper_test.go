@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -184,7 +185,8 @@ func newRig(t testing.TB, change ...func(*fakeslack.Options)) *rig {
 	client := NewClient(ws.Token(), ws.APIURL(), nil)
 	st := memory.New()
 	r := &rig{t: t, slack: ws, engine: &fakeEngine{}, store: st, now: time.Now()}
-	r.handler = &Handler{SigningSecret: ws.Secret(), Client: client, APIURL: ws.APIURL(), Engine: r.engine, Store: st, Names: names()}
+	r.handler = &Handler{SigningSecret: ws.Secret(), Client: client, APIURL: ws.APIURL(), Engine: r.engine, Store: st, Names: names(),
+		People: NewDirectory(client, time.Now)}
 	r.notifier = &Notifier{Client: client, Store: st, Names: names(), Channel: fakeslack.ChannelSecurity, APIURL: ws.APIURL(), Now: func() time.Time { return r.now }}
 	homes := &Homes{Client: client, Store: st, Names: names()}
 	r.handler.Homes, r.notifier.Homes = homes, homes
@@ -193,7 +195,41 @@ func newRig(t testing.TB, change ...func(*fakeslack.Options)) *rig {
 	r.server = httptest.NewServer(router)
 	t.Cleanup(r.server.Close)
 	ws.SetTarget(r.server.URL)
+	if strings.Contains(t.Name(), bySocket) {
+		r.connect()
+	}
 	return r
+}
+
+// bySocket in a test's name has its rig connected by Socket Mode.
+const bySocket = "by_socket"
+
+// connect connects the handler by Socket Mode, and waits until it is.
+func (r *rig) connect() *Socket {
+	r.t.Helper()
+	s := &Socket{Token: r.slack.AppToken(), APIURL: r.slack.APIURL(), Handler: r.handler, Pause: 20 * time.Millisecond}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = s.Run(ctx) }()
+	r.t.Cleanup(func() { cancel(); <-done })
+	r.sockets(1)
+	return s
+}
+
+// sockets waits until so many connections are open.
+func (r *rig) sockets(n int) {
+	r.t.Helper()
+	eventually(r.t, "the connections", func() bool { return r.slack.Sockets() == n })
+}
+
+// eventually looks again and again until ok holds.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
 }
 
 // save stores incidents.
