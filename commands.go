@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"secbot/bot"
 	"secbot/events"
 	"secbot/internal/demo"
 	"secbot/internal/nearest"
@@ -31,7 +32,7 @@ import (
 func commandLine(p *process) *cobra.Command {
 	root := group("secbot", "secbot closes holes in AWS accounts, or asks in Slack whether to.",
 		demoCommand(p), serveCommand(p), scanCommand(p), replayCommand(p), incidentsCommand(p), playbooksCommand(p),
-		iamPolicyCommand(p), configCommand(p), auditCommand(p), sandboxCommand(p), versionCommand(p),
+		iamPolicyCommand(p), manifestCommand(p), configCommand(p), auditCommand(p), sandboxCommand(p), versionCommand(p),
 		healthCommand(p), lambdaCommand(p))
 	root.SetFlagErrorFunc(unknownFlag)
 	root.PersistentFlags().String("log-level", "", "debug, info, warn or error (SECBOT_LOG_LEVEL; else info, and warn in the demo)")
@@ -146,7 +147,7 @@ func sandboxCommand(p *process) *cobra.Command {
 
 // sandbox serves both stand-ins until a signal comes.
 func (p *process) sandbox(ctx context.Context, o sandbox.Options) error {
-	o.EventsToken, o.Log = cmp.Or(o.EventsToken, p.settings.EventsToken, "sandbox"), p.log
+	o.EventsToken, o.Scopes, o.Log = cmp.Or(o.EventsToken, p.settings.EventsToken, "sandbox"), bot.ScopeNames(), p.log
 	sb, err := sandbox.Start(ctx, o)
 	if err != nil {
 		return err
@@ -158,9 +159,13 @@ func (p *process) sandbox(ctx context.Context, o sandbox.Options) error {
   export SECBOT_EVENTS_TOKEN=%[6]s SECBOT_CHANNEL=%[7]s SECBOT_RESPONDERS=%[8]s
   secbot serve
 
+To have it connect by Socket Mode instead of waiting to be called:
+
+  export SLACK_APP_TOKEN=%[9]s
+
 What people see and do is under %[2]s/sandbox/. Stop with Ctrl-C.
 `, sb.AWSURL, sb.SlackURL, sb.AWS.Region(), sb.Slack.Token(), sb.Slack.Secret(), o.EventsToken,
-		fakeslack.ChannelSecurity, fakeslack.GroupResponders)
+		fakeslack.ChannelSecurity, fakeslack.GroupResponders, sb.Slack.AppToken())
 	<-ctx.Done()
 	return sb.Close()
 }

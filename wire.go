@@ -49,6 +49,7 @@ type settings struct {
 	SlackAPI      string   // SLACK_API_URL
 	ConfigFile    string   // SECBOT_CONFIG; empty: defaultConfigFile, if it is there
 	Addr          string   // SECBOT_ADDR
+	URL           string   // SECBOT_URL: where others reach it
 	Store         string   // SECBOT_STORE
 	EventsToken   string   // SECBOT_EVENTS_TOKEN
 	Channel       string   // SECBOT_CHANNEL
@@ -73,6 +74,7 @@ func settingsFrom(getenv func(string) string) *settings {
 		SlackAPI:      getenv("SLACK_API_URL"),
 		ConfigFile:    getenv("SECBOT_CONFIG"),
 		Addr:          or("SECBOT_ADDR", "127.0.0.1:8080"),
+		URL:           getenv("SECBOT_URL"),
 		Store:         or("SECBOT_STORE", "bolt://secbot.db"),
 		EventsToken:   getenv("SECBOT_EVENTS_TOKEN"),
 		Channel:       getenv("SECBOT_CHANNEL"),
@@ -482,7 +484,7 @@ func startDemo(ctx context.Context, addr string, log *slog.Logger) (*demoApp, er
 	}
 	token := rand.Text()
 	clock := &demo.Clock{}
-	sb, err := sandbox.Start(ctx, sandbox.Options{EventsToken: token, Log: log, Now: clock.Now})
+	sb, err := sandbox.Start(ctx, sandbox.Options{EventsToken: token, Scopes: bot.ScopeNames(), Log: log, Now: clock.Now})
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}

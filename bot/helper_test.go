@@ -174,7 +174,7 @@ type rig struct {
 
 func newRig(t testing.TB, change ...func(*fakeslack.Options)) *rig {
 	t.Helper()
-	var o fakeslack.Options
+	o := fakeslack.Options{Scopes: ScopeNames()}
 	for _, f := range change {
 		f(&o)
 	}
@@ -195,6 +195,7 @@ func newRig(t testing.TB, change ...func(*fakeslack.Options)) *rig {
 	r.server = httptest.NewServer(router)
 	t.Cleanup(r.server.Close)
 	ws.SetTarget(r.server.URL)
+	t.Cleanup(r.onlyKnownMethods)
 	if strings.Contains(t.Name(), bySocket) {
 		r.connect()
 	}

@@ -65,9 +65,9 @@ type Handler struct {
 // Only requests that Slack has signed get beyond the signature check.
 func (h *Handler) Routes(r chi.Router) {
 	for path, serve := range map[string]http.HandlerFunc{
-		"/slack/commands":     h.commands,
-		"/slack/interactions": h.interactions,
-		"/slack/events":       h.events,
+		pathCommands:     h.commands,
+		pathInteractions: h.interactions,
+		pathEvents:       h.events,
 	} {
 		r.With(h.deadline, limitBody, sslCheck, h.verify).Post(path, serve)
 		r.Get(path, onlySSLCheck)

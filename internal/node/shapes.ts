@@ -3,6 +3,8 @@
 // not, so it stands in AnyBlock's place.
 import type { HomeView, KnownBlock, MessageAttachment, MessageMetadata, ModalView } from '@slack/types';
 
+export type { Manifest } from '@slack/web-api/dist/types/request/manifest.js';
+
 export type Blocks = KnownBlock[];
 
 /** What chat.postMessage, chat.update, response URLs and slash commands take. */

@@ -1,4 +1,5 @@
-// Holds the golden messages, modals and homes against Slack's own type definitions.
+// Holds the golden messages, modals, homes and manifests against Slack's own type
+// definitions.
 //
 //	node types.mjs GOLDENS OUT
 //
@@ -36,11 +37,14 @@ function typeOf({ name, value }) {
     case 'home':
       return 'Home';
     case undefined:
+      if ('display_information' in value) {
+        return 'Manifest';
+      }
       if ('blocks' in value || 'text' in value) {
         return 'Message';
       }
   }
-  throw new Error(`${name} is neither a message nor a view: tell typeOf in internal/node/types.mjs what it is`);
+  throw new Error(`${name} is no message, no view and no manifest: tell typeOf in internal/node/types.mjs what it is`);
 }
 
 /** Writes a golden file as a literal. JSON is an expression of TypeScript. */
@@ -102,6 +106,9 @@ const mistakes = {
   'a button among the blocks': [isMessage, (o) => o.blocks.push({ type: 'button', text: { type: 'plain_text', text: 'x' }, action_id: 'x' })],
   'a confirmation without a text': [first((o) => o.confirm?.title), (o) => delete o.confirm.text],
   'a message without text': [isMessage, (o) => delete o.text],
+  'a scope that is none': [first((o) => o.oauth_config), (o) => o.oauth_config.scopes.bot.push('channels:reed')],
+  'an event that is none': [first((o) => o.oauth_config), (o) => o.settings.event_subscriptions.bot_events.push('app_mentioned')],
+  'a property that no slash command has': [first((o) => o.slash_commands), (o) => (o.slash_commands[0].hint = 'x')],
   'a modal without a title': [ofType('modal'), (o) => delete o.title],
   'a property that no modal has': [ofType('modal'), (o) => (o.color = 'red')],
   'a property that no home has': [ofType('home'), (o) => (o.title = { type: 'plain_text', text: 'x' })],
@@ -148,7 +155,7 @@ function main([goldensFolder, out]) {
     process.stderr.write(output);
     throw new Error(`Slack's types don't fit what is above; the files are in ${right}`);
   }
-  console.log(`${goldens.length} golden files are what @slack/types wants`);
+  console.log(`${goldens.length} golden files are what @slack/types and @slack/web-api want`);
 
   const wrong = folder(out, 'mistakes');
   const names = Object.keys(mistakes);

@@ -22,10 +22,11 @@ import (
 
 // Options say where the stand-ins are served and where secbot is.
 type Options struct {
-	AWSAddr     string // 127.0.0.1:0 where empty
-	SlackAddr   string // 127.0.0.1:0 where empty
-	Target      string // secbot's base URL; SetTarget sets it later
-	EventsToken string // what secbot's POST /events wants
+	AWSAddr     string   // 127.0.0.1:0 where empty
+	SlackAddr   string   // 127.0.0.1:0 where empty
+	Target      string   // secbot's base URL; SetTarget sets it later
+	EventsToken string   // what secbot's POST /events wants
+	Scopes      []string // of the Slack app's bot token; nil: all
 	Log         *slog.Logger
 	Now         func() time.Time // time.Now where nil
 }
@@ -69,7 +70,7 @@ func Start(ctx context.Context, o Options) (*Sandbox, error) {
 	}
 	s.AWSURL, s.SlackURL = "http://"+awsListener.Addr().String(), "http://"+slackListener.Addr().String()
 	s.AWS = fakeaws.New(fakeaws.Options{Emit: s.emit, Log: o.Log, Now: o.Now})
-	s.Slack = fakeslack.New(fakeslack.Options{Target: o.Target, URL: s.SlackURL, Now: o.Now})
+	s.Slack = fakeslack.New(fakeslack.Options{Target: o.Target, URL: s.SlackURL, Scopes: o.Scopes, Now: o.Now})
 	s.Slack.Subscribe(func(fakeslack.Change) { s.changed() })
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	s.serve(ctx, awsListener, s.AWS)
