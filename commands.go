@@ -32,7 +32,7 @@ import (
 func commandLine(p *process) *cobra.Command {
 	root := group("secbot", "secbot closes holes in AWS accounts, or asks in Slack whether to.",
 		demoCommand(p), serveCommand(p), scanCommand(p), replayCommand(p), incidentsCommand(p), playbooksCommand(p),
-		iamPolicyCommand(p), manifestCommand(p), configCommand(p), auditCommand(p), sandboxCommand(p), versionCommand(p),
+		iamPolicyCommand(p), manifestCommand(p), doctorCommand(p), configCommand(p), auditCommand(p), sandboxCommand(p), versionCommand(p),
 		healthCommand(p), lambdaCommand(p))
 	root.SetFlagErrorFunc(unknownFlag)
 	root.PersistentFlags().String("log-level", "", "debug, info, warn or error (SECBOT_LOG_LEVEL; else info, and warn in the demo)")

@@ -325,12 +325,19 @@ func TestReadyWithAQueue(t *testing.T) {
 	})
 }
 
-// onEmulators sets the environment that an installation on the stand-ins has.
+// onEmulators sets the environment that an installation on the stand-ins has, whose
+// permissions must be enough.
 func onEmulators(t *testing.T, sb *sandbox.Sandbox) {
+	t.Helper()
+	onStandIns(t, sb)
+	t.Cleanup(func() { nothingDenied(t, sb) })
+}
+
+// onStandIns sets the environment that an installation on the stand-ins has.
+func onStandIns(t *testing.T, sb *sandbox.Sandbox) {
 	t.Helper()
 	t.Chdir(t.TempDir()) // there is no secbot.yaml
 	sb.AWS.AddCaller("AKIASECBOT", granted())
-	t.Cleanup(func() { nothingDenied(t, sb) })
 	for name, value := range map[string]string{
 		"AWS_ENDPOINT_URL": sb.AWSURL, "AWS_REGION": sb.AWS.Region(), "AWS_ACCESS_KEY_ID": "AKIASECBOT", "AWS_SECRET_ACCESS_KEY": "s",
 		"SLACK_API_URL": sb.Slack.APIURL(), "SLACK_BOT_TOKEN": sb.Slack.Token(), "SLACK_SIGNING_SECRET": sb.Slack.Secret(),

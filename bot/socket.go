@@ -119,7 +119,7 @@ func (s *Socket) connect(ctx context.Context) error {
 		case e := <-client.Events:
 			if err := t.event(running, e); err != nil {
 				hangUp()
-				<-ended
+				_ = <-ended // it ends since it is to
 				t.working.Wait()
 				return err
 			}

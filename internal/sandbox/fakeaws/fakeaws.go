@@ -1,11 +1,11 @@
 // Package fakeaws is a small stand-in for AWS: enough of EC2 security groups,
-// S3 bucket configuration, S3 Control, SNS, STS and AWS Config for secbot's
+// S3 bucket configuration, S3 Control, SNS, STS, IAM's simulation and AWS Config for secbot's
 // demo and tests, served over HTTP to the real SDK clients from one endpoint.
 //
 // It keeps state, enforces Block Public Access and object ownership, answers
 // with AWS's own error codes, and emits for each changing call the CloudTrail
 // event that EventBridge would deliver. It does not check signatures and knows
-// no IAM: a caller is whoever its access key id says (AddCaller).
+// no IAM policies: a caller is whoever its access key id says (AddCaller).
 //
 // S3 clients must use path style, and S3 Control clients must be pointed at the
 // endpoint itself, since the SDK would otherwise put the account in front of
@@ -279,13 +279,22 @@ func (a *AWS) run(x *exchange, op *operation, f *Fault) (*result, *Error) {
 	if e := x.denied(); e != nil {
 		return nil, e
 	}
+	if x.Service == "ec2" && op.event == "" {
+		if err := dry(x); err != nil {
+			return nil, asError(err)
+		}
+	}
 	res, err := a.inTime(x, op, f.Stale)
 	if err == nil {
 		return res, nil
 	}
+	return nil, asError(err)
+}
+
+func asError(err error) *Error {
 	var apiErr *Error
 	if !errors.As(err, &apiErr) {
 		apiErr = failure(http.StatusInternalServerError, "InternalError", err.Error())
 	}
-	return nil, apiErr
+	return apiErr
 }

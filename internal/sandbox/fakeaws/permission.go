@@ -47,7 +47,7 @@ func (x *exchange) denied() *Error {
 		}
 		text := "User: " + x.caller.ARN() + " is not authorized to perform: " + action + " because no identity-based policy allows the " + action + " action"
 		switch x.Service {
-		case "s3", "s3control":
+		case "s3", "s3control", "iam":
 			return failure(http.StatusForbidden, "AccessDenied", text)
 		case "ec2":
 			return failure(http.StatusForbidden, "UnauthorizedOperation", "You are not authorized to perform this operation. "+text)
