@@ -76,7 +76,7 @@ $(BIN)/node/installed: internal/node/package.json internal/node/package-lock.jso
 node-scripts: $(BIN)/node/installed
 	cp internal/node/*.mjs internal/node/*.ts $(BIN)/node
 
-# The golden messages, modals and homes against Slack's own type definitions.
+# The golden messages, modals, homes and manifests against Slack's own type definitions.
 test-types: node-scripts
 	node $(BIN)/node/types.mjs bot/testdata $(BIN)/node/types
 

@@ -67,6 +67,9 @@ func TestShellCommands(t *testing.T) {
 		"wrong scope":        {args: []string{"scan", "moon"}, status: 2, errOut: []string{"moon"}},
 		"wrong level":        {args: []string{"version", "--log-level", "loud"}, status: 2, errOut: []string{"loud", "warn"}},
 		"unknown flag":       {args: []string{"demo", "--skript"}, status: 2, errOut: []string{`"script"`}},
+		"manifest":           {args: []string{"manifest", "--url", "https://secbot.example.com"}, out: []string{"url: https://secbot.example.com/slack/commands", "- app_mention", "- chat:write"}},
+		"manifest in JSON":   {args: []string{"manifest", "--socket", "--json"}, out: []string{`"socket_mode_enabled": true`, `"home_tab_enabled": true`}},
+		"manifest of where":  {args: []string{"manifest"}, status: 1, errOut: []string{"--url https://HOST", "--socket"}},
 		"iam-policy":         {args: []string{"iam-policy"}, out: []string{`"2012-10-17"`, "ec2:RevokeSecurityGroupIngress", "s3:PutBucketAcl"}},
 		"default policy":     {args: []string{"config", "check"}, out: []string{"Mode: auto", "built-in", "SSH open to the world           auto", "HTTPS open to the world         ask"}},
 		"wrong policy":       {args: []string{"config", "check", wrong}, status: 1, errOut: []string{"wrong.yaml:4", "when", "match"}},
@@ -253,7 +256,7 @@ func TestServeWithoutAnything(t *testing.T) {
 		t.Setenv(name, "")
 	}
 	t.Setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-	for _, name := range []string{"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "SECBOT_QUEUE_URL", "SECBOT_SNS_TOPICS"} {
+	for _, name := range []string{"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "SECBOT_QUEUE_URL", "SECBOT_SNS_TOPICS", "SLACK_APP_TOKEN"} {
 		t.Setenv(name, "")
 	}
 	t.Setenv("HOME", t.TempDir())
@@ -541,4 +544,14 @@ func TestScanFindsWhatWasOpenBefore(t *testing.T) {
 	if found != 1 {
 		t.Errorf("the open rule is found %d times: %s", found, out)
 	}
+}
+
+// missing is what /readyz answers.
+func (s *instance) missing() string {
+	resp, err := http.Get(s.url + "/readyz")
+	if err != nil {
+		return err.Error()
+	}
+	body, err := io.ReadAll(resp.Body)
+	return fmt.Sprint(string(body), errors.Join(err, resp.Body.Close()))
 }

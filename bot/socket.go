@@ -1,6 +1,7 @@
 package bot
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -106,6 +107,7 @@ func (s *Socket) connect(ctx context.Context) error {
 	ended := make(chan error, 1)
 	go func() { ended <- client.RunContext(running) }()
 	t := &taker{Socket: s, client: client, slots: make(chan struct{}, socketAtOnce), often: rate.NewLimiter(rate.Every(socketPause/3), 5)}
+	defer t.working.Wait()
 	for {
 		select {
 		case <-ctx.Done():
@@ -114,14 +116,11 @@ func (s *Socket) connect(ctx context.Context) error {
 			hangUp()
 			return <-ended
 		case err := <-ended:
-			t.working.Wait()
 			return err
 		case e := <-client.Events:
 			if err := t.event(running, e); err != nil {
 				hangUp()
-				_ = <-ended // it ends since it is to
-				t.working.Wait()
-				return err
+				return cmp.Or(err, <-ended)
 			}
 		}
 	}
