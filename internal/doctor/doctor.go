@@ -34,7 +34,6 @@ type Result struct {
 // Check looks at one thing and gives what it has found.
 type Check func(ctx context.Context) []Result
 
-// Found makes a Result's parts.
 func good(check, format string, args ...any) Result {
 	return Result{Check: check, Status: OK, Found: fmt.Sprintf(format, args...)}
 }
