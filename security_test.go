@@ -163,7 +163,7 @@ func TestSecretsStayInside(t *testing.T) {
 		must(err)
 	}
 	s.eventually(func() error {
-		if !strings.Contains(s.log.String(), "secbot refused to scan") {
+		if !strings.Contains(s.log.String(), "Guests can't use secbot") {
 			return errors.New("the guest was not refused yet")
 		}
 		return nil
