@@ -18,6 +18,7 @@ func Scopes() []Scope {
 		{"channels:read", look, "finding channels by name, and whether secbot is in them"},
 		{"chat:write", []string{"chat.postEphemeral", "chat.postMessage", "chat.update"}, "messages and answers"},
 		{"commands", nil, "/secbot"},
+		{"files:write", []string{"files.getUploadURLExternal", "files.completeUploadExternal"}, "the picture of `/secbot stats`"},
 		{"groups:history", read, "the same in private channels"},
 		{"groups:read", look, "the same for private channels"},
 		{"im:history", read, "the same in direct messages"},

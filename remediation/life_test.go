@@ -48,7 +48,7 @@ func checkLog(t *testing.T, log []remediation.AuditEntry, want []wants) {
 func TestAuditTellsALife(t *testing.T) {
 	l := newLab(t)
 	l.config.Mode = remediation.ModeAsk
-	l.doors.set("h", "front", "side")
+	l.doors.set("h", "front")
 	denied := true
 	l.doors.fail = func(call string) error {
 		if denied && call == "shut front" {
@@ -72,6 +72,7 @@ func TestAuditTellsALife(t *testing.T) {
 	until := l.clock().Add(2*time.Second + 48*time.Hour)
 	says(remediation.StatusIgnored, remediation.Command{Verb: remediation.VerbIgnore, By: "U1", Reason: "known", For: 48 * time.Hour, Scope: "resource"})
 	says(remediation.StatusOpen, remediation.Command{Verb: remediation.VerbUnignore, By: "U1", Reason: "not any more"})
+	l.doors.set("h", "front", "side")
 	again := signal("e2", "h", "front")
 	again.Actor.ARN = "arn:aws:iam::111122223333:user/erin"
 	l.accept(again)

@@ -329,12 +329,11 @@ func TestIgnoreOfAResource(t *testing.T) {
 	if n := len(l.incidents()); n != 1 {
 		t.Fatalf("%d incidents, want one", n)
 	}
+	l.doors.set("elsewhere", "back")
 	l.submit(command("c2", remediation.VerbUnignore, inc))
 	l.drain()
-	l.accept(signal("e3", "h", "back"))
-	l.drain()
 	if n := len(l.incidents()); n != 2 {
-		t.Errorf("%d incidents once the ignore is taken back, want two", n)
+		t.Errorf("%d incidents once the ignore is taken back, want two: what it hid on its resource, and nothing elsewhere", n)
 	}
 	bad := command("c3", remediation.VerbIgnore, inc)
 	bad.Scope = "everything"
@@ -342,6 +341,21 @@ func TestIgnoreOfAResource(t *testing.T) {
 	l.drain()
 	if got := l.slack.replies(t); !got[len(got)-1].Failed || l.incidents()[1].Status != remediation.StatusOpen {
 		t.Errorf("an unknown scope: %+v", got[len(got)-1])
+	}
+}
+
+// TestIgnoreThatReachesFarEnds: everything is looked at, without periodic scans too.
+func TestIgnoreThatReachesFarEnds(t *testing.T) {
+	l, inc := asked(t, func(c *remediation.Config) { c.Reconcile = 0 })
+	cmd := command("c1", remediation.VerbIgnore, inc)
+	cmd.Scope = string(remediation.ScopeAccount)
+	l.submit(cmd)
+	l.drain()
+	l.doors.set("elsewhere", "back")
+	l.submit(command("c2", remediation.VerbUnignore, inc))
+	l.drain()
+	if n := len(l.incidents()); n != 2 {
+		t.Errorf("%d incidents once the ignore is taken back, want two", n)
 	}
 }
 

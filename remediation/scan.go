@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -152,7 +153,7 @@ func (e *Engine) scanCommand(ctx context.Context, h *held, cmd Command) error {
 	if err := e.beginScan(ctx, h, cmd.ID); err != nil {
 		return e.refuse(ctx, h, cmd, err)
 	}
-	report, err := e.scanAndOpen(ctx, h, cmd.ID, cmd.By, cmd.Scope)
+	report, err := e.scanAndOpen(ctx, h, cmd.ID, cmd.By, cmd.Scope, e.scan)
 	var scope *ScopeError
 	if errors.As(err, &scope) {
 		return e.refuse(ctx, h, cmd, err)
@@ -200,12 +201,20 @@ func (e *Engine) endedScan(ctx context.Context) []*Record {
 	return []*Record{rec}
 }
 
+// look is what a reconciling scan looks at: one resource, or everything.
+type look struct {
+	Resource *Ref `json:"resource,omitempty"`
+}
+
 // reconcile scans for what no event has told, since delivery by EventBridge is
 // best effort (docs.aws.amazon.com/eventbridge, "Event delivery level"). What
 // it finds waits for a person, as in every scan; only where there is something
 // new is there a summary.
-func (e *Engine) reconcile(ctx context.Context, h *held) error {
-	if e.now().Sub(h.job.Due) >= e.o.Config.Reconcile {
+func (e *Engine) reconcile(ctx context.Context, h *held, l look) error {
+	if l.Resource != nil {
+		return e.reconcileOne(ctx, h, *l.Resource)
+	}
+	if every := e.o.Config.Reconcile; every > 0 && e.now().Sub(h.job.Due) >= every {
 		e.o.Log.Warn("a reconciling scan is left out: the next is due already", "job", h.job.ID)
 		return nil
 	}
@@ -215,7 +224,7 @@ func (e *Engine) reconcile(ctx context.Context, h *held) error {
 	} else if err != nil {
 		return err
 	}
-	report, err := e.scanAndOpen(ctx, h, h.job.ID, ByItself, "all")
+	report, err := e.scanAndOpen(ctx, h, h.job.ID, ByItself, "all", e.scan)
 	if err != nil {
 		return err
 	}
@@ -236,6 +245,21 @@ func (e *Engine) reconcile(ctx context.Context, h *held) error {
 	}
 	w.Records = append(w.Records, e.endedScan(ctx)...)
 	return h.commit(ctx, w, true)
+}
+
+// reconcileOne looks at one resource, of which an ignore has hidden what else was found.
+func (e *Engine) reconcileOne(ctx context.Context, h *held, ref Ref) error {
+	report, err := e.scanAndOpen(ctx, h, h.job.ID, ByItself, "all", func(ctx context.Context, _ []Kind, s *scanning) (int, error) {
+		s.judge(ctx, ref)
+		return s.read, ctx.Err()
+	})
+	if err != nil {
+		return err
+	}
+	if len(report.Failures) > 0 {
+		return fmt.Errorf("look at %s after an ignore has ended: %s", ref, strings.Join(report.Failures, "; "))
+	}
+	return nil
 }
 
 // blindness keeps whether the last reconciling scan failed to read something,
@@ -261,7 +285,7 @@ func (e *Engine) blindness(ctx context.Context, now bool) (news bool, w Write, e
 }
 
 // scanAndOpen scans and opens an incident for everything that is not known yet.
-func (e *Engine) scanAndOpen(ctx context.Context, h *held, id, by, scope string) (*ScanReport, error) {
+func (e *Engine) scanAndOpen(ctx context.Context, h *held, id, by, scope string, scan func(context.Context, []Kind, *scanning) (int, error)) (*ScanReport, error) {
 	report := &ScanReport{ID: id, By: by, Scope: scope, Started: e.now(), Findings: []ScanFinding{}, Failures: []string{}}
 	var findings []Finding
 	kinds, err := kindsOf(scope)
@@ -286,7 +310,7 @@ func (e *Engine) scanAndOpen(ctx context.Context, h *held, id, by, scope string)
 	}
 	reading, cancel := inTime(ctx, e.now())
 	defer cancel()
-	report.Read, err = e.scan(reading, kinds, s)
+	report.Read, err = scan(reading, kinds, s)
 	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 		report.Failures = append(report.Failures, fmt.Sprintf("the time was up after %d resources: scan less at once (regions in secbot.yaml, /secbot scan s3 or sg), or give secbot more time", report.Read))
 		err = nil

@@ -2,6 +2,7 @@ package remediation
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -104,18 +105,23 @@ func (c *change) suppress(cmd Command, until time.Time) {
 	s.Reason, s.By, s.Until, s.CreatedAt, s.UpdatedAt = cmd.Reason, cmd.By, until, c.now, c.now
 	c.w.Suppressions = append(c.w.Suppressions, &s)
 	if s.wide() && !until.IsZero() {
-		c.lookAt(until)
+		c.lookAt(until, s)
 	}
 }
 
 // wide reports whether the suppression hides more than what it was decided on.
 func (s Suppression) wide() bool { return s.Scope != "" && s.Scope != ScopeFinding }
 
-// lookAt has everything scanned at a time: what a wide ignore has hidden until then
-// no event tells of again.
-func (c *change) lookAt(at time.Time) {
+// lookAt has the resource of a wide ignore looked at, or everything where it reaches
+// further, at the time of its end: what it has hidden until then no event tells of
+// again.
+func (c *change) lookAt(at time.Time, ended Suppression) {
+	payload := []byte("{}")
+	if ended.Scope == ScopeResource {
+		payload, _ = json.Marshal(look{Resource: ended.Resource}) // four strings can always be written
+	}
 	c.w.Jobs = append(c.w.Jobs, &Job{ID: fmt.Sprintf("%s/ignored/%s/%d", jobReconcile, c.inc.ID, at.Unix()), Kind: jobReconcile,
-		Payload: []byte("{}"), Due: at, CreatedAt: c.now, UpdatedAt: c.now})
+		Payload: payload, Due: at, CreatedAt: c.now, UpdatedAt: c.now})
 }
 
 // endSuppressions takes back the suppressions that the incident has made.
@@ -132,7 +138,7 @@ func (c *change) endSuppressionsOf(ctx context.Context, incident string) error {
 		if s.Incident == incident {
 			s.Ended, s.UpdatedAt = true, c.now
 			if s.wide() {
-				c.lookAt(c.now)
+				c.lookAt(c.now, *s)
 			}
 			c.w.Suppressions = append(c.w.Suppressions, s)
 		}

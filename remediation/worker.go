@@ -459,7 +459,7 @@ func (e *Engine) perform(ctx context.Context, h *held) error {
 	case jobSnapshot:
 		return e.snapshot(ctx, h)
 	case jobReconcile:
-		return e.reconcile(ctx, h)
+		return decoded(h.job, func(l look) error { return e.reconcile(ctx, h, l) })
 	case jobUndo:
 		return decoded(h.job, func(r run) error { return e.undo(ctx, h, r) })
 	}
