@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -94,6 +95,52 @@ func TestStoreFailures(t *testing.T) {
 		for name := range heldBack() {
 			t.Run(fmt.Sprint(name, " ", seed), func(t *testing.T) { storeFailsBehind(t, seed, name) })
 		}
+	}
+}
+
+// unluckyStore takes an incident only as failed, as long as it is bad: the worst that
+// chance can do to a fix.
+type unluckyStore struct {
+	remediation.Store
+	bad atomic.Bool
+}
+
+func (s *unluckyStore) Commit(ctx context.Context, w remediation.Write) error {
+	if s.bad.Load() && w.Incident != nil && w.Incident.Status != remediation.StatusFailed {
+		return errDisk
+	}
+	return s.Store.Commit(ctx, w)
+}
+
+// TestStoreBadForHalfAnHour: a fix that can't be written down is not given up as soon
+// as one that AWS refuses, but ends when the store is well again.
+func TestStoreBadForHalfAnHour(t *testing.T) {
+	store := &unluckyStore{}
+	l := newLab(t, func(o *remediation.Options) { store.Store = o.Store; o.Store = store })
+	l.doors.set("h", "front")
+	l.accept(signal("e1", "h", "front"))
+	l.doors.fail = func(call string) error {
+		if strings.HasPrefix(call, "shut") {
+			store.bad.Store(true)
+		}
+		return nil
+	}
+	for range 30 {
+		l.advance(time.Minute)
+		if err := l.engine.Drain(t.Context()); err != nil && !errors.Is(err, errDisk) {
+			t.Fatal(err)
+		}
+	}
+	if inc := l.incidents()[0]; inc.Status != remediation.StatusFixing {
+		t.Fatalf("it is %s while nothing can be stored", inc.Status)
+	}
+	l.doors.fail = nil
+	store.bad.Store(false)
+	l.advance(10 * time.Minute)
+	l.drain()
+	l.one(remediation.StatusFixed)
+	if got := l.doors.changes(); !slices.Equal(got, []string{"shut front"}) {
+		t.Errorf("the calls were %v", got)
 	}
 }
 

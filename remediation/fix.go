@@ -21,9 +21,10 @@ const (
 	maxReadBacks = 8
 )
 
-// errNotStored says that what was done could not be written down. It never ends
-// a fix: the job comes again, and a step that is already done is found done.
-var errNotStored = errors.New("not stored")
+// errStore says that the store could not be read, or what was done not be written
+// down. It ends a fix only after hours: the job comes again, and a step that is
+// already done is found done.
+var errStore = errors.New("the store fails")
 
 // run is the payload of a fix or an undo.
 type run struct {
@@ -62,7 +63,7 @@ func (e *Engine) fix(ctx context.Context, h *held, r run) error {
 	}
 	if err := fx.stillMay(ctx); err != nil && !fx.done() {
 		if !isRefusal(err) {
-			return err // the store can't be read
+			return fmt.Errorf("%w: %w", errStore, err)
 		}
 		return fx.fail(ctx, err)
 	}
@@ -85,7 +86,7 @@ func (e *Engine) fix(ctx context.Context, h *held, r run) error {
 		if ctx.Err() != nil {
 			return ctx.Err() // to be resumed
 		}
-		if errors.Is(err, errNotStored) {
+		if errors.Is(err, errStore) {
 			return err // AWS did its part; to be resumed when the store is back
 		}
 		if err != nil {
@@ -154,7 +155,7 @@ func (fx *fixing) reconsider(ctx context.Context) error {
 func (e *Engine) resume(ctx context.Context, h *held, r run) (*fixing, error) {
 	inc, err := e.o.Store.Incident(ctx, r.Incident)
 	if err != nil {
-		return nil, fmt.Errorf("read incident %s: %w", r.Incident, err)
+		return nil, fmt.Errorf("%w: read incident %s: %w", errStore, r.Incident, err)
 	}
 	res := inc.Finding.Resource
 	env, err := e.o.Provider.Environment(ctx, res.Account, res.Region)
@@ -398,7 +399,7 @@ func (fx *fixing) changed() []Ref {
 func (fx *fixing) change(ctx context.Context, done bool, f func(*change) error) error {
 	inc, err := fx.e.update(ctx, fx.h, fx.inc.ID, done, f)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errNotStored, err)
+		return fmt.Errorf("%w: %w", errStore, err)
 	}
 	fx.inc = inc
 	return nil

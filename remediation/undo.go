@@ -20,7 +20,7 @@ func (e *Engine) undo(ctx context.Context, h *held, r run) error {
 	rctx, rec := withRecorder(ctx, un.intends(ctx))
 	if err := e.mayChange(ctx, un.inc.Finding, VerbUndo); err != nil && un.notBegun(ctx) {
 		if !isRefusal(err) {
-			return err // the store can't be read
+			return fmt.Errorf("%w: %w", errStore, err)
 		}
 		return un.notUndone(ctx, rec, err)
 	}
@@ -35,7 +35,7 @@ func (e *Engine) undo(ctx context.Context, h *held, r run) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err() // to be resumed
-	case errors.Is(err, errNotStored):
+	case errors.Is(err, errStore):
 		return err // no call was made since; to be resumed when the store is back
 	case err == nil:
 		return un.undone(ctx, rec)

@@ -44,8 +44,10 @@ const (
 // errNotNow says that a job has to wait for another to end.
 var errNotNow = errors.New("not now")
 
-func (j *Job) maxAttempts() int {
-	if j.Kind == jobFix || j.Kind == jobUndo {
+// maxAttempts is when the job is given up that has failed of cause. Where the store
+// fails that is not as soon: nobody could be told of it either.
+func (j *Job) maxAttempts(cause error) int {
+	if (j.Kind == jobFix || j.Kind == jobUndo) && !errors.Is(cause, errStore) {
 		return maxRunAttempts
 	}
 	return maxJobAttempts
@@ -476,7 +478,7 @@ func decoded[T any](job *Job, f func(T) error) error {
 
 // postpone puts a job that failed back, to be tried later and later.
 func (e *Engine) postpone(ctx context.Context, h *held, cause error) {
-	if h.job.Attempts >= h.job.maxAttempts() && !errors.Is(cause, errNotNow) {
+	if h.job.Attempts >= h.job.maxAttempts(cause) && !errors.Is(cause, errNotNow) {
 		e.o.Log.Error("a job is given up", "job", h.job.ID, "error", cause)
 		err := e.safely("giving up job "+h.job.ID, func() error { return e.giveUp(context.WithoutCancel(ctx), h, cause) })
 		if err == nil {
