@@ -117,34 +117,32 @@ func verify(ctx context.Context, store remediation.Store, req Request, w io.Writ
 		return err
 	}
 	bad, entries := 0, 0
+	told := func(err error) error { // what does not hold together is a line, not the end
+		var entry *remediation.AuditError
+		var checkpoint *remediation.CheckpointError
+		if !errors.As(err, &entry) && !errors.As(err, &checkpoint) {
+			return err
+		}
+		bad++
+		_, err = fmt.Fprintln(w, err)
+		return err
+	}
 	for _, inc := range list {
 		n, err := verifyOne(ctx, store, inc)
-		var fault *remediation.AuditError
-		if errors.As(err, &fault) {
-			bad++
-			fmt.Fprintln(w, err)
-		} else if err != nil {
+		if err := told(err); err != nil {
 			return err
 		}
 		entries += n
 	}
 	if req.Incident == "" {
 		n, err := remediation.VerifyOwnLog(ctx, store)
-		var fault *remediation.AuditError
-		if errors.As(err, &fault) {
-			bad++
-			fmt.Fprintln(w, err)
-		} else if err != nil {
+		if err := told(err); err != nil {
 			return err
 		}
 		entries += n
 	}
 	checkpoints, err := remediation.VerifyCheckpoints(ctx, store)
-	var broken *remediation.CheckpointError
-	if errors.As(err, &broken) {
-		bad++
-		fmt.Fprintln(w, err)
-	} else if err != nil {
+	if err := told(err); err != nil {
 		return err
 	}
 	if bad > 0 {
