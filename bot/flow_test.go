@@ -254,8 +254,8 @@ func TestCommandsReachTheEngine(t *testing.T) {
 		}
 	}
 	cmd("scan sg")
-	l.shows("Scan finished: 1 open, 1 resources read")
-	l.told(fakeslack.Alice, "The scan has read 1 resources")
+	l.shows("Scan finished: 1 open, 1 resource read")
+	l.told(fakeslack.Alice, "1 open: the scan has read 1 resource")
 	cmd("fix " + short(id))
 	l.told(fakeslack.Alice, "On it: revert the change of `web`")
 	l.told(fakeslack.Alice, "Done: sg-0abc is fixed")

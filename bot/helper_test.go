@@ -247,8 +247,11 @@ func (r *rig) save(incs ...*remediation.Incident) {
 func (r *rig) notify(op string, attempts int, payload any) error {
 	r.t.Helper()
 	n := remediation.Notice{ID: incidentID + "/" + op, Incident: incidentID, Seq: 1, To: remediation.NotifySlack, Op: op, Attempts: attempts, CreatedAt: r.now}
-	if op == remediation.OpScan || op == remediation.OpReply {
+	switch op {
+	case remediation.OpReply:
 		n.Incident = ""
+	case remediation.OpScan:
+		n.Incident = remediation.ScanMessage("s")
 	}
 	if payload != nil {
 		raw, err := json.Marshal(payload)
@@ -258,6 +261,22 @@ func (r *rig) notify(op string, attempts int, payload any) error {
 		n.Payload = raw
 	}
 	return r.notifier.Notify(context.Background(), n)
+}
+
+// scan stores how a scan stands; rec is its record, nil for the first time.
+func (r *rig) scan(run remediation.ScanRun, rec *remediation.Record) *remediation.Record {
+	r.t.Helper()
+	if rec == nil {
+		rec = &remediation.Record{Key: "scan/run/" + run.ID}
+	}
+	var err error
+	if rec.Data, err = json.Marshal(run); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := r.store.Commit(context.Background(), remediation.Write{Records: []*remediation.Record{rec}}); err != nil {
+		r.t.Fatal(err)
+	}
+	return rec
 }
 
 // shown posts the incident's message and gives it.

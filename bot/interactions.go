@@ -88,7 +88,9 @@ func (h *Handler) clicked(ctx context.Context, ic *slack.InteractionCallback) ac
 	switch {
 	case c.action == actionMore:
 		h.more(ctx, c)
-	case c.action == string(remediation.VerbReset), c.action == string(remediation.VerbStats):
+	case c.action == string(remediation.VerbFixAll):
+		h.openFixAll(ctx, c)
+	case c.action == string(remediation.VerbReset), c.action == string(remediation.VerbCancel), c.action == string(remediation.VerbStats):
 		return h.decide(ctx, c)
 	case !slices.Contains(clickable(), remediation.Verb(c.action)):
 		h.tell(ctx, c.reply, words("This secbot does not know the button %s, so nothing was changed. It may be of another version.", code(c.action, 60)))
@@ -121,6 +123,9 @@ func (h *Handler) decide(ctx context.Context, c click) ack {
 	cmd := remediation.Command{ID: c.id, Verb: remediation.Verb(c.action), Incident: c.incident, State: c.state, By: c.by, ReplyTo: c.reply}
 	if cmd.Verb == remediation.VerbReset {
 		cmd.Incident, cmd.Scope = "", cut(c.incident, 60) // its button names the breaker
+	}
+	if cmd.Verb == remediation.VerbCancel {
+		cmd.Incident, cmd.Scope = "", cut(c.incident, 200) // its button names the scan
 	}
 	if cmd.Verb == remediation.VerbStats {
 		cmd.Incident = ""

@@ -176,6 +176,9 @@ func (h *Handler) submitted(ctx context.Context, ic *slack.InteractionCallback) 
 	if !isUser(ic.User.ID) {
 		return notTaken(http.StatusBadRequest, "the form was not submitted by a user of Slack's")
 	}
+	if ic.View.CallbackID == fixAllCallback {
+		return h.fixAllSubmitted(ctx, ic)
+	}
 	if ic.View.CallbackID != ignoreCallback && ic.View.CallbackID != claimCallback || json.Unmarshal([]byte(ic.View.PrivateMetadata), &memory) != nil || !isIncidentID(memory.Incident) {
 		h.log().Warn("an unknown modal was submitted", "callback", ic.View.CallbackID)
 		h.tell(ctx, reply, words("This secbot does not know that form, so nothing was changed. It may be of another version."))

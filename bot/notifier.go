@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -91,7 +92,7 @@ func (n *Notifier) message(ctx context.Context, notice remediation.Notice) error
 	if err != nil {
 		return err
 	}
-	ref, err := n.reference(ctx, notice, inc)
+	ref, err := n.reference(ctx, notice, inc.Decision.Channel)
 	if err != nil {
 		return err
 	}
@@ -99,13 +100,17 @@ func (n *Notifier) message(ctx context.Context, notice remediation.Notice) error
 	if err != nil {
 		return err
 	}
-	m := renderIncident(v)
+	return n.show(ctx, ref, renderIncident(v))
+}
+
+// show brings a message up to date, or posts it where it is not there yet, or gone.
+func (n *Notifier) show(ctx context.Context, ref *remediation.MessageRef, m Message) error {
 	if ref.TS != "" {
 		err := n.update(ctx, ref, m)
 		if !isLost(err) {
 			return err
 		}
-		n.log().Warn("an incident's message is gone and is posted again", "incident", inc.ID, "error", err)
+		n.log().Warn("a message is gone and is posted again", "incident", ref.Incident, "error", err)
 	}
 	return n.first(ctx, ref, m)
 }
@@ -121,29 +126,30 @@ func (n *Notifier) incident(ctx context.Context, id string) (*remediation.Incide
 	return inc, nil
 }
 
-// reference is where the incident's message is; without a TS where it is still
-// to be posted.
-func (n *Notifier) reference(ctx context.Context, notice remediation.Notice, inc *remediation.Incident) (*remediation.MessageRef, error) {
-	ref, err := n.Store.Message(ctx, inc.ID)
+// reference is where the message of the notice's incident is; without a TS where
+// it is still to be posted, in the named channel.
+func (n *Notifier) reference(ctx context.Context, notice remediation.Notice, named string) (*remediation.MessageRef, error) {
+	id := notice.Incident
+	ref, err := n.Store.Message(ctx, id)
 	if err == nil {
 		return ref, nil
 	}
 	if !errors.Is(err, remediation.ErrNotFound) {
-		return nil, fmt.Errorf("read where the message of incident %s is: %w", inc.ID, err)
+		return nil, fmt.Errorf("read where the message of incident %s is: %w", id, err)
 	}
-	channel, err := n.channel(inc.Decision.Channel, notice.Channel)
+	channel, err := n.channel(named, notice.Channel)
 	if err != nil {
 		return nil, err
 	}
-	ref = &remediation.MessageRef{Incident: inc.ID, Channel: channel}
+	ref = &remediation.MessageRef{Incident: id, Channel: channel}
 	if notice.Attempts <= 1 {
 		return ref, nil
 	}
-	found, err := n.inHistory(ctx, channel, notice, mark{inc.ID, remediation.OpMessage})
+	found, err := n.inHistory(ctx, channel, notice, mark{id, remediation.OpMessage})
 	if err != nil || found.ts == "" {
 		return ref, err
 	}
-	n.log().Info("a message that was already out is adopted", "incident", inc.ID, "channel", found.channel, "ts", found.ts)
+	n.log().Info("a message that was already out is adopted", "incident", id, "channel", found.channel, "ts", found.ts)
 	ref.Channel, ref.TS = found.channel, found.ts
 	return ref, n.remember(ctx, ref)
 }
@@ -267,13 +273,21 @@ func (n *Notifier) reply(ctx context.Context, notice remediation.Notice) error {
 	return whisperer{n.Client, n.APIURL}.tell(ctx, r.ReplyTo, renderReply(r), n.now().Sub(notice.CreatedAt))
 }
 
-// scan posts a scan's summary.
+// scan shows a scan as it stands now.
 func (n *Notifier) scan(ctx context.Context, notice remediation.Notice) error {
-	var report remediation.ScanReport
-	if err := decode(notice, &report); err != nil {
+	id := strings.TrimPrefix(notice.Incident, remediation.ScanMessage(""))
+	run, err := remediation.ReadScan(ctx, n.Store, id)
+	if errors.Is(err, remediation.ErrNotFound) {
+		return fmt.Errorf("%w: %w", remediation.ErrUndeliverable, err)
+	}
+	if err != nil {
 		return err
 	}
-	return n.once(ctx, notice, report.Channel, renderScan(report, n.Names))
+	ref, err := n.reference(ctx, notice, "")
+	if err != nil {
+		return err
+	}
+	return n.show(ctx, ref, renderScanRun(run, n.Names))
 }
 
 // alert posts a message about secbot itself.

@@ -387,15 +387,24 @@ func TestAnswerable(t *testing.T) {
 
 func TestScanSummaryOnce(t *testing.T) {
 	r := newRig(t)
-	report := remediation.ScanReport{ID: "s", By: fakeslack.Alice, Scope: "all", Started: at(0), Finished: at(1), Read: 3}
+	rec := r.scan(remediation.ScanRun{ID: "s", By: fakeslack.Alice, Scope: "all", Started: at(0), At: at(0), Read: 1}, nil)
 	failing(r, 1, "chat.postMessage", fakeslack.Fault{AfterEffect: true})
-	if err := r.notify(remediation.OpScan, 1, report); err == nil {
+	if err := r.notify(remediation.OpScan, 1, nil); err == nil {
 		t.Fatal("a lost answer is no success")
 	}
-	if err := r.notify(remediation.OpScan, 2, report); err != nil {
+	if err := r.notify(remediation.OpScan, 2, nil); err != nil {
 		t.Fatal(err)
 	}
-	r.only()
+	if m := r.only(); !strings.Contains(string(m.Blocks), "Scan under way") {
+		t.Errorf("while it reads the message says %s", m.Blocks)
+	}
+	r.scan(remediation.ScanRun{ID: "s", Report: &remediation.ScanReport{ID: "s", By: fakeslack.Alice, Scope: "all", Started: at(0), Finished: at(1), Read: 3}}, rec)
+	if err := r.notify(remediation.OpScan, 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	if m := r.only(); !strings.Contains(string(m.Blocks), "Scan finished") {
+		t.Errorf("once it has ended the message says %s", m.Blocks)
+	}
 }
 
 // TestIgnoredUntil: the message says until when, as the store has it.

@@ -122,34 +122,6 @@ var stamp = regexp.MustCompile(`\b[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2} U
 // slackID matches what may be a Slack id within a text.
 var slackID = regexp.MustCompile(`\b[UWS][A-Z0-9]{2,31}\b`)
 
-// renderScan makes the summary of a scan.
-func renderScan(r remediation.ScanReport, names Names) Message {
-	title := fmt.Sprintf("Scan finished: %d open", len(r.Findings))
-	if n := len(r.Left) + r.Ignored; n > 0 {
-		title += fmt.Sprintf(", %d open and let be", n)
-	}
-	title += fmt.Sprintf(", %d resources read", r.Read)
-	if n := len(r.Failures); n > 0 {
-		title += fmt.Sprintf(", %d not readable", n)
-	}
-	var m Message
-	for _, d := range details() {
-		m = Message{Text: title, Blocks: compact([]slack.Block{
-			slack.NewHeaderBlock(plain(title, maxHeader)),
-			section(scanSaid(r)),
-			section(scanFindings(r, names, d)),
-			section(scanLeft(r, names, d)),
-			section(bullets("*This is not everything.* What could not be read:", r.Failures, min(d.lines, 5), d.line)),
-			slack.NewContextBlock("", mrkdwn(fmt.Sprintf("%s · took %s · finished %s", scanCause(r.By),
-				r.Finished.Sub(r.Started).Round(100*time.Millisecond), date(r.Finished)))),
-		})}
-		if m.size() < safeSize {
-			break
-		}
-	}
-	return m
-}
-
 // renderAlert makes a message about secbot itself.
 func renderAlert(a remediation.Alert) Message {
 	blocks := compact([]slack.Block{slack.NewHeaderBlock(plain(a.Title, maxHeader)), section(escaped(a.Text, maxSection))})
@@ -183,69 +155,6 @@ func renderDigest(d remediation.Digest, names Names) Message {
 	})}
 }
 
-func scanCause(by string) string {
-	if by == remediation.ByItself {
-		return "A scheduled scan, for what no event has told"
-	}
-	return "Asked for by " + mention(by)
-}
-
-func scanSaid(r remediation.ScanReport) string {
-	scope := "buckets and security groups"
-	switch r.Scope {
-	case "s3":
-		scope = "buckets"
-	case "sg":
-		scope = "security groups"
-	}
-	if len(r.Findings) == 0 && len(r.Left)+r.Ignored > 0 {
-		return "Nothing is open among the " + scope + " that were read but what is let be. Nothing was changed."
-	}
-	if len(r.Findings) == 0 {
-		return "Nothing is open among the " + scope + " that were read. Nothing was changed."
-	}
-	s := "What is open among the " + scope + ". Nothing was changed"
-	if r.Posted > 0 {
-		s += fmt.Sprintf("; %d of them have a message of their own", r.Posted)
-	}
-	return s + "."
-}
-
-// scanLeft lists what is open and let be, which must not be taken for closed.
-func scanLeft(r remediation.ScanReport, names Names, d detail) string {
-	var lines []string
-	shown := min(len(r.Left), d.lines)
-	for _, l := range r.Left[:shown] {
-		until := "for good"
-		if !l.Until.IsZero() {
-			until = "until " + date(l.Until)
-		}
-		lines = append(lines, findingLine(l.Finding, names)+incidentPart(l.Incident)+" · let be "+until+" by "+mention(l.By))
-	}
-	if more := len(r.Left) - shown; more > 0 {
-		lines = append(lines, fmt.Sprintf("• and %d more", more))
-	}
-	if r.Ignored > 0 {
-		lines = append(lines, fmt.Sprintf("• %d ignored by the policy", r.Ignored))
-	}
-	if len(lines) == 0 {
-		return ""
-	}
-	return cutLines(strings.Join(append([]string{"*Open, and let be:*"}, lines...), "\n"))
-}
-
-func scanFindings(r remediation.ScanReport, names Names, d detail) string {
-	var lines []string
-	shown := min(len(r.Findings), d.lines+5)
-	for _, f := range r.Findings[:shown] {
-		lines = append(lines, findingLine(f.Finding, names)+incidentPart(f.Incident))
-	}
-	if more := len(r.Findings) - shown; more > 0 {
-		lines = append(lines, fmt.Sprintf("• and %d more: `/secbot incidents open`", more))
-	}
-	return strings.Join(lines, "\n")
-}
-
 func incidentPart(id string) string {
 	if id == "" {
 		return ""
@@ -254,8 +163,12 @@ func incidentPart(id string) string {
 }
 
 func findingLine(f remediation.Finding, names Names) string {
-	return "• *" + upper(escaped(string(f.Severity), 20)) + "* · " + escaped(names.title(f.Playbook), 60) + " · " +
-		nameAndID(f, 60) + " in " + names.short(f.Resource.Account) + " " + escaped(f.Resource.Region, 30) + changeWords(f)
+	return "• *" + upper(escaped(string(f.Severity), 20)) + "* · " + escaped(names.title(f.Playbook), 60) + " · " + whereWords(f, names)
+}
+
+// whereWords tells what a finding is about, and where.
+func whereWords(f remediation.Finding, names Names) string {
+	return nameAndID(f, 60) + " in " + names.short(f.Resource.Account) + " " + escaped(f.Resource.Region, 30) + changeWords(f)
 }
 
 // changeWords names the first of a finding's changes, and counts the others.

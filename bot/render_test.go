@@ -327,23 +327,36 @@ func TestOtherGoldens(t *testing.T) {
 	inc := incident(opened(), step(remediation.StatusIgnored, fakeslack.Alice, "meant so"))
 	ref := finding().Resource
 	report := remediation.ScanReport{
-		ID: "x", By: fakeslack.Alice, Scope: "all", Started: at(0), Finished: at(1), Read: 120, Posted: 1,
-		Findings: []remediation.ScanFinding{{Finding: finding(), Incident: incidentID}}, Failures: []string{"read s3-bucket <x>: AccessDenied"},
+		ID: "x", By: fakeslack.Alice, Scope: "all", Started: at(0), Finished: at(1), Read: 120, Posted: 1, Open: 13,
+		Groups: []remediation.ScanGroup{{Playbook: "sg-rule-added", Severity: remediation.SeverityHigh, Open: 12, Incidents: []string{incidentID},
+			Findings: []remediation.ScanFinding{{Finding: finding(), Incident: incidentID, New: true}, {Finding: finding(), Incident: incidentID, Status: remediation.StatusFixed}}},
+			{Playbook: "<toy>", Severity: remediation.SeverityLow, Open: 1, Findings: []remediation.ScanFinding{{Finding: finding()}}}},
+		Unread: 25, Failures: []string{"read s3-bucket <x>: AccessDenied"},
+		Diff: &remediation.ScanDiff{Since: at(0), New: 3, Closed: 2, Unread: 1, Unsure: true,
+			Gone: []remediation.Gone{{Playbook: "sg-rule-added", Resource: remediation.Ref{Account: "111122223333", Region: "eu-west-1", Kind: remediation.KindSecurityGroup, ID: "sg-<gone>"}}}},
 	}
+	cancelled := report
+	cancelled.CancelledBy, cancelled.Diff = fakeslack.Bob, nil
+	running := remediation.ScanRun{ID: "x", By: fakeslack.Alice, Scope: "all", Started: at(0), At: at(1), Read: 120, Found: 3, Failed: 1}
+	stopped := running
+	stopped.CancelledBy = fakeslack.Bob
 	for name, m := range map[string]Message{
 		"thread": renderThread(remediation.ThreadNote{Text: "What was changed:", Diff: []remediation.DiffLine{
 			{Op: "-", Text: "tcp 22 from 0.0.0.0/0 ```<!here>```"}, {Op: " ", Text: "tcp 443 from 0.0.0.0/0"}}}),
 		"reply-denied": renderReply(remediation.Reply{Text: (&remediation.DeniedError{By: "U0X", Approvers: []string{"S0RESPOND", "U0BOB"}}).Error(),
 			People: []string{"S0RESPOND", "U0BOB"}, Incident: incidentID, Failed: true}),
 		"reply-unnamed": renderReply(remediation.Reply{Text: "incident X is already fixed", People: []string{"U0BOB", "shell:root", "secbot"}}),
-		"scan":          renderScan(report, names()),
+		"scan":           renderScan(report, names()),
+		"scan-cancelled": renderScan(cancelled, names()),
+		"scan-running":   renderScanRun(&running, names()),
+		"scan-stopped":   renderScanRun(&stopped, names()),
 		"digest": renderDigest(remediation.Digest{From: at(0), Count: 37,
 			Lines: []remediation.DigestLine{{Playbook: "sg-rule-added", Severity: remediation.SeverityHigh, Status: remediation.StatusFixed, Count: 30},
 				{Playbook: "s3-public-policy", Severity: remediation.SeverityLow, Status: remediation.StatusOpen, Count: 7}},
 			Worst: []remediation.ScanFinding{{Finding: finding(), Incident: incidentID}}}, names()),
 		"alert-breaker": renderAlert(remediation.Alert{Title: "Circuit breaker open: account 111122223333", Text: "secbot has fixed 30 things in <account> within 10 minutes.", Breaker: "111122223333"}),
 		"alert-reset":   renderAlert(remediation.Alert{Title: "Circuit breaker closed: all accounts", Text: "secbot fixes by itself again.", By: fakeslack.Alice}),
-		"scan-left": renderScan(remediation.ScanReport{By: fakeslack.Alice, Scope: "all", Started: at(0), Finished: at(1), Read: 9, Ignored: 2,
+		"scan-left": renderScan(remediation.ScanReport{By: fakeslack.Alice, Scope: "all", Started: at(0), Finished: at(1), Read: 9, Ignored: 2, LetBe: 2,
 			Left: []remediation.LeftAlone{{Finding: finding(), Incident: incidentID, By: fakeslack.Bob, Until: at(90)}, {Finding: finding(), Incident: incidentID, By: "shell:root"}}}, names()),
 		"scan-nothing": renderScan(remediation.ScanReport{By: "shell:root", Scope: "s3", Started: at(0), Finished: at(0), Read: 3}, names()),
 		"incidents":    renderIncidents([]*remediation.Incident{inc, incident(opened())}, names(), "1 to 2 of 31. The next: `/secbot incidents page 2`"),
@@ -496,8 +509,11 @@ func TestNothingFromOutsideIsFormatted(t *testing.T) {
 			"list":   renderIncidents([]*remediation.Incident{v.inc, v.inc}, meta, "more"),
 			"thread": renderThread(remediation.ThreadNote{Text: v.inc.Error, Diff: v.inc.Plan.Diff}),
 			"reply":  renderReply(remediation.Reply{Text: v.inc.Error, People: v.inc.Decision.Approvers, Incident: v.inc.Previous, Failed: true}),
-			"scan": renderScan(remediation.ScanReport{By: v.inc.Last().By, Failures: v.inc.Finding.Notes,
-				Findings: slices.Repeat([]remediation.ScanFinding{{Finding: v.inc.Finding, Incident: v.inc.ID}}, 40)}, meta),
+			"scan": renderScan(remediation.ScanReport{By: v.inc.Last().By, Unread: 9, Failures: v.inc.Finding.Notes, Open: 400,
+				Groups: slices.Repeat([]remediation.ScanGroup{{Playbook: v.inc.Finding.Playbook, Severity: v.inc.Finding.Severity, Open: 40, Incidents: []string{v.inc.ID},
+					Findings: slices.Repeat([]remediation.ScanFinding{{Finding: v.inc.Finding, Incident: v.inc.ID}}, 10)}}, 10),
+				Diff: &remediation.ScanDiff{Closed: 40, Gone: slices.Repeat([]remediation.Gone{{Playbook: v.inc.Finding.Playbook, Resource: v.inc.Finding.Resource}}, 10)}}, meta),
+			"scanning": renderScanRun(&remediation.ScanRun{ID: "x", By: v.inc.Last().By, CancelledBy: v.inc.Last().By}, meta),
 			"actor":   renderActor(v),
 			"alert":   renderAlert(remediation.Alert{Title: v.inc.Error, Text: v.inc.Finding.Doubt, By: v.inc.Last().By}),
 			"pointer": renderPointer(remediation.Pointer{Title: v.inc.Error, Text: v.inc.Finding.Doubt, People: v.inc.Decision.Approvers}, v.inc, meta, ""),

@@ -15,12 +15,12 @@ func isShell(by string) bool { return strings.HasPrefix(by, shellPrefix) }
 
 // authorise returns nil where a command may be carried out; else the errors of
 // Authorise. Anybody of the workspace may scan, which changes nothing and of which
-// one runs at a time, and read the statistics. Whether a change was theirs only the
+// one runs at a time, end a scan, and read the statistics. Whether a change was theirs only the
 // person says who was asked. A circuit breaker, which is about no incident, is
 // reset by a responder.
 func (e *Engine) authorise(ctx context.Context, cmd Command, inc *Incident) error {
 	switch {
-	case cmd.Verb == VerbScan || cmd.Verb == VerbWhy || cmd.Verb == VerbStats:
+	case cmd.Verb == VerbScan || cmd.Verb == VerbCancel || cmd.Verb == VerbWhy || cmd.Verb == VerbStats:
 		return e.insider(ctx, cmd.By)
 	case cmd.Verb == VerbClaim || cmd.Verb == VerbDisown:
 		if err := e.wasAsked(ctx, cmd.By, inc); err != nil {

@@ -25,6 +25,8 @@ const (
 	VerbClaim    Verb = "actor_yes"         // say that the change was one's own
 	VerbDisown   Verb = "actor_no"          // say that it was not
 	VerbScan     Verb = "scan"              // look for what is open now; Incident is empty
+	VerbCancel   Verb = "scan_cancel"       // end a scan early; Incident is empty
+	VerbFixAll   Verb = "fix_all"           // revert what Targets names; Incident is empty
 	VerbPause    Verb = "pause"             // the kill switch: fix nothing; Incident is empty
 	VerbResume   Verb = "resume"            // fix again; Incident is empty
 	VerbMode     Verb = "mode"              // set a mode; Incident is empty
@@ -35,7 +37,7 @@ const (
 
 // Verbs lists every verb.
 func Verbs() []Verb {
-	return []Verb{VerbFix, VerbUndo, VerbIgnore, VerbUnignore, VerbRetry, VerbAllow, VerbApprove, VerbDecline, VerbClaim, VerbDisown, VerbScan, VerbPause, VerbResume, VerbMode, VerbWhy, VerbStats, VerbReset}
+	return []Verb{VerbFix, VerbUndo, VerbIgnore, VerbUnignore, VerbRetry, VerbAllow, VerbApprove, VerbDecline, VerbClaim, VerbDisown, VerbScan, VerbCancel, VerbFixAll, VerbPause, VerbResume, VerbMode, VerbWhy, VerbStats, VerbReset}
 }
 
 // changes reports whether the verb has AWS changed.
@@ -51,10 +53,20 @@ type Command struct {
 	Request  int           `json:"request,omitempty"` // approve, decline: Incident.Requests as the person has seen it; 0 where they have not
 	By       string        `json:"by"`                // a Slack user id, or "shell:NAME"
 	Reason   string        `json:"reason,omitempty"`
-	For      time.Duration `json:"for,omitempty"`   // ignore: how long, 0 is for good; allow: how long, 0 is AllowFor
-	Scope    string        `json:"scope,omitempty"` // scan: s3, sg or all; reset: the breaker's place, empty for all; ignore: a Scope, empty for ScopeFinding; mode: "MODE TARGET"; why: the resource's id
+	For      time.Duration `json:"for,omitempty"`     // ignore: how long, 0 is for good; allow: how long, 0 is AllowFor
+	Scope    string        `json:"scope,omitempty"`   // scan: s3, sg or all; reset: the breaker's place, empty for all; ignore: a Scope, empty for ScopeFinding; mode: "MODE TARGET"; why: the resource's id; scan_cancel, fix_all: the scan's id
+	Targets  []Target      `json:"targets,omitempty"` // fix_all: what is to be reverted
 	ReplyTo  ReplyTo       `json:"reply_to"`
 }
+
+// Target is an incident as somebody has seen it who decides about several at once.
+type Target struct {
+	Incident string `json:"incident"`
+	State    int    `json:"state"` // Incident.State()
+}
+
+// MaxTargets is how many incidents one command may be about.
+const MaxTargets = 100
 
 // Directory knows the members of Slack's user groups.
 type Directory interface {

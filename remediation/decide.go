@@ -12,6 +12,10 @@ func (e *Engine) execute(ctx context.Context, h *held, cmd Command) error {
 	switch cmd.Verb { // what is about no incident
 	case VerbScan:
 		return e.scanCommand(ctx, h, cmd)
+	case VerbCancel:
+		return e.cancelScan(ctx, h, cmd)
+	case VerbFixAll:
+		return e.fixAll(ctx, h, cmd)
 	case VerbStats:
 		return e.statsCommand(ctx, h, cmd)
 	case VerbReset:
@@ -21,7 +25,7 @@ func (e *Engine) execute(ctx context.Context, h *held, cmd Command) error {
 	case VerbWhy:
 		return e.tellWhy(ctx, h, cmd)
 	}
-	fix, err := e.decide(ctx, h, cmd)
+	fix, err := e.decide(ctx, h, cmd, true)
 	if errors.Is(err, errUndone) {
 		err = e.askAnew(ctx, h, cmd)
 	}
@@ -34,9 +38,9 @@ func (e *Engine) execute(ctx context.Context, h *held, cmd Command) error {
 	return nil
 }
 
-// decide changes the incident as the command says; together with that the
-// command's job ends. It returns the job of a fix or undo that is to begin.
-func (e *Engine) decide(ctx context.Context, h *held, cmd Command) (*held, error) {
+// decide changes the incident as the command says; with done, the command's job
+// ends together with that. It returns the job of a fix or undo that is to begin.
+func (e *Engine) decide(ctx context.Context, h *held, cmd Command, done bool) (*held, error) {
 	inc, err := e.o.Store.Incident(ctx, cmd.Incident)
 	if err != nil {
 		return nil, err
@@ -54,7 +58,7 @@ func (e *Engine) decide(ctx context.Context, h *held, cmd Command) (*held, error
 		return nil, err
 	}
 	var fix *held
-	_, err = e.update(ctx, h, cmd.Incident, true, func(c *change) (err error) {
+	_, err = e.update(ctx, h, cmd.Incident, done, func(c *change) (err error) {
 		if cmd.State != nil && *cmd.State != c.inc.State() || cmd.Request > 0 && cmd.Request != c.inc.Requests {
 			return &StaleError{Incident: c.inc}
 		}
@@ -293,31 +297,8 @@ func (c *change) decideUnignore(ctx context.Context, cmd Command) error {
 // refuse tells the person why nothing was changed. Errors that are no decision
 // are returned, to try again.
 func (e *Engine) refuse(ctx context.Context, h *held, cmd Command, cause error) error {
-	var (
-		denied *DeniedError
-		stale  *StaleError
-		status *StatusError
-		scope  *ScopeError
-		other  *RefusedError
-		reply  = Reply{Text: cause.Error(), Failed: true}
-	)
-	switch {
-	case h.job.Done:
-		return cause
-	case errors.As(cause, &other):
-		reply.Text, reply.People = other.Text, other.People
-	case errors.As(cause, &scope):
-	case errors.Is(cause, ErrNotFound):
-		reply.Text = fmt.Sprintf("There is no incident %q, so nothing was changed. See what there is with /secbot incidents.", cmd.Incident)
-	case errors.As(cause, &denied):
-		reply.People = denied.Approvers
-	case errors.As(cause, &stale):
-		reply.Text = "That button is out of date, so nothing was changed: " + standing(stale.Incident)
-		reply.People = []string{stale.Incident.Last().By}
-	case errors.As(cause, &status):
-		reply.Text = fmt.Sprintf("Nothing was changed: incident %s is already %s.%s", status.Incident, status.Status, status.Status.wayOn(status.Incident))
-		reply.People = []string{status.Last.By}
-	default:
+	reply, ok := refusalOf(cmd, cause)
+	if h.job.Done || !ok {
 		return cause
 	}
 	e.o.Metrics.refusals.Inc()
@@ -333,6 +314,37 @@ func (e *Engine) refuse(ctx context.Context, h *held, cmd Command, cause error) 
 			return err
 		}
 	}
+}
+
+// refusalOf says in words why a command was not carried out; false for errors that
+// are no decision.
+func refusalOf(cmd Command, cause error) (Reply, bool) {
+	var (
+		denied *DeniedError
+		stale  *StaleError
+		status *StatusError
+		scope  *ScopeError
+		other  *RefusedError
+		reply  = Reply{Text: cause.Error(), Failed: true}
+	)
+	switch {
+	case errors.As(cause, &other):
+		reply.Text, reply.People = other.Text, other.People
+	case errors.As(cause, &scope):
+	case errors.Is(cause, ErrNotFound):
+		reply.Text = fmt.Sprintf("There is no incident %q, so nothing was changed. See what there is with /secbot incidents.", cmd.Incident)
+	case errors.As(cause, &denied):
+		reply.People = denied.Approvers
+	case errors.As(cause, &stale):
+		reply.Text = "That button is out of date, so nothing was changed: " + standing(stale.Incident)
+		reply.People = []string{stale.Incident.Last().By}
+	case errors.As(cause, &status):
+		reply.Text = fmt.Sprintf("Nothing was changed: incident %s is already %s.%s", status.Incident, status.Status, status.Status.wayOn(status.Incident))
+		reply.People = []string{status.Last.By}
+	default:
+		return reply, false
+	}
+	return reply, true
 }
 
 // refused is the data of the audit entry about a command that was refused.

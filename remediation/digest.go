@@ -63,6 +63,9 @@ func (e *Engine) digest(ctx context.Context, n *Notice) (bool, error) {
 		return false, err
 	}
 	inc, err := e.o.Store.Incident(ctx, n.Incident)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil // it is about a scan
+	}
 	if err != nil {
 		return false, fmt.Errorf("read incident %s: %w", n.Incident, err)
 	}

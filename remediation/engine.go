@@ -52,6 +52,8 @@ type Options struct {
 	// Burst is how many messages a channel gets at once before they are held to
 	// one a second; 20 where 0.
 	Burst int
+	// ScanLook is how often a scan looks whether it was cancelled; 1 s where 0.
+	ScanLook time.Duration
 	// Exclusive says that no other process uses the store, so that leases
 	// found at the start are those of a process that has died.
 	Exclusive bool
@@ -101,6 +103,9 @@ func New(o Options) *Engine {
 	}
 	if o.Burst == 0 {
 		o.Burst = paceBurst
+	}
+	if o.ScanLook == 0 {
+		o.ScanLook = scanLook
 	}
 	return &Engine{o: o, wakeJobs: make(chan struct{}, 1), wakeNotices: make(chan struct{}, 1),
 		places: places{busy: map[string]int{}}, own: own{jobs: map[string]time.Time{}, notices: map[string]Notice{}}, heardAt: map[Source]time.Time{}, schedules: schedules(o.Config)}

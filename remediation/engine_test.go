@@ -460,7 +460,7 @@ func TestScan(t *testing.T) {
 	for _, op := range l.slack.ops() {
 		count[op]++
 	}
-	if count[remediation.OpMessage] != 10 || count[remediation.OpScan] != 1 || count[remediation.OpReply] != 1 {
+	if count[remediation.OpMessage] != 10 || count[remediation.OpScan] < 1 || count[remediation.OpScan] > 2 || count[remediation.OpReply] != 1 {
 		t.Errorf("Slack was told %v", count)
 	}
 }

@@ -23,7 +23,8 @@ const (
 	// OpReply answers one person who clicked or typed a command, seen by that
 	// person only; the payload is a Reply.
 	OpReply = "reply"
-	// OpScan posts a scan's summary; the payload is a ScanReport.
+	// OpScan shows a scan's message as the scan stands when the notice is sent: how
+	// far it is, or what it has found. The notice's Incident is the ScanMessage.
 	OpScan = "scan"
 	// OpAlert posts a message about secbot itself; the payload is an Alert.
 	OpAlert = "alert"
@@ -152,19 +153,51 @@ func (e *UnclearError) Unwrap() error { return e.Err }
 
 // ScanReport is what a scan found, for people.
 type ScanReport struct {
-	ID       string        `json:"id"`
-	By       string        `json:"by"`
-	Scope    string        `json:"scope"` // s3, sg or all
-	Channel  string        `json:"channel,omitempty"`
-	Started  time.Time     `json:"started"`
-	Finished time.Time     `json:"finished"`
-	Read     int           `json:"read"`              // resources that were read
-	Findings []ScanFinding `json:"findings"`          // the worst first
-	Left     []LeftAlone   `json:"left,omitempty"`    // what is open and is let be, by people's decisions
-	Ignored  int           `json:"ignored,omitempty"` // what is open and the policy ignores
-	Failures []string      `json:"failures"`          // what could not be read, and why
-	New      int           `json:"new,omitempty"`     // how many had no active incident before
-	Posted   int           `json:"posted,omitempty"`  // how many got a message of their own
+	ID          string      `json:"id"`
+	By          string      `json:"by"`
+	Scope       string      `json:"scope"` // s3, sg or all
+	Started     time.Time   `json:"started"`
+	Finished    time.Time   `json:"finished"`
+	CancelledBy string      `json:"cancelled_by,omitempty"` // who has ended it early; empty: nobody
+	Read        int         `json:"read"`                   // resources that were read
+	Open        int         `json:"open"`                   // what is open and waits
+	Groups      []ScanGroup `json:"groups"`                 // what is open and waits, by playbook, the worst first
+	LetBe       int         `json:"let_be,omitempty"`       // what is open and is let be, by people's decisions
+	Left        []LeftAlone `json:"left,omitempty"`         // some of that
+	Ignored     int         `json:"ignored,omitempty"`      // what is open and the policy ignores
+	Unread      int         `json:"unread"`                 // what could not be read
+	Failures    []string    `json:"failures"`               // some of that, and why
+	New         int         `json:"new,omitempty"`          // how many had no active incident before
+	Posted      int         `json:"posted,omitempty"`       // how many got a message of their own
+	Diff        *ScanDiff   `json:"diff,omitempty"`         // nil: there was no scan of the same scope before
+}
+
+// Complete reports whether the scan has read everything.
+func (r *ScanReport) Complete() bool { return r.Unread == 0 && r.CancelledBy == "" }
+
+// ScanGroup is what a scan has found for one playbook.
+type ScanGroup struct {
+	Playbook  string        `json:"playbook"`
+	Severity  Severity      `json:"severity"` // the worst
+	Open      int           `json:"open"`
+	Findings  []ScanFinding `json:"findings"`  // some of them, the worst first
+	Incidents []string      `json:"incidents"` // that can be fixed together, MaxTargets at most
+}
+
+// ScanDiff is what differs from the scan before.
+type ScanDiff struct {
+	Since  time.Time `json:"since"`            // when that one ended
+	New    int       `json:"new"`              // open now, and not then
+	Closed int       `json:"closed"`           // open then, and not now
+	Unread int       `json:"unread"`           // open then, and not seen now, since it could not be read
+	Gone   []Gone    `json:"gone,omitempty"`   // some of those that are closed
+	Unsure bool      `json:"unsure,omitempty"` // the one before has not read everything, so what is new may only have been out of sight
+}
+
+// Gone is what an earlier scan has found and a later one has not.
+type Gone struct {
+	Playbook string `json:"playbook"`
+	Resource Ref    `json:"resource"`
 }
 
 // LeftAlone is a finding of a scan that a decision lets be.
@@ -179,4 +212,6 @@ type LeftAlone struct {
 type ScanFinding struct {
 	Finding  Finding `json:"finding"`
 	Incident string  `json:"incident,omitempty"`
+	New      bool    `json:"new,omitempty"`    // the scan before has not found it
+	Status   Status  `json:"status,omitempty"` // the incident's, where somebody has decided about it from the scan's message
 }

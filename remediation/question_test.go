@@ -367,11 +367,11 @@ func TestScanTellsWhatIsLetBe(t *testing.T) {
 	l.say("c2", remediation.VerbUndo, "U1", inc)
 	l.submit(remediation.Command{ID: "s", Verb: remediation.VerbScan, By: "U9", Scope: "sg"})
 	l.drain()
-	reports := payloads[remediation.ScanReport](t, l, remediation.OpScan)
-	if len(reports) != 1 || len(reports[0].Findings) != 0 || len(reports[0].Left) != 1 || reports[0].Left[0].Incident != inc.ID || reports[0].Left[0].By != "U1" {
-		t.Errorf("the scan says %+v", reports)
+	report := l.scanned("s")
+	if report.Open != 0 || report.LetBe != 1 || len(report.Left) != 1 || report.Left[0].Incident != inc.ID || report.Left[0].By != "U1" {
+		t.Errorf("the scan says %+v", report)
 	}
-	if r := l.lastReply(); !strings.Contains(r.Text, "1 more are open and are let be") {
+	if r := l.lastReply(); !strings.Contains(r.Text, "0 open, and 1 more that are let be") {
 		t.Errorf("the answer is %q", r.Text)
 	}
 }

@@ -26,44 +26,45 @@ func (e *Engine) reconcile(ctx context.Context, h *held, l look) error {
 		return nil
 	}
 	var running *RefusedError
-	if err := e.beginScan(ctx, h, h.job.ID); errors.As(err, &running) {
+	if err := e.beginScan(ctx, h, h.job.ID, Write{}); errors.As(err, &running) {
 		return fmt.Errorf("%w: %w", errNotNow, running)
 	} else if err != nil {
 		return err
 	}
-	report, err := e.scanAndOpen(ctx, h, h.job.ID, ByItself, "all", e.scan)
+	last, err := e.lastScan(ctx, "all")
+	if err != nil {
+		return err
+	}
+	report, err := e.scanAndOpen(ctx, h, scanOf{ID: h.job.ID, By: ByItself, Scope: "all", last: last}, e.scan)
 	if err != nil {
 		return err
 	}
 	for _, why := range report.Failures {
 		e.o.Log.Error("the reconciling scan could not read everything", "why", why)
 	}
-	e.o.Log.Info("reconciled", "read", report.Read, "open", len(report.Findings), "new", report.New, "failures", len(report.Failures))
-	blind, w, err := e.blindness(ctx, len(report.Failures) > 0)
+	e.o.Log.Info("reconciled", "read", report.Read, "open", report.Open, "new", report.New, "failures", report.Unread)
+	blind, w, err := e.blindness(ctx, report.Unread > 0)
 	if err != nil {
 		return err
 	}
-	if report.New > 0 || blind {
-		summary, err := e.notice("scan/"+report.ID, NotifySlack, OpScan, *report)
-		if err != nil {
-			return err
-		}
-		w.Notices = append(w.Notices, summary)
+	found, err := last.write(report)
+	if err != nil {
+		return err
 	}
-	w.Records = append(w.Records, e.endedScan(ctx)...)
-	return h.commit(ctx, w, true)
+	w.Records = append(w.Records, found...)
+	return e.endScan(ctx, h, report, w, report.New > 0 || blind)
 }
 
 // reconcileOne looks at one resource, of which an ignore has hidden what else was found.
 func (e *Engine) reconcileOne(ctx context.Context, h *held, ref Ref) error {
-	report, err := e.scanAndOpen(ctx, h, h.job.ID, ByItself, "all", func(ctx context.Context, _ []Kind, s *scanning) (int, error) {
+	report, err := e.scanAndOpen(ctx, h, scanOf{ID: h.job.ID, By: ByItself, Scope: "all", last: newLastScan()}, func(ctx context.Context, _ []Kind, s *scanning) (int, error) {
 		s.judge(ctx, ref)
 		return s.read, ctx.Err()
 	})
 	if err != nil {
 		return err
 	}
-	if len(report.Failures) > 0 {
+	if report.Unread > 0 {
 		return fmt.Errorf("look at %s after an ignore has ended: %s", ref, strings.Join(report.Failures, "; "))
 	}
 	return nil

@@ -263,7 +263,7 @@ func TestOneScanAtATime(t *testing.T) {
 	if n := len(l.slack.replies(t)); n != 3 {
 		t.Errorf("%d replies", n)
 	}
-	if n := l.slack.count(remediation.OpScan); n != 2 {
+	if n := len(l.slack.scans()); n != 2 {
 		t.Errorf("%d scans were carried out, want the first and the third", n)
 	}
 }

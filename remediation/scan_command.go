@@ -9,36 +9,74 @@ import (
 	"time"
 )
 
-// maxScanMessages is how many findings of a scan get a message of their own; the
-// others are listed in its summary.
-const maxScanMessages = 10
+const (
+	// maxScanMessages is how many findings of a scan get a message of their own;
+	// the others are listed in its summary.
+	maxScanMessages = 10
+	// maxScanFailures and maxScanLeft are how many of what could not be read, and of
+	// what is let be, a report names.
+	maxScanFailures, maxScanLeft = 20, 20
+)
 
 // scanCommand scans for a person: it opens incidents, none of which is fixed
-// without a click, and posts a summary.
+// without a click, and shows how far it is and what it has found.
 func (e *Engine) scanCommand(ctx context.Context, h *held, cmd Command) error {
 	if err := e.authorise(ctx, cmd, nil); err != nil {
 		return e.refuse(ctx, h, cmd, err)
 	}
-	if err := e.beginScan(ctx, h, cmd.ID); err != nil {
+	if _, err := kindsOf(cmd.Scope); err != nil {
 		return e.refuse(ctx, h, cmd, err)
 	}
-	report, err := e.scanAndOpen(ctx, h, cmd.ID, cmd.By, cmd.Scope, e.scan)
-	var scope *ScopeError
-	if errors.As(err, &scope) {
+	show, err := e.beginShown(ctx, h, cmd)
+	if err != nil {
 		return e.refuse(ctx, h, cmd, err)
 	}
+	last, err := e.lastScan(ctx, cmd.Scope)
 	if err != nil {
 		return err
 	}
-	return e.tellScan(ctx, h, cmd, report)
+	report, err := e.scanAndOpen(ctx, h, scanOf{ID: cmd.ID, By: cmd.By, Scope: cmd.Scope, last: last, show: show}, e.scan)
+	if err != nil {
+		return err
+	}
+	found, err := last.write(report)
+	if err != nil {
+		return err
+	}
+	reply, err := e.replyNotice(cmd, Reply{Text: report.answer(), Failed: !report.Complete()})
+	if err != nil {
+		return err
+	}
+	return e.endScan(ctx, h, report, Write{Notices: reply, Records: found}, true)
 }
 
 // scanRecord is the key of the record of the scan under way.
 const scanRecord = "scan/running"
 
+// beginShown begins a scan that shows how far it is, or goes on with one after a
+// crash.
+func (e *Engine) beginShown(ctx context.Context, h *held, cmd Command) (*scanShow, error) {
+	s := &scanShow{e: e, h: h}
+	var err error
+	if s.rec, s.run, err = readScan(ctx, e.o.Store.Record, cmd.ID); err == nil {
+		return s, e.beginScan(ctx, h, cmd.ID, Write{})
+	}
+	if !errors.Is(err, ErrNotFound) {
+		return nil, err
+	}
+	s.rec = &Record{Key: scanRunRecord(cmd.ID)}
+	s.run = &ScanRun{ID: cmd.ID, By: cmd.By, Scope: cmd.Scope, Started: e.now(), At: e.now()}
+	w, err := s.run.write(e, s.rec, true)
+	if err != nil {
+		return nil, err
+	}
+	return s, e.beginScan(ctx, h, cmd.ID, w)
+}
+
 // beginScan lets one scan run at a time: whoever may type may start one, and a
-// dozen at once would use up what AWS and Slack allow in a minute.
-func (e *Engine) beginScan(ctx context.Context, h *held, id string) error {
+// dozen at once would use up what AWS and Slack allow in a minute. What w holds is
+// stored with it.
+func (e *Engine) beginScan(ctx context.Context, h *held, id string, w Write) error {
 	rec, err := e.o.Store.Record(ctx, scanRecord)
 	switch {
 	case errors.Is(err, ErrNotFound):
@@ -51,11 +89,37 @@ func (e *Engine) beginScan(ctx context.Context, h *held, id string) error {
 		return &RefusedError{Text: "A scan is running already, so no other was begun. Its summary will be posted here."}
 	}
 	rec.Data, rec.At, rec.Until = []byte(strconv.Quote(id)), e.now(), e.now().Add(jobTimeout)
-	err = h.commit(ctx, Write{Records: []*Record{rec}}, false)
+	w.Records = append(w.Records, rec)
+	err = h.commit(ctx, w, false)
 	if errors.Is(err, ErrConflict) {
 		return &RefusedError{Text: "Another scan has just begun, so this one was not. Its summary will be posted here."}
 	}
 	return err
+}
+
+// endScan stores what a scan has found, frees the place of the scan under way, and
+// ends the job. With tell, the scan's message shows it.
+func (e *Engine) endScan(ctx context.Context, h *held, report *ScanReport, w Write, tell bool) error {
+	for try := 1; ; try++ {
+		rec, run, err := readScan(ctx, e.o.Store.Record, report.ID)
+		if errors.Is(err, ErrNotFound) { // nobody was shown how far it is
+			rec, run, err = &Record{Key: scanRunRecord(report.ID)}, &ScanRun{ID: report.ID, By: report.By, Scope: report.Scope, Started: report.Started}, nil
+		}
+		if err != nil {
+			return err
+		}
+		run.Report, run.At = report, report.Finished
+		run.Read, run.Found, run.Failed = report.Read, report.Open+report.LetBe+report.Ignored, report.Unread
+		end, err := run.write(e, rec, tell)
+		if err != nil {
+			return err
+		}
+		end.Notices = append(end.Notices, w.Notices...)
+		end.Records = append(append(end.Records, w.Records...), e.endedScan(ctx)...)
+		if err := h.commit(ctx, end, true); !errors.Is(err, ErrConflict) || try == maxConflicts {
+			return err
+		}
+	}
 }
 
 // endedScan frees the place of the scan under way; none where it can't be read:
@@ -70,11 +134,20 @@ func (e *Engine) endedScan(ctx context.Context) []*Record {
 	return []*Record{rec}
 }
 
+// scanOf is what a scan is for.
+type scanOf struct {
+	ID, By, Scope string
+	last          *lastScan // what it is compared with
+	show          *scanShow // nil: nobody is shown how far it is
+}
+
+// reads is a way to read resources for a scan: all, or a certain one.
+type reads func(context.Context, []Kind, *scanning) (int, error)
+
 // scanAndOpen scans and opens an incident for everything that is not known yet.
-func (e *Engine) scanAndOpen(ctx context.Context, h *held, id, by, scope string, scan func(context.Context, []Kind, *scanning) (int, error)) (*ScanReport, error) {
-	report := &ScanReport{ID: id, By: by, Scope: scope, Started: e.now(), Findings: []ScanFinding{}, Failures: []string{}}
-	var findings []Finding
-	kinds, err := kindsOf(scope)
+func (e *Engine) scanAndOpen(ctx context.Context, h *held, of scanOf, scan reads) (*ScanReport, error) {
+	report := &ScanReport{ID: of.ID, By: of.By, Scope: of.Scope, Started: e.now(), Groups: []ScanGroup{}, Failures: []string{}}
+	kinds, err := kindsOf(of.Scope)
 	if err != nil {
 		return nil, err
 	}
@@ -82,11 +155,26 @@ func (e *Engine) scanAndOpen(ctx context.Context, h *held, id, by, scope string,
 	if err != nil {
 		return nil, err
 	}
+	reading, cancel := inTime(ctx, e.now())
+	defer cancel()
+	show := of.show
+	if show == nil {
+		show = &scanShow{run: &ScanRun{}}
+	}
+	var findings []Finding
 	s := &scanning{e: e,
-		found:  func(f Finding) { findings = append(findings, f) },
-		failed: func(err error) { report.Failures = append(report.Failures, Explain(err)) },
+		found: func(f Finding) { findings = append(findings, f); show.found.Add(1) },
+		failed: func(err error) {
+			if reading.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
+				return // cut short, of which the report tells
+			}
+			show.failed.Add(1)
+			report.unread(Explain(err))
+		},
 	}
 	s.seen = func(ctx context.Context, live judged, readAt time.Time) {
+		show.read.Add(1)
+		of.last.saw(live.state.Ref())
 		e.remember(ctx, live, readAt)
 		for _, inc := range waiting[live.state.Ref()] {
 			if err := e.settleOne(ctx, h, live, inc, "in a scan"); err != nil {
@@ -94,25 +182,75 @@ func (e *Engine) scanAndOpen(ctx context.Context, h *held, id, by, scope string,
 			}
 		}
 	}
-	reading, cancel := inTime(ctx, e.now())
-	defer cancel()
-	report.Read, err = scan(reading, kinds, s)
-	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
-		report.Failures = append(report.Failures, fmt.Sprintf("the time was up after %d resources: scan less at once (regions in secbot.yaml, /secbot scan s3 or sg), or give secbot more time", report.Read))
-		err = nil
+	if of.show != nil {
+		show.cancel = cancel
+		if err := show.look(ctx); err != nil {
+			return nil, err
+		}
+		defer show.watch(ctx)()
 	}
-	if err != nil {
+	report.Read, err = scan(reading, kinds, s)
+	switch report.CancelledBy = show.cancelled(); {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case errors.Is(err, context.DeadlineExceeded):
+		report.unread(fmt.Sprintf("the time was up after %d resources: scan less at once (regions in secbot.yaml, /secbot scan s3 or sg), or give secbot more time", report.Read))
+	case errors.Is(err, context.Canceled) && report.CancelledBy != "":
+	case err != nil:
 		return nil, err
+	default:
+		report.CancelledBy = "" // it came too late: everything was read
 	}
 	slices.SortStableFunc(findings, worstFirst)
 	for _, f := range findings {
-		f.EventID = "scan/" + id
-		if err := e.openScanned(ctx, h, f, report); err != nil {
+		f.EventID = "scan/" + of.ID
+		if err := e.openScanned(ctx, h, f, report, of.last); err != nil {
 			return nil, err
 		}
 	}
 	report.Finished = e.now()
+	report.Diff = of.last.diff(report)
 	return report, nil
+}
+
+// unread adds what could not be read.
+func (r *ScanReport) unread(why string) {
+	if r.Unread++; len(r.Failures) < maxScanFailures {
+		r.Failures = append(r.Failures, why)
+	}
+}
+
+// add puts a finding into the group of its playbook. Findings come the worst first.
+func (r *ScanReport) add(f ScanFinding) {
+	r.Open++
+	i := slices.IndexFunc(r.Groups, func(g ScanGroup) bool { return g.Playbook == f.Finding.Playbook })
+	if i < 0 {
+		i, r.Groups = len(r.Groups), append(r.Groups, ScanGroup{Playbook: f.Finding.Playbook, Severity: f.Finding.Severity})
+	}
+	g := &r.Groups[i]
+	g.Open++
+	if len(g.Findings) < maxScanMessages {
+		g.Findings = append(g.Findings, f)
+	}
+	if len(g.Incidents) < MaxTargets && !slices.Contains(g.Incidents, f.Incident) {
+		g.Incidents = append(g.Incidents, f.Incident)
+	}
+}
+
+// answer tells whoever has asked for the scan how it went, the most important first.
+func (r *ScanReport) answer() string {
+	text := fmt.Sprintf("%d open", r.Open)
+	if n := r.LetBe + r.Ignored; n > 0 {
+		text += fmt.Sprintf(", and %d more that are let be, by an ignore, an undo or the policy", n)
+	}
+	text += fmt.Sprintf(": the scan has read %s in %s", counted(r.Read, "resource"), r.Finished.Sub(r.Started).Round(100*time.Millisecond))
+	if r.CancelledBy != "" {
+		text += ", and was cancelled, so this is not everything"
+	}
+	if r.Unread > 0 {
+		text += fmt.Sprintf("; %d could not be read, so this is not everything", r.Unread)
+	}
+	return text + "."
 }
 
 // inTime leaves a part of the time for what has to be done after the reading, so
@@ -129,7 +267,7 @@ func worstFirst(a, b Finding) int { return b.Severity.Rank() - a.Severity.Rank()
 
 // openScanned opens an incident that asks, unless the finding is suppressed or
 // known, and adds it to the report.
-func (e *Engine) openScanned(ctx context.Context, h *held, f Finding, report *ScanReport) error {
+func (e *Engine) openScanned(ctx context.Context, h *held, f Finding, report *ScanReport, last *lastScan) error {
 	parts, err := e.Decide(ctx, f)
 	if err != nil {
 		return err
@@ -144,7 +282,10 @@ func (e *Engine) openScanned(ctx context.Context, h *held, f Finding, report *Sc
 			report.Ignored++
 			continue
 		case s != nil:
-			report.Left = append(report.Left, LeftAlone{Finding: part.Finding, Incident: s.Incident, By: s.By, Until: s.Until})
+			last.found(part.Finding)
+			if report.LetBe++; len(report.Left) < maxScanLeft {
+				report.Left = append(report.Left, LeftAlone{Finding: part.Finding, Incident: s.Incident, By: s.By, Until: s.Until})
+			}
 			continue
 		}
 		id, isNew, err := e.openAsked(ctx, h, part, report.Posted < maxScanMessages)
@@ -156,7 +297,7 @@ func (e *Engine) openScanned(ctx context.Context, h *held, f Finding, report *Sc
 			report.Posted = min(report.New, maxScanMessages)
 		}
 		if id != "" {
-			report.Findings = append(report.Findings, ScanFinding{Finding: part.Finding, Incident: id})
+			report.add(ScanFinding{Finding: part.Finding, Incident: id, New: last.found(part.Finding)})
 		}
 	}
 	return nil
@@ -234,25 +375,4 @@ func (e *Engine) createAsked(ctx context.Context, h *held, part Part, message bo
 		return "", c.err
 	}
 	return c.inc.ID, h.commit(ctx, c.w, false)
-}
-
-// tellScan posts the summary and answers who asked.
-func (e *Engine) tellScan(ctx context.Context, h *held, cmd Command, report *ScanReport) error {
-	text := fmt.Sprintf("The scan has read %d resources in %s and found %d that are open", report.Read,
-		report.Finished.Sub(report.Started).Round(100*time.Millisecond), len(report.Findings))
-	if n := len(report.Left) + report.Ignored; n > 0 {
-		text += fmt.Sprintf("; %d more are open and are let be, by an ignore, an undo or the policy", n)
-	}
-	if n := len(report.Failures); n > 0 {
-		text += fmt.Sprintf("; %d could not be read, so this is not everything", n)
-	}
-	summary, err := e.notice("scan/"+cmd.ID, NotifySlack, OpScan, *report)
-	if err != nil {
-		return err
-	}
-	reply, err := e.replyNotice(cmd, Reply{Text: text + ".", Failed: len(report.Failures) > 0})
-	if err != nil {
-		return err
-	}
-	return h.commit(ctx, Write{Notices: append(reply, summary), Records: e.endedScan(ctx)}, true)
 }

@@ -477,3 +477,29 @@ func (l *lab) jobs(at time.Time) []*remediation.Job {
 	}
 	return slices.DeleteFunc(jobs, (*remediation.Job).Scheduled)
 }
+
+// scanned is the report of a scan that has ended.
+func (l *lab) scanned(id string) *remediation.ScanReport {
+	l.t.Helper()
+	run, err := remediation.ReadScan(l.t.Context(), l.store, id)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if run.Report == nil {
+		l.t.Fatalf("the scan has not ended: %+v", run)
+	}
+	return run.Report
+}
+
+// scans are the incidents' ids of all notices about scans, each once.
+func (m *mailbox) scans() map[string]int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := map[string]int{}
+	for _, n := range m.got {
+		if n.Op == remediation.OpScan {
+			all[n.Incident]++
+		}
+	}
+	return all
+}

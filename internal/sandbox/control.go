@@ -100,13 +100,26 @@ func (s *Sandbox) command(ctx context.Context, c commandRequest) (any, error) {
 
 type submitRequest struct {
 	User, View string
-	Values     map[string]string
+	Values     map[string]filled
+}
+
+// filled is what was filled into one input: a text, or the values of ticked boxes.
+type filled []string
+
+// UnmarshalJSON takes a string or a list of strings.
+func (f *filled) UnmarshalJSON(raw []byte) error {
+	var one string
+	if json.Unmarshal(raw, &one) == nil {
+		*f = filled{one}
+		return nil
+	}
+	return json.Unmarshal(raw, (*[]string)(f))
 }
 
 func (s *Sandbox) submit(ctx context.Context, c submitRequest) (any, error) {
 	values := url.Values{}
 	for k, v := range c.Values {
-		values.Set(k, v)
+		values[k] = v
 	}
 	sub, err := s.Slack.SubmitView(ctx, c.User, c.View, values)
 	answer := answered(sub.Ack)

@@ -191,7 +191,9 @@ function showModal() {
 
 async function submitModal() {
   const view = state.views[me()];
-  const values = Object.fromEntries(new FormData($("modal-form")));
+  const values = {}; // of boxes all that are ticked, else one
+  for (const boxes of document.querySelectorAll("#modal-body [data-boxes]")) values[boxes.dataset.boxes] = [];
+  for (const [name, value] of new FormData($("modal-form"))) values[name] = Array.isArray(values[name]) ? [...values[name], value] : value;
   try {
     const { errors } = await send("/sandbox/submit", { user: me(), view: view.id, values });
     for (const box of document.querySelectorAll("#modal-body .input")) box.querySelector(".wrong").textContent = errors?.[box.dataset.block] ?? "";

@@ -92,6 +92,12 @@ function input(e, block, id) {
       c.value = e.initial_value ?? "";
       return c;
     }
+    case "checkboxes": {
+      const ticked = new Set((e.initial_options ?? []).map((o) => o.value));
+      return element("fieldset", { id, class: "boxes", "data-boxes": common.name, "aria-label": plain(block.label) }, ...e.options.map((o) => element("label", {},
+        element("input", { type: "checkbox", name: common.name, value: o.value, checked: ticked.has(o.value) }),
+        element("span", {}, plain(o.text), o.description ? element("small", {}, plain(o.description)) : null))));
+    }
     case "static_select": {
       const first = e.initial_option?.value;
       return element("select", common, ...e.options.map((o) => element("option", { value: o.value, selected: o.value === first }, o.description ? `${plain(o.text)} (${plain(o.description)})` : plain(o.text))));
