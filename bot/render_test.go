@@ -345,7 +345,7 @@ func TestOtherGoldens(t *testing.T) {
 			{Op: "-", Text: "tcp 22 from 0.0.0.0/0 ```<!here>```"}, {Op: " ", Text: "tcp 443 from 0.0.0.0/0"}}}),
 		"reply-denied": renderReply(remediation.Reply{Text: (&remediation.DeniedError{By: "U0X", Approvers: []string{"S0RESPOND", "U0BOB"}}).Error(),
 			People: []string{"S0RESPOND", "U0BOB"}, Incident: incidentID, Failed: true}),
-		"reply-unnamed": renderReply(remediation.Reply{Text: "incident X is already fixed", People: []string{"U0BOB", "shell:root", "secbot"}}),
+		"reply-unnamed":  renderReply(remediation.Reply{Text: "incident X is already fixed", People: []string{"U0BOB", "shell:root", "secbot"}}),
 		"scan":           renderScan(report, names()),
 		"scan-cancelled": renderScan(cancelled, names()),
 		"scan-running":   renderScanRun(&running, names()),
@@ -514,10 +514,10 @@ func TestNothingFromOutsideIsFormatted(t *testing.T) {
 					Findings: slices.Repeat([]remediation.ScanFinding{{Finding: v.inc.Finding, Incident: v.inc.ID}}, 10)}}, 10),
 				Diff: &remediation.ScanDiff{Closed: 40, Gone: slices.Repeat([]remediation.Gone{{Playbook: v.inc.Finding.Playbook, Resource: v.inc.Finding.Resource}}, 10)}}, meta),
 			"scanning": renderScanRun(&remediation.ScanRun{ID: "x", By: v.inc.Last().By, CancelledBy: v.inc.Last().By}, meta),
-			"actor":   renderActor(v),
-			"alert":   renderAlert(remediation.Alert{Title: v.inc.Error, Text: v.inc.Finding.Doubt, By: v.inc.Last().By}),
-			"pointer": renderPointer(remediation.Pointer{Title: v.inc.Error, Text: v.inc.Finding.Doubt, People: v.inc.Decision.Approvers}, v.inc, meta, ""),
-			"usage":   usage(v.inc.Error, &UsageError{Problem: "x" + v.inc.Error, Example: v.inc.Error}),
+			"actor":    renderActor(v),
+			"alert":    renderAlert(remediation.Alert{Title: v.inc.Error, Text: v.inc.Finding.Doubt, By: v.inc.Last().By}),
+			"pointer":  renderPointer(remediation.Pointer{Title: v.inc.Error, Text: v.inc.Finding.Doubt, People: v.inc.Decision.Approvers}, v.inc, meta, ""),
+			"usage":    usage(v.inc.Error, &UsageError{Problem: "x" + v.inc.Error, Example: v.inc.Error}),
 		}
 		for name, m := range messages {
 			if err := check(m, name); err != nil {

@@ -190,7 +190,7 @@ func TestInvocationHandsBack(t *testing.T) {
 		l.doors.set("h", "front")
 		l.doors.onCall = func(ctx context.Context) { <-ctx.Done() }
 		l.doors.fail = func(call string) error {
-			if call != "read" {
+			if !strings.HasPrefix(call, "read") {
 				return context.Canceled // the call was cut
 			}
 			return nil

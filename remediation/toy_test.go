@@ -82,7 +82,7 @@ func (d *door) Read(ctx context.Context, r remediation.Ref) (remediation.State, 
 	defer d.mu.Unlock()
 	d.reads++
 	if d.fail != nil {
-		if err := d.fail("read"); err != nil {
+		if err := d.fail("read " + r.ID); err != nil {
 			return nil, err
 		}
 	}

@@ -5,18 +5,22 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"secbot/internal/sandbox/fakeaws"
 )
 
 // Breakage is a way to open a hole, which a playbook knows how to close.
 type Breakage struct {
 	ID    string `json:"id"`
-	Kind  string `json:"kind"` // of its target: group or bucket
+	Kind  string `json:"kind"` // of its target: group, bucket or account
 	Label string `json:"label"`
 
 	do func(w *World, ctx context.Context, target string) error
@@ -28,6 +32,7 @@ var ErrNoBreakage = errors.New("there is no such way to break it")
 // Breakages lists every way that the company's engineer can break something.
 func Breakages() []Breakage {
 	return []Breakage{
+		{"forgotten", "account", "Bring in a forgotten project", (*World).bringIn},
 		{"ssh", "group", "Open SSH to the world", func(w *World, ctx context.Context, group string) error {
 			return w.authorize(ctx, group, tcp(22, "0.0.0.0/0", "just for a minute"))
 		}},
@@ -60,6 +65,42 @@ func Breakages() []Breakage {
 			return err
 		}},
 	}
+}
+
+// forgotten is how many groups a forgotten project has.
+const forgotten = 12
+
+// bringIn makes groups that are open to the world, of which no event ever told: only
+// a scan finds them.
+func (w *World) bringIn(ctx context.Context, _ string) error {
+	return w.Sandbox.Unheard(func() error {
+		project := "batch-" + rand.Text()[:4]
+		for i := range forgotten {
+			name := fmt.Sprintf("%s-%d", project, i+1)
+			out, err := w.EC2.CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{GroupName: &name, Description: aws.String("Nobody remembers")})
+			if err != nil {
+				return err
+			}
+			if err := w.authorize(ctx, aws.ToString(out.GroupId), tcp(22, "0.0.0.0/0", "for the batch jobs")); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// slowness is how long each call of secbot's takes while AWS is slow.
+const slowness = 2 * time.Second
+
+// Slow has each of secbot's calls to AWS take a while, or no longer.
+func (w *World) Slow(slow bool) {
+	w.slow.Store(slow)
+	w.Sandbox.AWS.Fault(func(c fakeaws.Call) *fakeaws.Fault {
+		if !slow || !strings.Contains(c.Caller, ":assumed-role/secbot/") {
+			return nil
+		}
+		return &fakeaws.Fault{Delay: slowness}
+	})
 }
 
 // Break opens a hole as the company's engineer. It returns ErrNoBreakage for an

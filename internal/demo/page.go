@@ -74,6 +74,7 @@ func (p *Page) Routes(r chi.Router) {
 		p.world.Sandbox.People(r)
 		r.Post("/demo/break", p.breakIt)
 		r.Post("/demo/pass", p.pass)
+		r.Post("/demo/slow", p.slow)
 	})
 	r.Get("/demo/*", http.StripPrefix("/demo/", http.FileServerFS(parts)).ServeHTTP)
 }
@@ -131,6 +132,19 @@ func (p *Page) pass(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.world.Clock.Pass(time.Duration(in.Hours) * time.Hour)
+	p.tell()
+	w.Header().Set("Content-Type", "application/json")
+	fmt.Fprintln(w, "{}")
+}
+
+// slow has AWS answer secbot slowly, or no longer: {"slow": true}.
+func (p *Page) slow(w http.ResponseWriter, r *http.Request) {
+	var in struct{ Slow *bool }
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4<<10)).Decode(&in); err != nil || in.Slow == nil {
+		http.Error(w, `say whether AWS is slow: {"slow": true}`, http.StatusBadRequest)
+		return
+	}
+	p.world.Slow(*in.Slow)
 	p.tell()
 	w.Header().Set("Content-Type", "application/json")
 	fmt.Fprintln(w, "{}")
@@ -247,6 +261,7 @@ type state struct {
 	Groups     []fakeaws.GroupView      `json:"groups"`
 	Buckets    []fakeaws.BucketView     `json:"buckets"`
 	Breakages  []Breakage               `json:"breakages"`
+	Slow       bool                     `json:"slow"` // AWS answers secbot slowly
 }
 
 type person struct {
@@ -299,7 +314,7 @@ func (p *Page) state() state {
 		Channel: fakeslack.ChannelSecurity, Users: people(), Commands: p.commands,
 		Names:      map[string]string{fakeslack.GroupResponders: "responders", fakeslack.ChannelSecurity: "security", fakeslack.BotUser: "secbot"},
 		Ephemerals: map[string][]messageView{}, Direct: map[string][]messageView{}, Views: map[string]viewView{}, Homes: map[string]viewView{}, Now: p.world.Clock.Now(),
-		Groups: cloud.Groups(), Buckets: cloud.Buckets(), Breakages: Breakages(),
+		Groups: cloud.Groups(), Buckets: cloud.Buckets(), Breakages: Breakages(), Slow: p.world.slow.Load(),
 		Messages: shown(slack.Messages(fakeslack.ChannelSecurity), files),
 	}
 	for _, u := range s.Users {

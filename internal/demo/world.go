@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -43,6 +44,8 @@ type World struct {
 	S3      *s3.Client
 	Group   string // the id of the group GroupName
 	Clock   *Clock
+
+	slow atomic.Bool // AWS is, for secbot
 }
 
 // AWSConfig is how secbot reaches the sandbox's AWS.

@@ -216,6 +216,16 @@ function breakages(target) {
   }));
 }
 
+// drawAccount is what can be done to the account as a whole.
+function drawAccount() {
+  const slow = element("button", { "data-key": "slow", id: "slow", "aria-pressed": String(state.slow), title: "Each call that secbot makes takes 2 seconds, so that a scan can be watched and cancelled" },
+    state.slow ? "AWS is slow: make it fast" : "Make AWS slow for secbot");
+  slow.addEventListener("click", () => attempt(() => send("/demo/slow", { slow: !state.slow })));
+  const all = breakages({ kind: "account", id: "account" });
+  all.append(slow);
+  return element("div", {}, element("p", { class: "as" }, "What no event told of, ", element("code", {}, "/secbot scan"), " finds."), all);
+}
+
 function drawGroup(g) {
   const rows = g.rules.map((r) => element("tr", { class: r.world && !r.egress ? "world" : undefined },
     element("td", {}, r.egress ? "out" : "in"), element("td", {}, r.traffic), element("td", {}, element("code", {}, r.peer)), element("td", {}, r.description)));
@@ -249,6 +259,7 @@ function show() {
   $("clock").textContent = new Date(state.now).toLocaleString([], { weekday: "short", hour: "2-digit", minute: "2-digit" });
   showChannel();
   showModal();
+  replace($("account"), [kept("account", state.slow, drawAccount)]);
   replace($("aws"), [...state.groups.map((g) => kept(`group ${g.id}`, g, () => drawGroup(g))), ...state.buckets.map((b) => kept(`bucket ${b.name}`, b, () => drawBucket(b)))]);
 }
 

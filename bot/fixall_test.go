@@ -1,0 +1,122 @@
+package bot
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"secbot/internal/blockkit"
+	"secbot/internal/sandbox/fakeslack"
+	"secbot/remediation"
+)
+
+// TestFixAllFromTheMessage: the whole line from the scan's message by the form to
+// the closed door, for a responder and for a stranger.
+func TestFixAllFromTheMessage(t *testing.T) {
+	l := newLive(t, remediation.ActionAsk)
+	if _, err := l.slack.Command(t.Context(), fakeslack.Alice, fakeslack.ChannelSecurity, "/secbot", "scan sg"); err != nil {
+		t.Fatal(err)
+	}
+	m := l.shows("Fix All…")
+	l.click(fakeslack.Mallory, m, "fix_all")
+	l.told(fakeslack.Mallory, "You are not one of the people")
+	if n := len(l.slack.Views(fakeslack.Mallory)); n != 0 {
+		t.Fatalf("a stranger sees %d forms", n)
+	}
+	l.click(fakeslack.Bob, m, "fix_all")
+	form := l.slack.Views(fakeslack.Bob)[0]
+	raw, err := json.Marshal(json.RawMessage(form.JSON))
+	if err != nil || blockkit.CheckView(raw) != nil {
+		t.Fatalf("the form: %v %v", err, blockkit.CheckView(raw))
+	}
+	// Nothing is ticked: the form stays, and says so.
+	sub, err := l.slack.SubmitView(t.Context(), fakeslack.Bob, form.ID, map[string][]string{fixAllInput + "0": {}})
+	if err != nil || sub.Errors[fixAllInput+"0"] == "" || !l.gate.isOpen() {
+		t.Fatalf("nothing ticked: %+v, %v", sub, err)
+	}
+	if sub, err = l.slack.SubmitView(t.Context(), fakeslack.Bob, form.ID, nil); err != nil || len(sub.Errors) > 0 {
+		t.Fatalf("as it is: %+v, %v", sub, err)
+	}
+	l.told(fakeslack.Bob, "Reverted 1 of 1.")
+	if l.gate.isOpen() {
+		t.Error("it is still open")
+	}
+	if strings.Contains(string(l.shows("now *fixed*").Blocks), `"fix_all"`) {
+		t.Error("what is fixed can be fixed again")
+	}
+	l.told(fakeslack.Bob, "Reverted 1 of 1.")
+}
+
+// TestFixAllOfWhatIsClosed: the message still offers what was closed in between.
+func TestFixAllOfWhatIsClosed(t *testing.T) {
+	l := newLive(t, remediation.ActionAsk)
+	if _, err := l.slack.Command(t.Context(), fakeslack.Alice, fakeslack.ChannelSecurity, "/secbot", "scan sg"); err != nil {
+		t.Fatal(err)
+	}
+	m := l.shows("Fix All…")
+	l.click(fakeslack.Bob, l.shows("It waits for a decision"), "fix")
+	l.shows("Reverted")
+	l.click(fakeslack.Bob, m, "fix_all")
+	l.told(fakeslack.Bob, "None of these is open any more")
+}
+
+// TestFixAllForm: at most a hundred boxes, ten in a group, all ticked, whatever
+// stands in the findings.
+func TestFixAllForm(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		inc := anyIncident(t)
+		var waiting []*remediation.Incident
+		n := rapid.IntRange(1, 130).Draw(t, "n")
+		for i := range n {
+			one := *inc
+			one.ID = fmt.Sprintf("%s%03d", incidentID[:23], i)
+			waiting = append(waiting, &one)
+		}
+		form, err := fixAllModal(inc.Finding.Playbook, waiting, 2, names(), fixAllMemory{Scan: "s", Channel: "C1", ResponseURL: "https://hooks.slack.com/x"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := json.Marshal(form)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := blockkit.CheckView(raw); err != nil {
+			t.Fatalf("%v\n%s", err, raw)
+		}
+		if err := nothingFormatted(raw); err != nil {
+			t.Fatal(err)
+		}
+		if boxes := strings.Count(string(raw), `"value":"`); boxes != 2*min(n, remediation.MaxTargets) {
+			t.Fatalf("%d options and ticks for %d incidents", boxes, n)
+		}
+	})
+}
+
+func TestFixAllGolden(t *testing.T) {
+	inc := incident(opened())
+	form, err := fixAllModal("sg-rule-added", []*remediation.Incident{inc, inc}, 1, names(), fixAllMemory{Scan: "s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "modal-fix-all", form)
+}
+
+// TestFixAllHostile: what a form or a button names that secbot has not shown leads
+// nowhere.
+func TestFixAllHostile(t *testing.T) {
+	r := newRig(t)
+	for value, want := range map[string]string{
+		"":                   "does not know that scan",
+		"sg-rule-added:none": "does not know that scan",
+		strings.Repeat("x", 1999) + ":" + strings.Repeat("y", 30): "does not know that scan",
+	} {
+		_, _, refusal := r.handler.fixable(context.Background(), fakeslack.Alice, strings.Split(value, ":")[0], value)
+		if refusal == nil || !strings.Contains(refusal.Text, want) {
+			t.Errorf("%.20q: %+v", value, refusal)
+		}
+	}
+}
