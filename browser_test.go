@@ -512,3 +512,73 @@ func (b *tab) pictured() {
 	b.t.Helper()
 	b.is("there is a picture", `[...document.querySelectorAll("#channel .message img")].some((i) => i.complete && i.naturalWidth === 1320)`)
 }
+
+// reveal scrolls to the message that has these words.
+func (b *tab) reveal(words string) {
+	b.t.Helper()
+	b.run(fmt.Sprintf(`[...document.querySelectorAll("#channel > article")].find((m) => m.innerText.includes(%s)).scrollIntoView()`, quote(words)))
+}
+
+// TestPageScan: a scan is watched and cancelled while AWS is slow; the next one's
+// findings are reverted together but for one; and while secbot is paused it asks.
+func TestPageScan(t *testing.T) {
+	b := openTab(t)
+	group := b.d.world.Group
+	b.wreck("forgotten", "account")
+	b.is("the project is there", `document.querySelectorAll("#aws article").length > 8`)
+	b.do(chromedp.Click("#slow"))
+	b.is("AWS is slow", `document.querySelector("#slow").ariaPressed === "true"`)
+	b.command("/secbot scan")
+	b.somewhere("Scan under way", "Cancel")
+	b.is("it shows how far it is", `[...document.querySelectorAll("#channel > article")].some((m) => /Scan under way[^]*[1-9]\d* resources? read/.test(m.innerText))`)
+	b.shoot("scan-running")
+	b.become(fakeslack.Bob)
+	b.press("scan_cancel", false)
+	b.somewhere("Scan cancelled", "This is not everything", "@Bob Brown")
+	b.shoot("scan-cancelled")
+	b.do(chromedp.Click("#slow"))
+	b.is("AWS is fast again", `document.querySelector("#slow").ariaPressed === "false"`)
+
+	b.become(fakeslack.Alice)
+	b.command("/secbot scan sg")
+	b.somewhere("Scan finished", "Fix All…", "for the batch jobs")
+	b.reveal("Scan finished")
+	b.shoot("scan-finished")
+	b.become(fakeslack.Mallory)
+	b.press("fix_all", false)
+	b.somewhere("Only visible to you", "You are not one of the people who may decide")
+	b.become(fakeslack.Bob)
+	b.press("fix_all", false)
+	b.do(chromedp.WaitVisible("#modal .boxes"))
+	b.is("all are ticked", `[...document.querySelectorAll("#modal .boxes input")].every((i) => i.checked)`)
+	b.run(`[...document.querySelectorAll("#modal .boxes label")].find((l) => l.innerText.includes("web (")).click()`)
+	b.shoot("fix-all")
+	b.do(chromedp.Click("#modal-submit"))
+	b.somewhere("Scan finished", "now fixed")
+	b.is("the project is closed", `![...document.querySelectorAll("#aws tr.world")].some((r) => r.innerText.includes("batch jobs"))`)
+	b.shows(group, "the shop")
+	b.somewhere("Only visible to you", "Reverted 4 of 4.")
+	b.reveal("now fixed")
+	b.shoot("fixed-together")
+
+	b.command("/secbot why " + group)
+	b.somewhere("Only visible to you", group)
+	b.shoot("why")
+	b.command("/secbot runbook sg-rule-added")
+	b.reads("runbook-command", "Runbook", "a rule was added to a security group")
+	b.command("/secbot pause because of the audit")
+	b.somewhere("Paused: secbot fixes nothing", "of the audit")
+	b.wreck("ssh", group)
+	b.somewhere("It waits for a decision", "just for a minute")
+	b.shows(group, "tcp 22")
+	b.shoot("paused")
+	b.turn("home")
+	b.somewhere("secbot is paused", "of the audit")
+	b.turn("channel")
+	b.command("/secbot resume")
+	b.somewhere("Resumed: secbot fixes again")
+	b.command("/secbot mode ask")
+	b.somewhere("Mode: ask for all")
+	b.command("/secbot mode")
+	b.somewhere("Only visible to you", "ask")
+}

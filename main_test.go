@@ -38,7 +38,7 @@ func shell(t *testing.T, stdin string, args ...string) (status int, out, errOut 
 
 func TestDemoScript(t *testing.T) {
 	status, out, errOut := shell(t, "", "demo", "--script")
-	if status != 0 || !strings.Contains(out, "All 16 steps ended as they should.") {
+	if status != 0 || !strings.Contains(out, "All 18 steps ended as they should.") {
 		t.Errorf("status %d\n%s\n%s", status, out, errOut)
 	}
 }

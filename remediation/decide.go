@@ -158,7 +158,7 @@ func (c *change) decideFix(ctx context.Context, cmd Command) (*held, error) {
 	return c.startFix(cmd.By, cmd.Reason, run{Command: &cmd, Again: len(c.inc.Outcomes) > 0})
 }
 
-// startFix begins a fix, and has the message say so.
+// startFix begins a fix, and has the message say so unless that would be one of many.
 func (c *change) startFix(by, why string, r run) (*held, error) {
 	if len(c.inc.Outcomes) == 0 {
 		c.inc.Plan = nil
@@ -167,7 +167,9 @@ func (c *change) startFix(by, why string, r run) (*held, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.show()
+	if r.Command == nil || !r.Command.Quiet {
+		c.show()
+	}
 	return fix, nil
 }
 

@@ -37,7 +37,7 @@ func (e *Engine) fixAll(ctx context.Context, h *held, cmd Command) error {
 // fixOneOf decides about one of several incidents, and fixes it. What it refuses is
 // no error.
 func (e *Engine) fixOneOf(ctx context.Context, h *held, cmd Command, t Target) (Reply, error) {
-	one := Command{ID: cmd.ID + "/" + t.Incident, Verb: VerbFix, Incident: t.Incident, State: &t.State, By: cmd.By, Reason: cmd.Reason}
+	one := Command{ID: cmd.ID + "/" + t.Incident, Verb: VerbFix, Incident: t.Incident, State: &t.State, By: cmd.By, Reason: cmd.Reason, Quiet: true}
 	fix, err := e.decide(ctx, h, one, false)
 	if err == nil {
 		if fix != nil { // else others have to approve it

@@ -55,6 +55,8 @@ func steps() []step {
 		{"Dana takes the payroll bucket's block away: Alice asks to revert it, Bob and Carol approve", (*tour).twoApprovals},
 		{"Dana, asked whether that was her, says no: the responders are told", (*tour).disowned},
 		{"Alice types /secbot incidents, and a wrong word", (*tour).commands},
+		{"A forgotten project is open to the world, of which no event told: Alice scans, Bob has all of it reverted", (*tour).scanned},
+		{"Alice pauses secbot: what it would have closed by itself it asks about, until she resumes", (*tour).paused},
 		{"Dana deletes the group: asked, and created again with all its rules", (*tour).groupDeleted},
 		{"The audit log holds together", (*tour).audit},
 	}
