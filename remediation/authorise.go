@@ -29,10 +29,34 @@ func (e *Engine) authorise(ctx context.Context, cmd Command, inc *Incident) erro
 		return e.insider(ctx, cmd.By)
 	case !cmd.Verb.general():
 		return e.Authorise(ctx, cmd.By, inc)
-	case isShell(cmd.By):
+	}
+	return e.mayAs(ctx, cmd.By, e.o.Config.Responders)
+}
+
+// mayAs is among, for people at the shell too.
+func (e *Engine) mayAs(ctx context.Context, by string, approvers []string) error {
+	if isShell(by) {
 		return nil
 	}
-	return e.among(ctx, cmd.By, e.o.Config.Responders)
+	return e.among(ctx, by, approvers)
+}
+
+// Right says whether somebody may decide what a rule of the policy leaves to people.
+type Right struct {
+	Rule string // its title; empty: all that no rule leaves to others than the responders
+	Err  error  // nil where they may; else the errors of Engine.Authorise
+}
+
+// Rights says what by may decide as the policy is now: what the responders decide
+// first, then each rule that names people of its own.
+func (e *Engine) Rights(ctx context.Context, by string) []Right {
+	all := []Right{{Err: e.mayAs(ctx, by, e.o.Config.Responders)}}
+	for i, rule := range e.o.Config.Rules {
+		if len(rule.Approvers) > 0 {
+			all = append(all, Right{Rule: rule.title(i+1, false), Err: e.mayAs(ctx, by, rule.Approvers)})
+		}
+	}
+	return all
 }
 
 // general reports whether a verb is about secbot as a whole.

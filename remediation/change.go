@@ -174,12 +174,17 @@ func (e *Engine) replyNotice(cmd Command, r Reply) ([]*Notice, error) {
 	if r.Incident == "" {
 		r.Incident = cmd.Incident
 	}
-	n, err := e.notice("reply/"+cmd.ID, NotifySlack, OpReply, r)
+	n, err := e.notice(replyID(cmd), NotifySlack, OpReply, r)
+	if cmd.ReplyTo.Shell {
+		n.To = NotifyShell
+	}
 	if cmd.ReplyTo.NotBefore.After(n.Due) {
 		n.Due = cmd.ReplyTo.NotBefore
 	}
 	return append(home, n), err
 }
+
+func replyID(cmd Command) string { return "reply/" + cmd.ID }
 
 // homeNotice has the home of whoever clicked there published anew; none where the
 // command came from elsewhere. A command may have several, one for each step.

@@ -218,6 +218,17 @@ func (o *own) forgetOf(incident string) {
 	maps.DeleteFunc(o.notices, func(_ string, n Notice) bool { return n.Incident == incident })
 }
 
+// notice is one that this process has stored and that was not sent yet; nil where
+// it is not remembered.
+func (o *own) notice(id string) *Notice {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if n, ok := o.notices[id]; ok {
+		return &n
+	}
+	return nil
+}
+
 // dueJobs are the ids of the first n that are due.
 func (o *own) dueJobs(now time.Time, n int) []string {
 	o.mu.Lock()

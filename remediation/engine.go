@@ -28,7 +28,7 @@ type Options struct {
 	Store     Store
 	Provider  Provider
 	Config    *Config
-	Notifiers map[string]Notifier // by NotifySlack, NotifySNS
+	Notifiers map[string]Notifier // by NotifySlack, NotifySNS, NotifyShell
 	Directory Directory           // nil: user groups have no members
 	// Enrich completes a signal that only AWS can complete (ConfigRule), right
 	// before it is judged; a signal without Playbooks afterwards is skipped.

@@ -10,6 +10,8 @@ import (
 const (
 	NotifySlack = "slack"
 	NotifySNS   = "sns"
+	// NotifyShell keeps answers for whoever waits at a shell; see ShellNotifier.
+	NotifyShell = "shell"
 )
 
 // What notices say: Notice.Op.
@@ -94,6 +96,9 @@ type ReplyTo struct {
 	// Home says that the user clicked in their home tab, which is to be published
 	// anew once the command was carried out.
 	Home bool `json:"home,omitempty"`
+	// Shell says that somebody waits at a shell: the answer is kept in the store, where
+	// ShellReply reads it. Nothing else of a ReplyTo counts then.
+	Shell bool `json:"shell,omitempty"`
 	// NotBefore is when the answer may come at the earliest, so that it does not
 	// overtake the acknowledgement; zero: at once.
 	NotBefore time.Time `json:"not_before,omitzero"`

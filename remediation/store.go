@@ -152,7 +152,7 @@ type Notice struct {
 	Incident   string          `json:"incident,omitempty"` // empty for notices about no incident
 	Event      string          `json:"event,omitempty"`    // id of the event behind it, for the log
 	Seq        int             `json:"seq"`                // order within the incident
-	To         string          `json:"to"`                 // which Notifier: NotifySlack or NotifySNS
+	To         string          `json:"to"`                 // which Notifier: NotifySlack, NotifySNS or NotifyShell
 	Op         string          `json:"op"`                 // what to send; the Notifier's own vocabulary
 	Channel    string          `json:"channel,omitempty"`
 	Payload    json.RawMessage `json:"payload,omitempty"`
