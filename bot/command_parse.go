@@ -72,8 +72,8 @@ func Commands() []CommandSpec {
 		{"mode", "[observe|ask|auto|file] [all|PLAYBOOK|ACCOUNT]", "Show or set the most that secbot may do; file is what secbot.yaml says.", parseMode},
 		{"playbooks", "", "List the playbooks.", parseNothing("playbooks")},
 		{"runbook", "PLAYBOOK", "Show what a playbook means, does, and how to do it by hand.", parseRunbook},
-		{"whoami", "", "Tell how Slack and the policy know you.", parseNothing("whoami")},
-		{"stats", "", "Show the numbers of the last thirty days, and get their chart.", parseVerb("stats", remediation.VerbStats)},
+		{"whoami", "", "Tell how the policy knows you, and what you may decide.", parseNothing("whoami")},
+		{"stats", "", "Show the numbers of the last thirty days; in Slack with their chart.", parseVerb("stats", remediation.VerbStats)},
 		{"reset", "", "Let secbot fix by itself again after the circuit breaker has opened.", parseReset},
 		{"help", "", "Show this list.", parseHelp},
 	}

@@ -95,38 +95,47 @@ func (h *Handler) run(ctx context.Context, cmd asked, p Parsed) Message {
 
 // request stores a command that changes something.
 func (h *Handler) request(ctx context.Context, p Parsed, cmd remediation.Command) Message {
-	doing := "I look for what is open now and post the result"
-	switch cmd.Verb {
-	case remediation.VerbScan:
-	case remediation.VerbStats:
+	if cmd.Verb == remediation.VerbStats {
 		return h.stats(ctx, cmd)
-	case remediation.VerbReset:
-		doing = "I reset the circuit breakers that are open"
-	case remediation.VerbPause:
-		doing = "I stop fixing"
-	case remediation.VerbResume:
-		doing = "I go on fixing"
-	case remediation.VerbMode:
-		doing = "I set the mode"
-	case remediation.VerbWhy:
-		doing = "I look at " + code(cmd.Scope, 80)
-	default:
-		reading, cancel := context.WithTimeout(ctx, storeWithin/2)
-		inc, err := find(reading, h.Store, p.Incident)
-		cancel()
-		if err != nil {
-			return h.notRead(p.Incident, err)
-		}
-		cmd.Incident = inc.ID
-		if cmd.Verb == remediation.VerbApprove || cmd.Verb == remediation.VerbDecline {
-			cmd.Request = inc.Requests
-		}
-		doing = doingText(p, inc)
+	}
+	reading, cancel := context.WithTimeout(ctx, storeWithin/2)
+	doing, err := h.meant(reading, p, &cmd)
+	cancel()
+	if err != nil {
+		return h.notRead(p.Incident, err)
 	}
 	if err := h.submit(ctx, cmd); err != nil {
 		return words("Your command could not be stored, so nothing was changed. Try again in a while.")
 	}
 	return words("On it: %s.", doing)
+}
+
+// meant fills in which incident a command is about, and says, in mrkdwn, what was
+// asked for. Its errors are those of find.
+func (h *Handler) meant(ctx context.Context, p Parsed, cmd *remediation.Command) (doing string, err error) {
+	switch cmd.Verb {
+	case remediation.VerbScan:
+		return "I look for what is open now and post the result", nil
+	case remediation.VerbReset:
+		return "I reset the circuit breakers that are open", nil
+	case remediation.VerbPause:
+		return "I stop fixing", nil
+	case remediation.VerbResume:
+		return "I go on fixing", nil
+	case remediation.VerbMode:
+		return "I set the mode", nil
+	case remediation.VerbWhy:
+		return "I look at " + code(cmd.Scope, 80), nil
+	}
+	inc, err := find(ctx, h.Store, p.Incident)
+	if err != nil {
+		return "", err
+	}
+	cmd.Incident = inc.ID
+	if cmd.Verb == remediation.VerbApprove || cmd.Verb == remediation.VerbDecline {
+		cmd.Request = inc.Requests
+	}
+	return doingText(p, inc), nil
 }
 
 // doingText says what was asked for, which nobody has looked at yet.
@@ -151,16 +160,16 @@ func doingText(p Parsed, inc *remediation.Incident) string {
 	return "revert the change of " + what
 }
 
-func (h *Handler) show(ctx context.Context, p Parsed) Message {
+func (h *Handler) show(ctx context.Context, p Parsed) (Message, error) {
 	inc, err := find(ctx, h.Store, p.Incident)
 	if err != nil {
-		return h.notRead(p.Incident, err)
+		return Message{}, err
 	}
 	v, err := viewOf(ctx, h.Store, h.Names, inc, h.now())
 	if err != nil {
-		return h.notRead(p.Incident, err)
+		return Message{}, err
 	}
-	return renderShow(v)
+	return renderShow(v), nil
 }
 
 // help is made from the table of commands.

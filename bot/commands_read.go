@@ -2,6 +2,7 @@ package bot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,7 +23,8 @@ type Filter struct {
 	Page       int // from 1; 0 is 1
 }
 
-func (f Filter) fits(inc *remediation.Incident) bool {
+// Fits reports whether an incident is to be listed, but for its status.
+func (f Filter) Fits(inc *remediation.Incident) bool {
 	return (len(f.Severities) == 0 || slices.Contains(f.Severities, inc.Finding.Severity)) &&
 		(len(f.Playbooks) == 0 || slices.Contains(f.Playbooks, inc.Finding.Playbook)) &&
 		(len(f.Accounts) == 0 || slices.Contains(f.Accounts, inc.Finding.Resource.Account))
@@ -44,35 +46,48 @@ func (f Filter) words() string {
 func (h *Handler) read(ctx context.Context, name, user string, p Parsed) (Message, bool) {
 	ctx, cancel := context.WithTimeout(ctx, storeWithin)
 	defer cancel()
-	switch p.Name {
-	case "help":
-		return help(name), true
-	case "incidents":
-		return h.list(ctx, name, p.Filter), true
-	case "show":
-		return h.show(ctx, p), true
-	case "ignores":
-		return h.ignores(ctx), true
-	case "playbooks":
-		return renderPlaybooks(h.Names), true
-	case "runbook":
-		return h.readRunbook(p.Playbook), true
-	case "whoami":
-		return h.whoami(user), true
+	m, ok, err := h.look(ctx, name, user, p)
+	if err != nil {
+		return h.notRead(p.Incident, err), true
 	}
-	if p.Name == "mode" && p.Verb == "" {
-		return h.modes(ctx), true
-	}
-	return Message{}, false
+	return m, ok
 }
 
-func (h *Handler) list(ctx context.Context, name string, f Filter) Message {
+// look is read, in whatever time there is, with the errors of the store.
+func (h *Handler) look(ctx context.Context, name, user string, p Parsed) (m Message, ok bool, err error) {
+	switch p.Name {
+	case "help":
+		return help(name), true, nil
+	case "incidents":
+		m, err = h.list(ctx, name, p.Filter)
+	case "show":
+		m, err = h.show(ctx, p)
+	case "ignores":
+		m, err = h.ignores(ctx)
+	case "playbooks":
+		return renderPlaybooks(h.Names), true, nil
+	case "runbook":
+		return h.readRunbook(p.Playbook), true, nil
+	case "whoami":
+		return h.whoami(ctx, user), true, nil
+	case "mode":
+		if p.Verb != "" {
+			return m, false, nil
+		}
+		m, err = h.modes(ctx)
+	default:
+		return m, false, nil
+	}
+	return m, true, err
+}
+
+func (h *Handler) list(ctx context.Context, name string, f Filter) (Message, error) {
 	found, err := h.Store.Incidents(ctx, remediation.IncidentQuery{Statuses: f.Statuses, Limit: maxSearched})
 	if err != nil {
-		return h.notRead("", err)
+		return Message{}, err
 	}
 	searched := len(found)
-	found = slices.DeleteFunc(found, func(inc *remediation.Incident) bool { return !f.fits(inc) })
+	found = slices.DeleteFunc(found, func(inc *remediation.Incident) bool { return !f.Fits(inc) })
 	page := max(f.Page, 1)
 	from := min((page-1)*maxListed, len(found))
 	to := min(from+maxListed, len(found))
@@ -82,20 +97,20 @@ func (h *Handler) list(ctx context.Context, name string, f Filter) Message {
 		more = fmt.Sprintf("%d to %d of %d. The next: `%s incidents %s`", from+1, to, len(found), escaped(name, 40),
 			escaped(strings.TrimSpace(fmt.Sprintf("%s page %d", f.words(), page+1)), 200))
 	case from == len(found) && from > 0:
-		return words("There are only %d such incidents, which are %d pages.", len(found), (len(found)+maxListed-1)/maxListed)
+		return words("There are only %d such incidents, which are %d pages.", len(found), (len(found)+maxListed-1)/maxListed), nil
 	case searched == maxSearched:
 		more = fmt.Sprintf("These are among the newest %d incidents; there are older ones.", maxSearched)
 	}
-	return renderIncidents(found[from:to], h.Names, more)
+	return renderIncidents(found[from:to], h.Names, more), nil
 }
 
 // ignores lists what is let be: ignores, allowances, and what undos have put back.
-func (h *Handler) ignores(ctx context.Context) Message {
+func (h *Handler) ignores(ctx context.Context) (Message, error) {
 	all, err := h.Store.Suppressions(ctx, h.now())
 	if err != nil {
-		return h.notRead("", err)
+		return Message{}, err
 	}
-	return renderIgnores(all, h.Names)
+	return renderIgnores(all, h.Names), nil
 }
 
 func renderIgnores(all []*remediation.Suppression, names Names) Message {
@@ -179,18 +194,50 @@ func (h *Handler) openRunbook(ctx context.Context, id, trigger string) Message {
 	return words("The runbook of %s is open.", code(id, 60))
 }
 
-// whoami tells how Slack and the policy know somebody.
-func (h *Handler) whoami(user string) Message {
-	return words("You are %s, Slack id %s. The policy names people by such ids: `responders` and `approvers` in secbot.yaml, or SECBOT_RESPONDERS.", mention(user), code(user, 40))
+// whoami tells how Slack and the policy know somebody, and what they may decide.
+func (h *Handler) whoami(ctx context.Context, user string) Message {
+	lines := []string{fmt.Sprintf("You are %s, Slack id %s. The policy names people by such ids: `responders` and `approvers` in secbot.yaml, or SECBOT_RESPONDERS.", mention(user), code(user, 40))}
+	if strings.HasPrefix(user, shellBy) {
+		lines = []string{fmt.Sprintf("You are %s. Whoever may open secbot's store, or its socket, may decide at the shell, whomever the policy names; where several must approve, all at the shell count as one.", mention(user))}
+	}
+	rights := h.Engine.Rights(ctx, user)
+	for _, r := range rights[:min(len(rights), maxRights)] {
+		lines = append(lines, rightText(r))
+	}
+	if more := len(rights) - maxRights; more > 0 {
+		lines = append(lines, fmt.Sprintf("… and %s more with people of their own", plural(more, "rule")))
+	}
+	return words("%s", cutLines(strings.Join(lines, "\n")))
+}
+
+// maxRights is how many of their rights somebody is told.
+const maxRights = 15
+
+// rightText says whether somebody may decide, and if not who may.
+func rightText(r remediation.Right) string {
+	what := "what the policy leaves to the responders"
+	if r.Rule != "" {
+		what = "what " + escaped(r.Rule, 80) + " is about"
+	}
+	var denied *remediation.DeniedError
+	switch {
+	case r.Err == nil:
+		return "• You may decide " + what + "."
+	case errors.As(r.Err, &denied) && len(denied.Approvers) == 0:
+		return "• Nobody may decide " + what + " yet: the policy names nobody."
+	case errors.As(r.Err, &denied):
+		return "• You may not decide " + what + "; these may: " + mentions(denied.Approvers) + "."
+	}
+	return "• Whether you may decide " + what + " is not known now; until it is you may not."
 }
 
 // modes tells whether secbot is paused, and which modes are set.
-func (h *Handler) modes(ctx context.Context) Message {
+func (h *Handler) modes(ctx context.Context) (Message, error) {
 	c, err := remediation.ReadControl(ctx, h.Store)
 	if err != nil {
-		return h.notRead("", err)
+		return Message{}, err
 	}
-	return renderModes(c, h.Mode)
+	return renderModes(c, h.Mode), nil
 }
 
 func renderModes(c remediation.Control, file remediation.Mode) Message {

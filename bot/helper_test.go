@@ -130,8 +130,9 @@ func encoded(t testing.TB, v any) []byte {
 type fakeEngine struct {
 	mu        sync.Mutex
 	submitted []remediation.Command
-	err       error         // of Submit
-	denied    error         // of Authorise
+	err       error // of Submit
+	denied    error // of Authorise
+	rights    []remediation.Right
 	block     chan struct{} // Submit waits for it, or for its context
 }
 
@@ -153,6 +154,8 @@ func (e *fakeEngine) Submit(ctx context.Context, cmd remediation.Command) error 
 }
 
 func (e *fakeEngine) Authorise(context.Context, string, *remediation.Incident) error { return e.denied }
+
+func (e *fakeEngine) Rights(context.Context, string) []remediation.Right { return e.rights }
 
 func (e *fakeEngine) commands() []remediation.Command {
 	e.mu.Lock()

@@ -27,13 +27,15 @@ const (
 	storeWithin = 1500 * time.Millisecond
 )
 
-// Engine is what the bot needs of the engine. Both methods must respect the
+// Engine is what the bot needs of the engine. All methods must respect the
 // context's deadline.
 type Engine interface {
 	// Submit stores a command; its answer comes by way of its ReplyTo.
 	Submit(ctx context.Context, cmd remediation.Command) error
 	// Authorise returns nil where by may decide about inc.
 	Authorise(ctx context.Context, by string, inc *remediation.Incident) error
+	// Rights says what by may decide; see remediation.Engine.Rights.
+	Rights(ctx context.Context, by string) []remediation.Right
 }
 
 // Store is what the bot reads.
