@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime/debug"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -33,7 +34,8 @@ func commandLine(p *process) *cobra.Command {
 	root := group("secbot", "secbot closes holes in AWS accounts, or asks in Slack whether to.",
 		demoCommand(p), serveCommand(p), scanCommand(p), replayCommand(p), incidentsCommand(p), playbooksCommand(p),
 		iamPolicyCommand(p), manifestCommand(p), doctorCommand(p), configCommand(p), auditCommand(p), sandboxCommand(p), versionCommand(p),
-		healthCommand(p), lambdaCommand(p))
+		healthCommand(p), lambdaCommand(p), runbookCommand(p))
+	root = withShell(p, root)
 	root.SetFlagErrorFunc(unknownFlag)
 	root.PersistentFlags().String("log-level", "", "debug, info, warn or error (SECBOT_LOG_LEVEL; else info, and warn in the demo)")
 	root.PersistentFlags().String("log-format", "", "json or text (SECBOT_LOG_FORMAT; else text on a terminal and in the demo)")
@@ -178,7 +180,7 @@ func serveCommand(p *process) *cobra.Command {
 
 // serve serves until a signal comes.
 func (p *process) serve(ctx context.Context) error {
-	a, err := newApp(ctx, p.settings, p.log)
+	a, err := newApp(ctx, p.settings, p.log, forServing)
 	if err != nil {
 		return err
 	}
@@ -245,7 +247,7 @@ func (p *process) lambda(ctx context.Context) error {
 	if err := p.settings.forLambda(); err != nil {
 		return err
 	}
-	a, err := newApp(ctx, p.settings, p.log)
+	a, err := newApp(ctx, p.settings, p.log, forServing)
 	if err != nil {
 		return err
 	}
@@ -324,12 +326,12 @@ func (p *process) scan(ctx context.Context, scope string, asJSON bool) error {
 }
 
 func incidentsCommand(p *process) *cobra.Command {
-	req := operator.Request{Name: "incidents"}
-	c := command("incidents [STATUS...]", "List incidents, the newest first; only those of a status: open, fixed, …", cobra.ArbitraryArgs, func(ctx context.Context, statuses []string) error {
-		req.Statuses = statuses
+	req, spec := operator.Request{Name: "incidents"}, specOf("incidents")
+	c := command(spec.Name+" "+spec.Usage, spec.Help, understood(spec.Name), func(ctx context.Context, args []string) error {
+		req.Words = strings.Join(args, " ")
 		return p.ask(ctx, req)
 	})
-	c.Flags().IntVar(&req.Limit, "limit", 100, "at most so many")
+	c.Flags().IntVar(&req.Limit, "limit", 100, "at most so many on a page")
 	c.Flags().BoolVar(&req.JSON, "json", false, "one JSON object an incident")
 	return c
 }

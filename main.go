@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/lmittmann/tint"
 	"github.com/spf13/cobra"
@@ -23,6 +24,7 @@ type process struct {
 	in       io.Reader
 	out      io.Writer
 	log      *slog.Logger
+	patience time.Duration // how long it waits for what becomes of a command
 }
 
 func main() {
@@ -46,7 +48,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	if os.Getenv("AWS_LAMBDA_RUNTIME_API") != "" {
 		args = []string{"lambda"}
 	}
-	p := &process{settings: settingsFrom(os.Getenv), in: in, out: out}
+	p := &process{settings: settingsFrom(os.Getenv), in: in, out: out, patience: shellPatience}
 	started := false
 	root := commandLine(p) //nolint:contextcheck // the commands get theirs from ExecuteContext
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {

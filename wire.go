@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -154,11 +153,21 @@ type app struct {
 	queue    *sqs.Client   // nil without SECBOT_QUEUE_URL
 	poller   *events.Queue // the same
 	socket   *bot.Socket   // nil without SLACK_APP_TOKEN
+	bot      *bot.Handler
+	alone    bool // a shell command's, where no other process works on the store
 }
+
+// purpose is what an app is made for.
+type purpose bool
+
+const (
+	forServing purpose = false
+	forShell   purpose = true // one command: nobody is told what is not set up
+)
 
 // newApp wires everything from the settings and the AWS SDK's environment. It
 // calls nobody: what is missing outside shows in /readyz.
-func newApp(ctx context.Context, s *settings, log *slog.Logger) (*app, error) {
+func newApp(ctx context.Context, s *settings, log *slog.Logger, why purpose) (*app, error) {
 	cfg, named, err := awsenv.LoadConfig(ctx)
 	if err != nil {
 		return nil, err
@@ -169,6 +178,9 @@ func newApp(ctx context.Context, s *settings, log *slog.Logger) (*app, error) {
 		return nil, err
 	}
 	for _, what := range s.missing(policy) {
+		if why == forShell {
+			break
+		}
 		log.Warn("not set up yet", "what", what.name, "why", what.hint)
 	}
 	st, err := store.Open(s.Store, func() (aws.Config, error) { return cfg, nil })
@@ -179,6 +191,7 @@ func newApp(ctx context.Context, s *settings, log *slog.Logger) (*app, error) {
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
+	a.alone = why == forShell && !store.Shared(s.Store)
 	return a, nil
 }
 
@@ -189,7 +202,7 @@ func wire(s *settings, cfg aws.Config, policy *remediation.Config, st remediatio
 	api := bot.NewClient(s.SlackToken, s.SlackAPI, slackCalls)
 	homes := &bot.Homes{Client: api, Store: st, Names: names(policy), Standing: standing(policy, st), Log: log, Now: now}
 	slackNotifier := &bot.Notifier{Client: api, Store: st, Names: names(policy), Channel: policy.Channel, APIURL: s.SlackAPI, Homes: homes, Log: log, Now: now}
-	notifiers := map[string]remediation.Notifier{remediation.NotifySlack: slackNotifier}
+	notifiers := map[string]remediation.Notifier{remediation.NotifySlack: slackNotifier, remediation.NotifyShell: &remediation.ShellNotifier{Store: st, Now: now}}
 	if topic := policy.Notify.SNSTopicARN; topic != "" {
 		notifiers[remediation.NotifySNS] = snsNotifier(cfg, topic, st)
 	}
@@ -209,15 +222,15 @@ func wire(s *settings, cfg aws.Config, policy *remediation.Config, st remediatio
 		a.poller = &events.Queue{Handler: a.events, Client: a.queue, URL: s.QueueURL}
 		checks["queue"] = explained(a.poller.Check)
 	}
-	slackHandler := &bot.Handler{SigningSecret: s.SigningSecret, Client: api, APIURL: s.SlackAPI, Engine: bell{engine, a}, Store: st,
+	a.bot = &bot.Handler{SigningSecret: s.SigningSecret, Client: api, APIURL: s.SlackAPI, Engine: bell{engine, a}, Store: st,
 		Names: names(policy), Mode: policy.Mode, People: people, Homes: homes, Log: log, Now: now}
 	if s.AppToken != "" {
-		a.socket = &bot.Socket{Token: s.AppToken, APIURL: s.SlackAPI, Handler: slackHandler, Calls: slackCalls}
+		a.socket = &bot.Socket{Token: s.AppToken, APIURL: s.SlackAPI, Handler: a.bot, Calls: slackCalls}
 		checks["socket mode"] = a.socket.Check
 	}
 	var err error
 	a.handler, err = server.Handler(server.Options{
-		Mount:   []func(chi.Router){a.events.Routes, slackHandler.Routes},
+		Mount:   []func(chi.Router){a.events.Routes, a.bot.Routes},
 		Checks:  checks,
 		Metrics: []prometheus.Collector{metrics, engine.Gauges(), calls, slackCalls},
 		Public:  s.Lambda == lambdaHTTP, // a function URL is open to the world
@@ -266,8 +279,12 @@ type bell struct {
 	app *app
 }
 
-// Submit stores a command; see remediation.Engine.
+// Submit stores a command; see remediation.Engine. Where nobody else would, it also
+// carries it out.
 func (b bell) Submit(ctx context.Context, cmd remediation.Command) error {
+	if b.app.alone {
+		return b.app.carryOut(ctx, cmd)
+	}
 	if err := b.Engine.Submit(ctx, cmd); err != nil {
 		return err
 	}
@@ -421,7 +438,7 @@ func (a *app) serveOn(ctx context.Context, l net.Listener) error {
 			return errors.Join(err, l.Close())
 		}
 		parts = append(parts, func(ctx context.Context) error {
-			return server.Serve(ctx, shell, operator.Handler(a.store, a.log), a.log)
+			return server.Serve(ctx, shell, operator.Handler(a.desk(), a.log), a.log)
 		})
 	}
 	return together(ctx, cancel, parts)
@@ -441,28 +458,6 @@ func together(ctx context.Context, cancel func(), parts []func(context.Context) 
 	}
 	running.Wait()
 	return errors.Join(errs...)
-}
-
-// ask answers a shell command: by the running server, else from the store itself.
-func (p *process) ask(ctx context.Context, req operator.Request) error {
-	path, ok := store.Path(p.settings.Store)
-	if ok {
-		err := operator.Ask(ctx, path+".sock", req, p.out)
-		if !errors.Is(err, operator.ErrNoServer) {
-			return err
-		}
-		if _, err := os.Stat(path); err != nil {
-			return fmt.Errorf("there is no store at %s: set SECBOT_STORE, or run secbot where the server runs", path)
-		}
-	}
-	st, err := store.Open(p.settings.Store, func() (aws.Config, error) {
-		cfg, _, err := awsenv.LoadConfig(ctx)
-		return cfg, err
-	})
-	if err != nil {
-		return err
-	}
-	return errors.Join(operator.Answer(ctx, st, req, p.out), st.Close())
 }
 
 // demoApp is secbot on the stand-ins, with a small company that uses them.

@@ -3,48 +3,116 @@
 package operator
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"secbot/bot"
 	"secbot/remediation"
 )
 
 // Request is one question.
 type Request struct {
-	Name     string   `json:"name"`               // "incidents", "audit verify" or "audit export"
-	Statuses []string `json:"statuses,omitempty"` // incidents: which ones
-	Incident string   `json:"incident,omitempty"` // audit: only this one
-	Limit    int      `json:"limit,omitempty"`
-	JSON     bool     `json:"json,omitempty"`
+	Name     string `json:"name"`               // "say", "answer", "incidents", "audit verify" or "audit export"
+	Words    string `json:"words,omitempty"`    // say, incidents: what was typed, as bot.ParseCommand takes it
+	User     string `json:"user,omitempty"`     // say: what the operating system calls whoever typed it
+	Command  string `json:"command,omitempty"`  // answer: the PendingError's
+	Incident string `json:"incident,omitempty"` // audit: only this one
+	Limit    int    `json:"limit,omitempty"`    // incidents: of a page; 0 is 100
+	JSON     bool   `json:"json,omitempty"`     // incidents
 }
 
-// Answer writes the answer to a request.
-func Answer(ctx context.Context, store remediation.Store, req Request, w io.Writer) error {
+// Desk answers requests.
+type Desk struct {
+	Store remediation.Store
+	Bot   *bot.Handler  // takes commands; nil: "say" is refused
+	NewID func() string // of commands; rand.Text where nil
+}
+
+// PendingError says that a command was stored and has no answer yet; the request
+// "answer" asks for it again.
+type PendingError struct {
+	Command string // its id
+	Doing   string // what was asked for, in lines; empty in the answer to "answer"
+}
+
+// Error says that the command is safe.
+func (e *PendingError) Error() string { return "the command is stored and has no answer yet" }
+
+// Answer writes the answer to a request. It returns a *PendingError where that comes
+// later, a *bot.UsageError for words that can't be understood, and a
+// *remediation.RefusedError for what was refused.
+func (d *Desk) Answer(ctx context.Context, req Request, w io.Writer) error {
 	switch req.Name {
+	case "say":
+		return d.say(ctx, req, w)
+	case "answer":
+		return d.answer(ctx, req, w)
 	case "incidents":
-		return incidents(ctx, store, req, w)
+		return d.incidents(ctx, req, w)
 	case "audit verify":
-		return verify(ctx, store, req, w)
+		return verify(ctx, d.Store, req, w)
 	case "audit export":
-		return export(ctx, store, req, w)
+		return export(ctx, d.Store, req, w)
 	}
 	return fmt.Errorf("this secbot can't answer %q; is the running server older than the shell's secbot?", req.Name)
 }
 
-func incidents(ctx context.Context, store remediation.Store, req Request, w io.Writer) error {
-	q := remediation.IncidentQuery{Limit: req.Limit}
-	for _, s := range req.Statuses {
-		q.Statuses = append(q.Statuses, remediation.Status(s))
+// say answers a command, or stores it.
+func (d *Desk) say(ctx context.Context, req Request, w io.Writer) error {
+	if d.Bot == nil {
+		return errors.New("this secbot takes no commands")
 	}
-	found, err := store.Incidents(ctx, q)
+	id := rand.Text
+	if d.NewID != nil {
+		id = d.NewID
+	}
+	// The name is believed: only the owner of the socket may open it, and of the store.
+	said, err := d.Bot.Say(ctx, bot.Typed{Text: req.Words, By: remediation.ShellUser(req.User), ID: id()})
 	if err != nil {
-		return fmt.Errorf("read incidents: %w", err)
+		return err
+	}
+	if said.Command == "" {
+		_, err := io.WriteString(w, said.Text)
+		return err
+	}
+	err = d.answer(ctx, Request{Command: said.Command}, w)
+	var pending *PendingError
+	if errors.As(err, &pending) {
+		pending.Doing = said.Text
+	}
+	return err
+}
+
+// answer tells what became of a command.
+func (d *Desk) answer(ctx context.Context, req Request, w io.Writer) error {
+	text, err := bot.ShellAnswer(ctx, d.Store, req.Command)
+	if errors.Is(err, remediation.ErrNotFound) {
+		return &PendingError{Command: req.Command}
+	}
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(w, text)
+	return err
+}
+
+func (d *Desk) incidents(ctx context.Context, req Request, w io.Writer) error {
+	parsed, err := bot.ParseCommand("incidents " + req.Words)
+	if err != nil {
+		return err
+	}
+	found, more, err := d.page(ctx, parsed.Filter, cmp.Or(max(req.Limit, 0), 100))
+	if err != nil {
+		return err
 	}
 	if req.JSON {
 		return writeJSON(w, found)
@@ -59,7 +127,26 @@ func incidents(ctx context.Context, store remediation.Store, req Request, w io.W
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", i.ID, i.Status, i.Finding.Severity, i.Finding.Playbook,
 			plain(i.Finding.Resource.ID), i.UpdatedAt.Format(time.DateTime))
 	}
+	if more {
+		fmt.Fprintf(t, "There are more; the next: page %d\n", max(parsed.Filter.Page, 1)+1)
+	}
 	return t.Flush()
+}
+
+// page reads a page of the incidents that fit, and whether there are more.
+func (d *Desk) page(ctx context.Context, f bot.Filter, size int) (found []*remediation.Incident, more bool, err error) {
+	from := (max(f.Page, 1) - 1) * size
+	q := remediation.IncidentQuery{Statuses: f.Statuses, Limit: from + size + 1}
+	if len(f.Severities)+len(f.Playbooks)+len(f.Accounts) > 0 {
+		q.Limit = allIncidents // which of them fit is known only afterwards
+	}
+	if found, err = d.Store.Incidents(ctx, q); err != nil {
+		return nil, false, fmt.Errorf("read incidents: %w", err)
+	}
+	found = slices.DeleteFunc(found, func(i *remediation.Incident) bool { return !f.Fits(i) })
+	from = min(from, len(found))
+	to := min(from+size, len(found))
+	return found[from:to], to < len(found), nil
 }
 
 func writeJSON(w io.Writer, found []*remediation.Incident) error {

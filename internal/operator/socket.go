@@ -11,9 +11,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"time"
-
-	"secbot/remediation"
 )
 
 // maxRequest bounds a request's JSON.
@@ -36,9 +35,16 @@ func Listen(ctx context.Context, path string) (net.Listener, error) {
 	return l, nil
 }
 
-// Handler answers requests posted to the socket: 200 with the answer, 422 with
-// what was answered before an error and the error.
-func Handler(store remediation.Store, log *slog.Logger) http.Handler {
+// What a response says beside its body.
+const (
+	headerError   = "Secbot-Error"   // the error, quoted
+	headerCommand = "Secbot-Command" // the PendingError's
+)
+
+// Handler answers requests posted to the socket: 200 with the answer, 202 for a
+// *PendingError with its Doing, 422 with what was answered before an error and the
+// error.
+func Handler(d *Desk, log *slog.Logger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var req Request
 		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest)).Decode(&req); err != nil {
@@ -46,9 +52,16 @@ func Handler(store remediation.Store, log *slog.Logger) http.Handler {
 			return
 		}
 		var out bytes.Buffer
-		if err := Answer(r.Context(), store, req, &out); err != nil {
-			log.Warn("a shell command failed", "name", req.Name, "error", err)
-			w.Header().Set("Secbot-Error", fmt.Sprintf("%q", err.Error()))
+		err := d.Answer(r.Context(), req, &out)
+		var pending *PendingError
+		switch {
+		case errors.As(err, &pending):
+			out.WriteString(pending.Doing)
+			w.Header().Set(headerCommand, pending.Command)
+			w.WriteHeader(http.StatusAccepted)
+		case err != nil:
+			log.Warn("a shell command failed", "name", req.Name, "words", req.Words, "user", req.User, "error", err)
+			w.Header().Set(headerError, strconv.QuoteToASCII(err.Error()))
 			w.WriteHeader(http.StatusUnprocessableEntity)
 		}
 		// The shell has gone when this fails; there is nobody to tell.
@@ -59,8 +72,15 @@ func Handler(store remediation.Store, log *slog.Logger) http.Handler {
 // ErrNoServer says that no server listens at the socket.
 var ErrNoServer = errors.New("no secbot server is running")
 
+// SaidError is an error that the server tells of.
+type SaidError struct{ Text string }
+
+// Error gives the text.
+func (e *SaidError) Error() string { return e.Text }
+
 // Ask puts a request to the server behind the socket. It returns ErrNoServer
-// where none runs.
+// where none runs, the *PendingError of Desk.Answer, and every other error of it as
+// a *SaidError.
 func Ask(ctx context.Context, socket string, req Request, w io.Writer) error {
 	body, err := json.Marshal(req)
 	if err != nil {
@@ -85,11 +105,27 @@ func Ask(ctx context.Context, socket string, req Request, w io.Writer) error {
 		return fmt.Errorf("ask the running server: %w", err)
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusAccepted {
+		doing, err := io.ReadAll(io.LimitReader(resp.Body, maxRequest))
+		if err != nil {
+			return fmt.Errorf("read the server's answer: %w", err)
+		}
+		return &PendingError{Command: resp.Header.Get(headerCommand), Doing: string(doing)}
+	}
 	if _, err := io.Copy(w, resp.Body); err != nil {
 		return fmt.Errorf("read the server's answer: %w", err)
 	}
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("the server says: %s", resp.Header.Get("Secbot-Error"))
+	return said(resp)
+}
+
+// said is the error that a response tells of; nil for none.
+func said(resp *http.Response) error {
+	if resp.StatusCode == http.StatusOK {
+		return nil
 	}
-	return nil
+	text, err := strconv.Unquote(resp.Header.Get(headerError))
+	if err != nil {
+		text = "the server says: " + resp.Status
+	}
+	return &SaidError{Text: text}
 }
