@@ -313,3 +313,29 @@ func TestShellStopsWaiting(t *testing.T) {
 		t.Errorf("asked: %+v", last)
 	}
 }
+
+// TestShellOnATable: the shell stores the command in the shared table and waits for
+// whoever works on it.
+func TestShellOnATable(t *testing.T) {
+	sb, w := startSandbox(t)
+	onEmulators(t, sb)
+	onTable(t)
+	s := startServer(t)
+	id := s.asked(sb, w, 8443)
+	says(t, 0, "fix "+id, "On it: revert the change of", "is fixed, as read back from AWS.")
+	if err := rulesAre(t, w, shop); err != nil {
+		t.Error(err)
+	}
+	says(t, 1, "fix "+id, "is already fixed")
+	s.stop()
+	ended := make(chan string, 1)
+	go func() {
+		status, out, errOut := shell(t, "", "pause")
+		ended <- fmt.Sprint(status, out, errOut)
+	}()
+	s = startServer(t)
+	if got := <-ended; !strings.HasPrefix(got, "0") || !strings.Contains(got, "Paused.") {
+		t.Errorf("pause: %s", got)
+	}
+	says(t, 0, "mode", "secbot is paused")
+}

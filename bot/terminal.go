@@ -12,7 +12,7 @@ import (
 
 // Terminal gives the message as text for a terminal, its lines ended by \n: markup
 // is taken away, times are in UTC, people are @ and their Slack id, and nothing is
-// left that would steer the terminal. Buttons are left out.
+// left that would steer the terminal. Buttons are left out, and rich text, which no answer at the shell has.
 func (m Message) Terminal() string {
 	var parts []string
 	for _, b := range m.Blocks {
@@ -78,7 +78,9 @@ func fromMrkdwn(s string) string {
 	for i, span := range spans {
 		if i%2 == 0 {
 			span = mrkdwnToken.ReplaceAllStringFunc(span, func(token string) string { return tokenText(token[1 : len(token)-1]) })
-			span = mrkdwnStyle.ReplaceAllString(span, "$1$3$5")
+			for range 2 { // what follows one is before the next
+				span = mrkdwnStyle.ReplaceAllString(span, "$1$3$5")
+			}
 		}
 		spans[i] = slashWord.ReplaceAllString(span, "${1}secbot")
 	}
