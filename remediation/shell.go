@@ -95,6 +95,9 @@ func (e *Engine) CarryOut(ctx context.Context, cmd Command) error {
 	if err != nil {
 		return fmt.Errorf("read the command that was stored: %w", err)
 	}
+	if job.Done {
+		return nil // it is the same as one that was carried out
+	}
 	h, err := e.hold(ctx, job)
 	if err != nil {
 		return fmt.Errorf("take the command that was stored: %w", err)
