@@ -49,7 +49,7 @@ func says(t *testing.T, status int, args string, want ...string) string {
 func TestShellHasEveryCommand(t *testing.T) {
 	list := says(t, 0, "help")
 	for _, c := range bot.Commands() {
-		if !regexp.MustCompile(`(?m)^  `+c.Name+` +\S`).MatchString(list) {
+		if !regexp.MustCompile(`(?m)^  ` + c.Name + ` +\S`).MatchString(list) {
 			t.Errorf("help does not list %s:\n%s", c.Name, list)
 		}
 		if c.Name == "help" {
@@ -333,7 +333,7 @@ func TestShellOnATable(t *testing.T) {
 		status, out, errOut := shell(t, "", "pause")
 		ended <- fmt.Sprint(status, out, errOut)
 	}()
-	s = startServer(t)
+	startServer(t)
 	if got := <-ended; !strings.HasPrefix(got, "0") || !strings.Contains(got, "Paused.") {
 		t.Errorf("pause: %s", got)
 	}
