@@ -93,7 +93,7 @@ func (s *instance) asked(sb *sandbox.Sandbox, w *demo.World, port int32) string 
 	return id
 }
 
-const shop = "443 0.0.0.0/0 the shop"
+const theShop = "443 0.0.0.0/0 the shop"
 
 // TestShellDecides walks through a day at the shell of a running server.
 func TestShellDecides(t *testing.T) {
@@ -110,7 +110,7 @@ func TestShellDecides(t *testing.T) {
 	says(t, 0, "mode", "secbot is paused since", me, "The mode is auto")
 	says(t, 1, "pause", "already")
 	says(t, 1, "fix "+id, "Secbot is paused since", "(we migrate)", "secbot resume")
-	if err := rulesAre(t, w, shop, "8443 198.51.100.0/24 partner"); err != nil {
+	if err := rulesAre(t, w, theShop, "8443 198.51.100.0/24 partner"); err != nil {
 		t.Error(err)
 	}
 	says(t, 0, "resume", "secbot fixes again")
@@ -130,12 +130,12 @@ func TestShellDecides(t *testing.T) {
 	says(t, 0, "ignores", "Nothing is ignored.")
 
 	says(t, 0, "fix "+id, "On it: revert the change of", "Done: "+w.Group+" is fixed, as read back from AWS.")
-	if err := rulesAre(t, w, shop); err != nil {
+	if err := rulesAre(t, w, theShop); err != nil {
 		t.Error(err)
 	}
 	says(t, 1, "fix "+id, "is already fixed")
 	says(t, 0, "undo "+id, "Done")
-	if err := rulesAre(t, w, shop, "8443 198.51.100.0/24 partner"); err != nil {
+	if err := rulesAre(t, w, theShop, "8443 198.51.100.0/24 partner"); err != nil {
 		t.Error(err)
 	}
 	says(t, 0, "show "+id, "History", "fixing by "+me, "undone by", "secbot unignore "+id)
@@ -232,7 +232,7 @@ func TestShellWithoutAServer(t *testing.T) {
 	says(t, 0, "mode", "The mode is auto")
 	says(t, 0, "why "+w.Group, "tcp 443 from 0.0.0.0/0")
 	says(t, 0, "fix "+id, "Done: "+w.Group+" is fixed")
-	if err := rulesAre(t, w, shop); err != nil {
+	if err := rulesAre(t, w, theShop); err != nil {
 		t.Error(err)
 	}
 	says(t, 1, "fix "+id, "is already fixed")
@@ -266,7 +266,7 @@ func TestShellWithoutAServer(t *testing.T) {
 		}
 		return nil
 	})
-	if err := rulesAre(t, w, "22 0.0.0.0/0 for a minute", shop); err != nil {
+	if err := rulesAre(t, w, "22 0.0.0.0/0 for a minute", theShop); err != nil {
 		t.Errorf("it was paused before it was started: %v", err)
 	}
 }
@@ -283,7 +283,7 @@ func TestShellBeforeAWSAnswers(t *testing.T) {
 	says(t, 1, "fix "+id, "it is stored", "secbot serve")
 	t.Setenv("AWS_ENDPOINT_URL", sb.AWSURL)
 	s = startServer(t)
-	s.eventually(func() error { return rulesAre(t, w, shop) })
+	s.eventually(func() error { return rulesAre(t, w, theShop) })
 }
 
 // TestShellStopsWaiting: a command that nobody carries out is said to be stored, and is.
@@ -323,7 +323,7 @@ func TestShellOnATable(t *testing.T) {
 	s := startServer(t)
 	id := s.asked(sb, w, 8443)
 	says(t, 0, "fix "+id, "On it: revert the change of", "is fixed, as read back from AWS.")
-	if err := rulesAre(t, w, shop); err != nil {
+	if err := rulesAre(t, w, theShop); err != nil {
 		t.Error(err)
 	}
 	says(t, 1, "fix "+id, "is already fixed")
