@@ -112,8 +112,15 @@ func TestCarryOut(t *testing.T) {
 	if open := l.doors.get("other"); !slices.Equal(open, []string{"front"}) || len(l.slack.got) != told {
 		t.Errorf("more was done than the command: %v open, %d notices sent", open, len(l.slack.got)-told)
 	}
+	before, err := l.store.Job(t.Context(), "command/c1")
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := l.engine.CarryOut(t.Context(), cmd); err != nil {
 		t.Errorf("the same command once more: %v", err)
+	}
+	if after, err := l.store.Job(t.Context(), "command/c1"); err != nil || after.Version != before.Version {
+		t.Errorf("what was carried out is begun again: %+v, %v", after, err)
 	}
 	changes := len(l.doors.changes())
 	l.drain()
