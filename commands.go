@@ -285,46 +285,6 @@ func (p *process) replay(ctx context.Context, paths []string, asJSON, live bool)
 	return err
 }
 
-func scanCommand(p *process) *cobra.Command {
-	var asJSON bool
-	c := command("scan [s3|sg|all]", "Look for what is open now. Changes nothing.", cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs), func(ctx context.Context, args []string) error {
-		return p.scan(ctx, append(args, "all")[0], asJSON)
-	})
-	c.ValidArgs = []string{"s3", "sg", "all"}
-	c.Flags().BoolVar(&asJSON, "json", false, "one JSON object a finding")
-	return c
-}
-
-// scan exits with 1 where something could not be read, since then "nothing
-// found" would be a lie.
-func (p *process) scan(ctx context.Context, scope string, asJSON bool) error {
-	e, err := p.readOnlyEngine(ctx)
-	if err != nil {
-		return err
-	}
-	failed := 0
-	var printErr, first error
-	read, err := e.Scan(ctx, scope,
-		func(f remediation.Finding) { printErr = errors.Join(printErr, events.PrintFinding(p.out, f, asJSON)) },
-		func(err error) {
-			failed++
-			err = plainly(err)
-			first = cmp.Or(first, err)
-			p.log.Error("could not be read", "error", err)
-		})
-	if err := errors.Join(err, printErr); err != nil {
-		return err
-	}
-	p.log.Info("scan finished", "resources", read, "failures", failed)
-	if failed > 0 && read == 0 {
-		return &exitError{status: 1, text: fmt.Sprintf("secbot: nothing could be read, so whether something is open is not known: %v", first)}
-	}
-	if failed > 0 {
-		return &exitError{status: 1, text: fmt.Sprintf("secbot: %d reads failed, so this is not everything", failed)}
-	}
-	return nil
-}
-
 func incidentsCommand(p *process) *cobra.Command {
 	req, spec := operator.Request{Name: "incidents"}, specOf("incidents")
 	c := command(spec.Name+" "+spec.Usage, spec.Help, understood(spec.Name), func(ctx context.Context, args []string) error {

@@ -23,6 +23,7 @@ type process struct {
 	settings *settings
 	in       io.Reader
 	out      io.Writer
+	errOut   io.Writer
 	log      *slog.Logger
 	patience time.Duration // how long it waits for what becomes of a command
 }
@@ -48,7 +49,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	if os.Getenv("AWS_LAMBDA_RUNTIME_API") != "" {
 		args = []string{"lambda"}
 	}
-	p := &process{settings: settingsFrom(os.Getenv), in: in, out: out, patience: shellPatience}
+	p := &process{settings: settingsFrom(os.Getenv), in: in, out: out, errOut: errOut, patience: shellPatience}
 	started := false
 	root := commandLine(p) //nolint:contextcheck // the commands get theirs from ExecuteContext
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {

@@ -2,6 +2,7 @@ package events
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -31,6 +32,13 @@ type ruleJSON struct {
 	Group      string `json:"group,omitempty"`
 }
 
+func (r ruleJSON) rule(d remediation.Direction) remediation.Rule {
+	return remediation.Rule{
+		Direction: d, Protocol: r.Protocol, FromPort: r.FromPort, ToPort: r.ToPort,
+		CIDR: r.CIDR, PrefixList: r.PrefixList, Group: r.Group,
+	}
+}
+
 // FindingJSON gives a finding in the shape that `secbot replay --json` and
 // `secbot scan --json` print: playbook, account, region, resource (the plain
 // id), severity, actor (an ARN), direction and rules.
@@ -55,15 +63,43 @@ func newFindingJSON(f remediation.Finding) findingJSON {
 	return j
 }
 
-// PrintFinding prints a finding to w on one line: as FindingJSON, or for
-// people.
-func PrintFinding(w io.Writer, f remediation.Finding, asJSON bool) error {
-	j := newFindingJSON(f)
-	if asJSON {
-		return printJSON(w, j)
+// Beside is what a scan tells beside a finding. Members that are absent are left
+// out: a scan that compares with none, and a policy that ignores nothing, add none.
+type Beside struct {
+	Change    string `json:"change,omitempty"`     // since an earlier scan: new, unchanged, gone or unknown
+	IgnoredBy string `json:"ignored_by,omitempty"` // the policy's rule that ignores it
+}
+
+type scanLine struct {
+	findingJSON
+	Beside
+}
+
+// PrintScanned prints a finding of a scan to w on one line, as FindingJSON with
+// what is told beside it.
+func PrintScanned(w io.Writer, f remediation.Finding, b Beside) error {
+	return printJSON(w, scanLine{newFindingJSON(f), b})
+}
+
+// ParseScanned reads a line that PrintScanned has printed. The finding has what is
+// in the line: its resource has no kind, and its rules neither ids nor
+// descriptions.
+func ParseScanned(line []byte) (remediation.Finding, Beside, error) {
+	var l scanLine
+	if err := json.Unmarshal(line, &l); err != nil {
+		return remediation.Finding{}, Beside{}, fmt.Errorf("no finding as `secbot scan --json` prints it: %w", err)
 	}
-	_, err := io.WriteString(w, printable(j.text())+"\n")
-	return err
+	if l.Playbook == "" || l.Resource == "" {
+		return remediation.Finding{}, Beside{}, errors.New("no finding as `secbot scan --json` prints it: playbook or resource is missing")
+	}
+	f := remediation.Finding{
+		Playbook: l.Playbook, Severity: l.Severity, Actor: remediation.Actor{ARN: l.Actor}, Direction: l.Direction,
+		Resource: remediation.Ref{Account: l.Account, Region: l.Region, ID: l.Resource},
+	}
+	for _, r := range l.Rules {
+		f.Rules = append(f.Rules, r.rule(l.Direction))
+	}
+	return f, l.Beside, nil
 }
 
 func printJSON(w io.Writer, v any) error {
@@ -80,10 +116,7 @@ func (f findingJSON) text() string {
 	}
 	var rules []string
 	for _, r := range f.Rules {
-		rules = append(rules, remediation.Rule{
-			Direction: f.Direction, Protocol: r.Protocol, FromPort: r.FromPort, ToPort: r.ToPort,
-			CIDR: r.CIDR, PrefixList: r.PrefixList, Group: r.Group,
-		}.String())
+		rules = append(rules, r.rule(f.Direction).String())
 	}
 	if len(rules) > 0 {
 		s += fmt.Sprintf(": %s %s", f.Direction, strings.Join(rules, "; "))

@@ -263,16 +263,51 @@ func TestFindingJSON(t *testing.T) {
 		t.Errorf("got %s\nwant %s", raw, want)
 	}
 	var out bytes.Buffer
-	if err := PrintFinding(&out, f, true); err != nil || out.String() != want+"\n" {
+	if err := PrintScanned(&out, f, Beside{}); err != nil || out.String() != want+"\n" {
 		t.Errorf("%s, %v", out.String(), err)
 	}
-	out.Reset()
 	f.Actor.ARN = "a\x1b[2J"
-	const line = "sg-rule-added (critical) sg-0aaa in account 111122223333, eu-central-1, by a\uFFFD[2J: ingress tcp 0 from 0.0.0.0/0\n"
-	if err := PrintFinding(&out, f, false); err != nil || out.String() != line {
-		t.Errorf("%q, %v", out.String(), err)
+	const line = "sg-rule-added (critical) sg-0aaa in account 111122223333, eu-central-1, by a\uFFFD[2J: ingress tcp 0 from 0.0.0.0/0"
+	if got := Printable(newFindingJSON(f).text()); got != line {
+		t.Errorf("%q", got)
 	}
 	if raw, _ = json.Marshal(FindingJSON(remediation.Finding{Playbook: "s3-public-acl"})); string(raw) != `{"playbook":"s3-public-acl"}` {
 		t.Errorf("absent members are there: %s", raw)
+	}
+}
+
+// TestScannedLines: what is printed is read as it was, whatever is told beside it.
+func TestScannedLines(t *testing.T) {
+	port := int32(22)
+	for name, tt := range map[string]struct {
+		finding remediation.Finding
+		beside  Beside
+	}{
+		"group": {remediation.Finding{
+			Playbook: "sg-rule-added", Severity: remediation.SeverityHigh, Direction: remediation.Ingress, Actor: remediation.Actor{ARN: "arn:aws:iam::111122223333:user/dana"},
+			Resource: remediation.Ref{Account: "111122223333", Region: "eu-central-1", ID: "sg-0aaa"},
+			Rules: []remediation.Rule{{Direction: remediation.Ingress, Protocol: "tcp", FromPort: &port, ToPort: &port, CIDR: "::/0"},
+				{Direction: remediation.Ingress, Protocol: "-1", PrefixList: "pl-1"}},
+		}, Beside{Change: "new"}},
+		"bucket": {remediation.Finding{Playbook: "s3-public-acl", Resource: remediation.Ref{ID: "b"}}, Beside{IgnoredBy: "the site"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			if err := PrintScanned(&out, tt.finding, tt.beside); err != nil {
+				t.Fatal(err)
+			}
+			f, b, err := ParseScanned(out.Bytes())
+			if err != nil || b != tt.beside {
+				t.Errorf("%+v, %v", b, err)
+			}
+			if diff := cmp.Diff(tt.finding, f); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+	for _, line := range []string{"", "[]", "{}", `{"playbook":"s3-public-acl"}`, `{"playbook":1,"resource":"b"}`} {
+		if f, _, err := ParseScanned([]byte(line)); err == nil {
+			t.Errorf("%s gives %+v", line, f)
+		}
 	}
 }

@@ -96,14 +96,14 @@ func (l replayLine) print(w io.Writer, asJSON bool) error {
 // text gives the line for people: one for each finding, one for each thing to
 // say beside them.
 func (l replayLine) text() string {
-	head := printable(l.File) + ": "
+	head := Printable(l.File) + ": "
 	if l.Kind != "" {
-		head += printable(l.Kind) + ": "
+		head += Printable(l.Kind) + ": "
 	}
 	var b strings.Builder
 	say := func(prefix, s string) {
 		if s != "" {
-			b.WriteString(head + prefix + printable(s) + "\n")
+			b.WriteString(head + prefix + Printable(s) + "\n")
 		}
 	}
 	for _, f := range l.Findings {
@@ -119,8 +119,9 @@ func (l replayLine) text() string {
 	return b.String()
 }
 
-// printable replaces what could steer a terminal.
-func printable(s string) string {
+// Printable replaces what could steer a terminal, or turn text around in it, by
+// U+FFFD: control and format characters, tabs and line ends too.
+func Printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
 			return r

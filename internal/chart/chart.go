@@ -104,12 +104,14 @@ func mitigation(s remediation.Stats) charts.LineChartOption {
 	return o
 }
 
-func theme(colors ...uint32) charts.ColorPalette {
+func theme(colors ...uint32) charts.ColorPalette { return themeOf(charts.ThemeLight, colors...) }
+
+func themeOf(mode string, colors ...uint32) charts.ColorPalette {
 	var series []charts.Color
 	for _, c := range colors {
 		series = append(series, charts.ColorRGB(uint8(c>>16), uint8(c>>8), uint8(c))) //nolint:gosec // the bytes are meant
 	}
-	return charts.GetTheme(charts.ThemeLight).WithSeriesColors(series)
+	return charts.GetTheme(mode).WithSeriesColors(series)
 }
 
 func title(text string) charts.TitleOption {

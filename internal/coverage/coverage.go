@@ -1,0 +1,155 @@
+// Package coverage keeps what a scan has listed and read, so that what was not
+// looked at is not taken for closed.
+package coverage
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"maps"
+	"sync"
+
+	"secbot/remediation"
+)
+
+// Counts is how far a scan has come.
+type Counts struct {
+	Lists  int // that have ended, whole or not
+	Listed int // resources
+	Done   int // resources that were read, or tried to
+	Denied int // lists and resources that could not be read
+}
+
+// Watch is a remediation.Provider whose readers tell it what they list and
+// read. It is safe for concurrent use.
+type Watch struct {
+	// Provider is watched.
+	Provider remediation.Provider
+	// Changed is told the counts after each list and read, one call at a time;
+	// nil: nobody is.
+	Changed func(Counts)
+
+	mu     sync.Mutex
+	counts Counts
+	whole  map[place]bool // lists that came to their end
+	listed map[place]bool // resources that were listed, and not read yet or not at all
+	read   map[place]bool // resources that were read, or are gone
+}
+
+// place is a resource, or a list where it has no id. Buckets and accounts are
+// listed for all regions at once.
+type place struct {
+	kind                remediation.Kind
+	account, region, id string
+}
+
+func placeOf(r remediation.Ref) place {
+	if r.Kind != remediation.KindSecurityGroup {
+		r.Region = ""
+	}
+	return place{r.Kind, r.Account, r.Region, r.ID}
+}
+
+// Environment gives the provider's own with readers that are watched.
+func (w *Watch) Environment(ctx context.Context, account, region string) (*remediation.Environment, error) {
+	env, err := w.Provider.Environment(ctx, account, region)
+	if err != nil {
+		return nil, err
+	}
+	watched := *env
+	watched.Readers = maps.Clone(env.Readers)
+	for kind, r := range watched.Readers {
+		watched.Readers[kind] = &reader{w: w, r: r, list: placeOf(remediation.Ref{Kind: kind, Region: env.Region})}
+	}
+	return &watched, nil
+}
+
+// Counts is how far the scan has come.
+func (w *Watch) Counts() Counts {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.counts
+}
+
+// Knows reports whether the scan can tell how a resource of account is: it was
+// read, or it is in none of the lists that should have it.
+func (w *Watch) Knows(account string, r remediation.Ref) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	at := placeOf(r)
+	if w.read[at] {
+		return true
+	}
+	list := at
+	list.account, list.id = "", ""
+	return r.Account == account && w.whole[list] && !w.listed[at]
+}
+
+func (w *Watch) change(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.whole == nil {
+		w.whole, w.listed, w.read = map[place]bool{}, map[place]bool{}, map[place]bool{}
+	}
+	f()
+	if w.Changed != nil {
+		w.Changed(w.counts)
+	}
+}
+
+// reader is a reader that is watched.
+type reader struct {
+	w    *Watch
+	r    remediation.Reader
+	list place
+}
+
+// List lists everything before it yields the first: the scan reads while it
+// lists, and how much there is to read shall be known soon.
+func (r *reader) List(ctx context.Context) iter.Seq2[remediation.Ref, error] {
+	return func(yield func(remediation.Ref, error) bool) {
+		refs, err := r.all(ctx)
+		for _, ref := range refs {
+			if !yield(ref, nil) {
+				return
+			}
+		}
+		if err != nil {
+			yield(remediation.Ref{}, err)
+		}
+	}
+}
+
+func (r *reader) all(ctx context.Context) ([]remediation.Ref, error) {
+	var refs []remediation.Ref
+	for ref, err := range r.r.List(ctx) {
+		if err != nil {
+			r.w.change(func() { r.w.counts.Lists++; r.w.counts.Denied++ })
+			return refs, err
+		}
+		refs = append(refs, ref)
+		r.w.change(func() {
+			r.w.counts.Listed++
+			r.w.listed[placeOf(ref)] = true
+		})
+	}
+	r.w.change(func() {
+		r.w.counts.Lists++
+		r.w.whole[r.list] = true
+	})
+	return refs, nil
+}
+
+// Read reads, and has the watch note whether that was possible.
+func (r *reader) Read(ctx context.Context, ref remediation.Ref) (remediation.State, error) {
+	state, err := r.r.Read(ctx, ref)
+	r.w.change(func() {
+		r.w.counts.Done++
+		if err != nil && !errors.Is(err, remediation.ErrGone) {
+			r.w.counts.Denied++
+			return
+		}
+		r.w.read[placeOf(ref)] = true
+	})
+	return state, err
+}

@@ -1,0 +1,339 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"secbot/internal/atomicfile"
+	"secbot/internal/awsenv"
+	"secbot/internal/coverage"
+	"secbot/internal/report"
+	"secbot/remediation"
+	"secbot/remediation/playbooks"
+	"secbot/remediation/store/memory"
+)
+
+// lastScan stands for the scan that was kept, where --diff names no file.
+const lastScan = "the last scan"
+
+type scanOptions struct {
+	scope                  string
+	json, csv, html, sarif bool
+	output, failOn, diff   string
+}
+
+func scanCommand(p *process) *cobra.Command {
+	var o scanOptions
+	c := command("scan [s3|sg|all]", "Look for what is open now. Changes nothing.", cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs), func(ctx context.Context, args []string) error {
+		o.scope = append(args, "all")[0]
+		return p.scan(ctx, o)
+	})
+	c.ValidArgs = []string{"s3", "sg", "all"}
+	c.Long = c.Short + `
+
+Prints a table, or one of the formats below. The exit status is 0 where everything
+could be read; 1 where something could not, or you stopped it; 2 where --fail-on
+finds what it looks for, whether or not the rest could be read.`
+	f := c.Flags()
+	f.BoolVar(&o.json, "json", false, "one JSON object a finding")
+	f.BoolVar(&o.csv, "csv", false, "a table for spreadsheets")
+	f.BoolVar(&o.html, "html", false, "a page with a chart and the runbooks, in one file")
+	f.BoolVar(&o.sarif, "sarif", false, "SARIF 2.1.0, for code scanning and other tools")
+	f.StringVar(&o.output, "output", "", "write to `FILE`, which is replaced once all is written")
+	f.StringVar(&o.failOn, "fail-on", "", "exit with 2 where there is a finding of `SEVERITY` (critical, high, medium or low) or worse that the policy does not ignore")
+	f.StringVar(&o.diff, "diff", "", "tell what is new and gone since the last scan, or since --diff=`FILE` that --json has written")
+	f.Lookup("diff").NoOptDefVal = lastScan
+	return c
+}
+
+// format is the one that was asked for. The error is about a wrong command line.
+func (o scanOptions) format() (report.Format, error) {
+	asked := []report.Format{}
+	for _, f := range []struct {
+		is     bool
+		format report.Format
+	}{{o.json, report.JSON}, {o.csv, report.CSV}, {o.html, report.HTML}, {o.sarif, report.SARIF}} {
+		if f.is {
+			asked = append(asked, f.format)
+		}
+	}
+	switch len(asked) {
+	case 0:
+		return report.Table, nil
+	case 1:
+		return asked[0], nil
+	}
+	return "", fmt.Errorf("a scan is written in one format at a time: say --%s or --%s, and --output FILE to keep it", asked[0], asked[1])
+}
+
+func (o scanOptions) check() (report.Format, error) {
+	format, err := o.format()
+	if err != nil {
+		return "", err
+	}
+	if s := remediation.Severity(o.failOn); o.failOn != "" && s.Rank() < 0 {
+		return "", fmt.Errorf("--fail-on: %q is no severity; say critical, high, medium or low", o.failOn)
+	}
+	return format, nil
+}
+
+// scan writes the report, and tells by the exit status whether it is everything:
+// "nothing found" would be a lie where something could not be read.
+func (p *process) scan(ctx context.Context, o scanOptions) error {
+	format, err := o.check()
+	if err != nil {
+		return &exitError{status: 2, text: "secbot: " + err.Error()}
+	}
+	s, err := p.newScanning(ctx, o)
+	if err != nil {
+		return err
+	}
+	to, err := p.scanOutput(o.output)
+	if err != nil {
+		return err
+	}
+	if err := s.run(ctx); err != nil {
+		return errors.Join(err, to.drop())
+	}
+	if err := s.report.Write(to, format, p.tableOptions(to)); err != nil {
+		return errors.Join(err, to.drop())
+	}
+	if err := to.keep(); err != nil {
+		return err
+	}
+	if !format.TellsFailures() {
+		for _, f := range s.report.Failures {
+			p.log.Error("could not be read", "error", f)
+		}
+		if changes := s.report.Changes(); changes != "" {
+			p.log.Info("compared", "with", s.report.Since.What, "changes", changes)
+		}
+	}
+	if format != report.Table || o.output != "" {
+		p.log.Info("scan finished", "resources", s.report.Read, "failures", len(s.report.Failures))
+	}
+	return s.status(remediation.Severity(o.failOn))
+}
+
+// scanning is a scan of the shell.
+type scanning struct {
+	p      *process
+	o      scanOptions
+	engine *remediation.Engine
+	aws    *awsenv.AWS
+	policy *remediation.Config
+	watch  *coverage.Watch
+	given  *report.Earlier // of --diff=FILE
+	report *report.Report
+}
+
+func (p *process) newScanning(ctx context.Context, o scanOptions) (*scanning, error) {
+	cfg, _, err := awsenv.LoadConfig(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &scanning{p: p, o: o, aws: awsenv.New(cfg)}
+	if s.policy, err = p.settings.config(""); err != nil {
+		return nil, err
+	}
+	metas := playbooks.Metas()
+	if o.diff != "" && o.diff != lastScan {
+		if s.given, err = report.ReadEarlier(o.diff, metas); err != nil {
+			return nil, fmt.Errorf("--diff: %w", err)
+		}
+	}
+	s.watch = &coverage.Watch{Provider: s.aws}
+	s.engine = remediation.New(remediation.Options{Store: memory.New(), Provider: s.watch, Config: s.policy, Enrich: s.aws.Enrich, Log: p.log})
+	s.report = &report.Report{Scope: o.scope, Metas: metas, Version: mainVersion()}
+	return s, nil
+}
+
+// run scans, compares, and keeps what was found.
+func (s *scanning) run(ctx context.Context) error {
+	progress := func() {}
+	found := func() {}
+	if isTerminal(s.p.errOut) && os.Getenv("TERM") != "dumb" {
+		bar := report.StartProgress(s.p.errOut, s.lists(), time.Now)
+		s.watch.Changed, found, progress = bar.Changed, bar.Found, bar.Stop
+	}
+	err := s.read(ctx, found)
+	progress()
+	if err != nil {
+		return err
+	}
+	report.Sort(s.report.Rows)
+	s.compare(context.WithoutCancel(ctx))
+	return nil
+}
+
+// lists is how many lists the engine begins with: see remediation.Engine.Scan.
+func (s *scanning) lists() int {
+	groups := max(len(s.policy.Regions), 1)
+	switch s.o.scope {
+	case "s3":
+		return 2
+	case "sg":
+		return groups
+	}
+	return 2 + groups
+}
+
+// read fills the report. That a person stops it is no error.
+func (s *scanning) read(ctx context.Context, found func()) error {
+	r := s.report
+	var decideErr error
+	r.Started = time.Now()
+	read, err := s.engine.Scan(ctx, s.o.scope, func(f remediation.Finding) {
+		parts, err := s.engine.Decide(context.WithoutCancel(ctx), f)
+		decideErr = errors.Join(decideErr, err)
+		for _, part := range parts {
+			r.Rows = append(r.Rows, report.Row{Finding: part.Finding, Key: f.Key(), Decision: part.Decision})
+		}
+		found()
+	}, func(err error) {
+		if ctx.Err() == nil {
+			r.Failures = append(r.Failures, plainly(err).Error())
+		}
+	})
+	r.Finished, r.Read = time.Now(), read
+	if r.Interrupted = ctx.Err() != nil; r.Interrupted {
+		err = nil
+	}
+	slices.Sort(r.Failures)
+	return errors.Join(err, decideErr)
+}
+
+// knows reports whether the scan can tell how a resource is now. Where more has
+// failed than the reads and lists that are known of, it can't tell at all.
+func (s *scanning) knows(ref remediation.Ref) bool {
+	return len(s.report.Failures) <= s.watch.Counts().Denied && s.watch.Knows(s.report.Account, ref)
+}
+
+// compare marks what is new and gone, where that was asked for, and keeps the scan
+// for the next. That it can't be kept is no reason to fail.
+func (s *scanning) compare(ctx context.Context) {
+	warn := func(err error) {
+		if err != nil {
+			s.p.log.Warn("comparing scans", "error", err)
+		}
+	}
+	if s.report.Read > 0 { // else AWS did not answer before
+		id, err := s.aws.Identity(ctx)
+		if s.report.Account = id.Account; id.Account == "" {
+			warn(fmt.Errorf("the account is not known: %w", plainly(err)))
+		}
+	}
+	path, pathErr := s.keptAt()
+	if pathErr != nil {
+		warn(pathErr)
+	}
+	var last *report.Earlier
+	if path != "" {
+		var err error
+		if last, err = report.ReadLast(path); err != nil && (!errors.Is(err, report.ErrNoEarlier) || s.o.diff == lastScan) {
+			warn(err)
+		}
+		warn(s.report.Keep(path, last, s.knows))
+	}
+	with := s.given
+	if s.o.diff == lastScan {
+		with = last
+	}
+	if with != nil {
+		s.report.Compare(with, s.knows)
+	}
+}
+
+// keptAt is where this account's last scan is kept; empty where the account is not
+// known.
+func (s *scanning) keptAt() (string, error) {
+	if s.report.Account == "" {
+		return "", nil
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("the scan is not kept for --diff: %w", err)
+	}
+	return report.LastPath(filepath.Join(dir, "secbot"), os.Getenv("AWS_ENDPOINT_URL"), s.report.Account, s.o.scope), nil
+}
+
+// status gives the exit status and what is said with it.
+func (s *scanning) status(failOn remediation.Severity) error {
+	r := s.report
+	gap := r.Gap()
+	if gap != "" && len(r.Failures) > 0 && r.Read == 0 {
+		gap = strings.TrimSuffix(gap, ".") + ": " + r.Failures[0]
+	}
+	if n := r.AtLeast(failOn); failOn != "" && n > 0 && !r.Interrupted {
+		return &exitError{status: 2, text: strings.TrimSpace(fmt.Sprintf("secbot: --fail-on %s: %d found. %s", failOn, n, gap))}
+	}
+	if gap != "" {
+		return &exitError{status: 1, text: "secbot: " + gap}
+	}
+	return nil
+}
+
+// output is where the report goes.
+type output struct {
+	io.Writer
+	file *atomicfile.File // nil: standard output
+}
+
+// scanOutput opens the file before the scan begins, which may take long.
+func (p *process) scanOutput(path string) (*output, error) {
+	if path == "" {
+		return &output{Writer: p.out}, nil
+	}
+	f, err := atomicfile.Create(path)
+	if err != nil {
+		return nil, fmt.Errorf("--output: %w", err)
+	}
+	return &output{Writer: f, file: f}, nil
+}
+
+func (o *output) keep() error {
+	if o.file == nil {
+		return nil
+	}
+	return o.file.Keep()
+}
+
+func (o *output) drop() error {
+	if o.file == nil {
+		return nil
+	}
+	return o.file.Drop()
+}
+
+// tableOptions are for the terminal, if it is one. NO_COLOR is no-color.org's.
+func (p *process) tableOptions(to *output) report.Options {
+	f, ok := p.out.(*os.File)
+	if to.file != nil || !ok || !isTerminal(f) {
+		return report.Options{}
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		width = 0
+	}
+	return report.Options{Colour: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", Width: width}
+}
+
+// mainVersion is the version that the Go toolchain has recorded.
+func mainVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return cmp.Or(info.Main.Version, "(devel)")
+	}
+	return "(devel)"
+}
