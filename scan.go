@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"secbot/docs"
 	"secbot/internal/atomicfile"
 	"secbot/internal/awsenv"
 	"secbot/internal/coverage"
@@ -156,7 +157,7 @@ func (p *process) newScanning(ctx context.Context, o scanOptions) (*scanning, er
 	}
 	s.watch = &coverage.Watch{Provider: s.aws}
 	s.engine = remediation.New(remediation.Options{Store: memory.New(), Provider: s.watch, Config: s.policy, Enrich: s.aws.Enrich, Log: p.log})
-	s.report = &report.Report{Scope: o.scope, Metas: metas, Version: mainVersion()}
+	s.report = &report.Report{Scope: o.scope, Metas: metas, Runbook: docs.Runbook, Version: mainVersion()}
 	return s, nil
 }
 
@@ -317,15 +318,18 @@ func (o *output) drop() error {
 	return o.file.Drop()
 }
 
+// pageWidth is how wide the table is where no terminal says it.
+const pageWidth = 140
+
 // tableOptions are for the terminal, if it is one. NO_COLOR is no-color.org's.
 func (p *process) tableOptions(to *output) report.Options {
 	f, ok := p.out.(*os.File)
-	if to.file != nil || !ok || !isTerminal(f) {
-		return report.Options{}
+	if to.file != nil || !ok || !term.IsTerminal(int(f.Fd())) {
+		return report.Options{Width: pageWidth}
 	}
 	width, _, err := term.GetSize(int(f.Fd()))
 	if err != nil {
-		width = 0
+		width = pageWidth
 	}
 	return report.Options{Colour: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", Width: width}
 }

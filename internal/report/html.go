@@ -13,7 +13,6 @@ import (
 	"github.com/yuin/goldmark"
 	"github.com/yuin/goldmark/extension"
 
-	"secbot/docs"
 	"secbot/events"
 	"secbot/internal/chart"
 	"secbot/remediation"
@@ -157,7 +156,7 @@ func (r *Report) runbooks() ([]runbook, error) {
 	var all []runbook
 	md := goldmark.New(goldmark.WithExtensions(extension.Table))
 	for _, m := range r.Metas {
-		source, ok := docs.Runbook(m.ID)
+		source, ok := r.Runbook(m.ID)
 		if !ok || !slices.ContainsFunc(r.Rows, func(row Row) bool { return row.Finding.Playbook == m.ID }) {
 			continue
 		}

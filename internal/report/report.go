@@ -65,6 +65,7 @@ type Report struct {
 	Interrupted bool     // a person has stopped it
 	Since       *Since   // nil: compared with nothing
 	Metas       []remediation.Meta
+	Runbook     func(playbook string) (markdown string, ok bool)
 	Version     string // secbot's
 }
 
@@ -123,7 +124,7 @@ func (r *Report) Gap() string {
 // Summary says in a sentence or two what was found.
 func (r *Report) Summary() string {
 	open, ignored := len(r.Open()), len(r.Ignored())
-	s := fmt.Sprintf("%s read in %s: ", count(r.Read, "resource"), r.Finished.Sub(r.Started).Round(100*time.Millisecond))
+	s := fmt.Sprintf("%s read in %s: ", count(r.Read, "resource"), took(r.Finished.Sub(r.Started)))
 	if open == 0 {
 		s += "nothing is open"
 	} else {
@@ -147,7 +148,7 @@ func (r *Report) Changes() string {
 	}
 	s := fmt.Sprintf("Since %s: %d new, %d gone, %d unchanged", r.Since.What, n[New], len(r.Since.Gone), n[Unchanged])
 	if u := len(r.Since.Unknown); u > 0 {
-		s += fmt.Sprintf(", %d not known, as they could not be looked at now", u)
+		s += fmt.Sprintf(", %d not known, which could not be looked at", u)
 	}
 	return s + "."
 }
@@ -223,7 +224,7 @@ func what(f remediation.Finding) string {
 		parts = append(parts, "statement "+clip(s.String(), maxStatement))
 	}
 	if len(f.Off) > 0 {
-		parts = append(parts, "off: "+strings.Join(f.Off, ", "))
+		parts = append(parts, strings.Join(f.Off, ", "))
 	}
 	text := strings.Join(parts, "; ")
 	if f.Direction != "" {
@@ -240,7 +241,7 @@ func remarks(row Row) []string {
 		notes = append(notes, "In doubt: "+f.Doubt)
 	}
 	if row.Ignored() {
-		notes = append(notes, "Ignored by the policy's rule "+row.Decision.Rule)
+		notes = append(notes, "Ignored by the policy: "+row.Decision.Rule)
 	}
 	for i := range notes {
 		notes[i] = events.Printable(notes[i])
@@ -317,6 +318,13 @@ func bySeverity(rows []Row) string {
 		}
 	}
 	return strings.Join(parts, ", ")
+}
+
+func took(d time.Duration) string {
+	if d < time.Second {
+		return d.Round(time.Millisecond).String()
+	}
+	return d.Round(100 * time.Millisecond).String()
 }
 
 func reads(n int) string { return count(n, "read") }

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"secbot/docs"
 	"secbot/events"
 	"secbot/remediation"
 )
@@ -118,7 +117,7 @@ func (r *Report) sarifRules() []sarifRule {
 		if m.Labels.Confirm != "" {
 			rule.Full = &sarifText{Text: m.Labels.Ask + ". " + m.Labels.Confirm}
 		}
-		if page, ok := docs.Runbook(m.ID); ok {
+		if page, ok := r.Runbook(m.ID); ok {
 			rule.Help = &sarifText{Text: page, Markdown: page}
 		}
 		rule.Properties = map[string]any{"tags": []string{"security", string(m.Kind)}}
@@ -171,7 +170,7 @@ func (r *Report) result(row Row, rule int) sarifResult {
 		out.Baseline, out.Kind, out.Level = "unchanged", "open", "none"
 	}
 	if row.Ignored() {
-		out.Suppressions = []sarifSuppression{{"external", events.Printable("the policy's rule " + row.Decision.Rule)}}
+		out.Suppressions = []sarifSuppression{{"external", events.Printable("Ignored by the policy: " + row.Decision.Rule)}}
 	}
 	return out
 }

@@ -87,9 +87,18 @@ func (r *Report) section(b *strings.Builder, o Options, title string, rows []Row
 	t.AppendHeader(head)
 	if o.Width > 0 {
 		left := o.Width - widths[0] - widths[1] - widths[2] - 3*len(gapBetween)
-		t.SetColumnConfigs([]table.ColumnConfig{{Number: 4, WidthMax: max(left, minWhat), WidthMaxEnforcer: text.WrapSoft}})
+		t.SetColumnConfigs([]table.ColumnConfig{{Number: 4, WidthMax: max(left, minWhat), WidthMaxEnforcer: wrap}})
 	}
 	b.WriteString(trimmed(t.Render()) + "\n\n")
+}
+
+// wrap wraps each line for itself: the library's own would join them.
+func wrap(s string, width int) string {
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = text.WrapSoft(lines[i], width)
+	}
+	return strings.Join(lines, "\n")
 }
 
 const gapBetween = "  "
