@@ -510,18 +510,13 @@ func rulesAre(t *testing.T, w *demo.World, want ...string) error {
 
 // TestScanFindsWhatWasOpenBefore runs the shell's scan against the stand-in.
 func TestScanFindsWhatWasOpenBefore(t *testing.T) {
-	sb, w := startSandbox(t)
+	_, w, _ := scanSandbox(t)
 	_, err := w.EC2.AuthorizeSecurityGroupIngress(t.Context(), &ec2.AuthorizeSecurityGroupIngressInput{
 		GroupId: aws.String(w.Group), IpPermissions: []types.IpPermission{{IpProtocol: aws.String("-1"), Ipv6Ranges: []types.Ipv6Range{{CidrIpv6: aws.String("::/0")}}}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("AWS_ENDPOINT_URL", sb.AWSURL)
-	t.Setenv("AWS_REGION", sb.AWS.Region())
-	t.Setenv("AWS_ACCESS_KEY_ID", demo.EngineerKey)
-	t.Setenv("AWS_SECRET_ACCESS_KEY", "s")
-	t.Chdir(t.TempDir())
 	status, out, errOut := shell(t, "", "scan", "--json", "sg")
 	if status != 0 {
 		t.Fatalf("scan: %d %s", status, errOut)

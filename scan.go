@@ -205,7 +205,7 @@ func (s *scanning) read(ctx context.Context, found func()) error {
 		found()
 	}, func(err error) {
 		if ctx.Err() == nil {
-			r.Failures = append(r.Failures, plainly(err).Error())
+			r.Failures = append(r.Failures, failure(err))
 		}
 	})
 	r.Finished, r.Read = time.Now(), read
@@ -214,6 +214,15 @@ func (s *scanning) read(ctx context.Context, found func()) error {
 	}
 	slices.Sort(r.Failures)
 	return errors.Join(err, decideErr)
+}
+
+// failure says what could not be read, and why.
+func failure(err error) string {
+	var of *coverage.Error
+	if errors.As(err, &of) {
+		return of.What + ": " + plainly(of.Err).Error()
+	}
+	return plainly(err).Error()
 }
 
 // knows reports whether the scan can tell how a resource is now. Where more has

@@ -5,6 +5,7 @@ package coverage
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"maps"
 	"sync"
@@ -59,7 +60,7 @@ func (w *Watch) Environment(ctx context.Context, account, region string) (*remed
 	watched := *env
 	watched.Readers = maps.Clone(env.Readers)
 	for kind, r := range watched.Readers {
-		watched.Readers[kind] = &reader{w: w, r: r, list: placeOf(remediation.Ref{Kind: kind, Region: env.Region})}
+		watched.Readers[kind] = &reader{w: w, r: r, region: env.Region, list: placeOf(remediation.Ref{Kind: kind, Region: env.Region})}
 	}
 	return &watched, nil
 }
@@ -99,10 +100,23 @@ func (w *Watch) change(f func()) {
 
 // reader is a reader that is watched.
 type reader struct {
-	w    *Watch
-	r    remediation.Reader
-	list place
+	w      *Watch
+	r      remediation.Reader
+	region string
+	list   place
 }
+
+// Error says which resource, or list of resources, could not be read.
+type Error struct {
+	What string
+	Err  error
+}
+
+// Error begins with what it is about.
+func (e *Error) Error() string { return e.What + ": " + e.Err.Error() }
+
+// Unwrap is the reader's own error.
+func (e *Error) Unwrap() error { return e.Err }
 
 // List lists everything before it yields the first: the scan reads while it
 // lists, and how much there is to read shall be known soon.
@@ -125,7 +139,7 @@ func (r *reader) all(ctx context.Context) ([]remediation.Ref, error) {
 	for ref, err := range r.r.List(ctx) {
 		if err != nil {
 			r.w.change(func() { r.w.counts.Lists++; r.w.counts.Denied++ })
-			return refs, err
+			return refs, &Error{What: fmt.Sprintf("the list of %s in %s", r.list.kind, r.region), Err: err}
 		}
 		refs = append(refs, ref)
 		r.w.change(func() {
@@ -140,16 +154,21 @@ func (r *reader) all(ctx context.Context) ([]remediation.Ref, error) {
 	return refs, nil
 }
 
-// Read reads, and has the watch note whether that was possible.
+// Read reads, and has the watch note whether that was possible. Its errors are
+// *Error, but for ErrGone.
 func (r *reader) Read(ctx context.Context, ref remediation.Ref) (remediation.State, error) {
 	state, err := r.r.Read(ctx, ref)
+	denied := err != nil && !errors.Is(err, remediation.ErrGone)
 	r.w.change(func() {
 		r.w.counts.Done++
-		if err != nil && !errors.Is(err, remediation.ErrGone) {
+		if denied {
 			r.w.counts.Denied++
 			return
 		}
 		r.w.read[placeOf(ref)] = true
 	})
+	if denied {
+		err = &Error{What: ref.String(), Err: err}
+	}
 	return state, err
 }
