@@ -220,7 +220,7 @@ func TestScanCommandLine(t *testing.T) {
 func TestScanFormats(t *testing.T) {
 	_, w, dir := scanSandbox(t)
 	publish(t, w, demo.SiteBucket, types.BucketCannedACLPublicRead)
-	for flag, begin := range map[string]string{"--json": `{"playbook":`, "--csv": "severity,change,", "--html": "<!DOCTYPE html>", "--sarif": "{\n  \"$schema\""} {
+	for flag, begin := range map[string]string{"--json": `{"playbook":`, "--csv": "severity,change,", "--html": "<!doctype html>", "--sarif": "{\n  \"$schema\""} {
 		_, out, errOut := shell(t, "", "scan", "s3", flag)
 		if !strings.HasPrefix(out, begin) || !strings.Contains(out, demo.SiteBucket) {
 			t.Errorf("%s: %.80s", flag, out)

@@ -5,80 +5,87 @@ import (
 	_ "embed"
 	"encoding/base64"
 	"fmt"
-	"html/template"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/yuin/goldmark"
 	"github.com/yuin/goldmark/extension"
+	g "maragu.dev/gomponents"
+	h "maragu.dev/gomponents/html"
 
 	"secbot/events"
 	"secbot/internal/chart"
 	"secbot/remediation"
 )
 
-//go:embed page.html
-var pageSource string
+//go:embed page.css
+var pageStyle string
 
-// page is what page.html shows. All text in it is escaped there.
-type page struct {
-	Title, Gap, Summary, Changes string
-	Facts                        []fact
-	Totals                       []total
-	Light                        template.URL // the chart; empty without findings
-	Dark                         template.Srcset
-	Sections                     []section
-	Failures                     []string
-	Runbooks                     []runbook
-}
+// pagePolicy lets no script run and nothing be loaded.
+const pagePolicy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 
-type fact struct{ Name, Value string }
-
-type total struct {
-	Severity remediation.Severity
-	Count    int
-}
-
-type section struct {
-	Title   string
-	Compare bool // there is something to say of the change
-	Rows    []shown
-}
-
-type shown struct {
-	Severity                            remediation.Severity
-	Change                              Change
-	Playbook, Title, Resource, ARN, Net string
-	What                                string
-	Notes                               []string
-}
-
-type runbook struct {
-	ID, Title string
-	Page      template.HTML
-}
-
-// html writes one page. Its policy lets no script run and nothing be loaded.
+// html writes one page. Text and attributes are escaped where they are rendered;
+// what is raw is secbot's own. It is no html/template, with which the linker has to
+// keep every method of every client of AWS: that more than doubles the binary.
 func (r *Report) html(w io.Writer) error {
-	t, err := template.New("page").Parse(pageSource)
-	if err != nil {
-		return fmt.Errorf("read the page's template: %w", err)
-	}
-	p, err := r.page()
+	chart, err := r.chart()
 	if err != nil {
 		return err
 	}
-	if err := t.Execute(w, p); err != nil {
+	runbooks, err := r.runbooks()
+	if err != nil {
+		return err
+	}
+	sections := g.Group{r.listed("Open now", r.Open()), r.listed("Ignored by the policy", r.Ignored())}
+	if r.Since != nil {
+		sections = append(sections, r.listed("Gone", r.Since.Gone), r.listed("Found then, and not known now, as it could not be looked at", r.Since.Unknown))
+	}
+	page := h.Doctype(h.HTML(h.Lang("en"),
+		h.Head(
+			h.Meta(h.Charset("utf-8")),
+			h.Meta(g.Attr("http-equiv", "Content-Security-Policy"), h.Content(pagePolicy)),
+			h.Meta(h.Name("viewport"), h.Content("width=device-width, initial-scale=1")),
+			h.Meta(h.Name("referrer"), h.Content("no-referrer")),
+			h.Meta(h.Name("color-scheme"), h.Content("light dark")),
+			h.TitleEl(g.Text("secbot scan")),
+			h.StyleEl(g.Raw("\n"+pageStyle)),
+		),
+		h.Body(h.Main(
+			r.banner(),
+			h.H1(g.Text("What is open")),
+			h.Div(g.Text(strings.TrimSpace(r.Summary()+" "+events.Printable(r.Changes())))),
+			r.facts(), r.totals(), chart, sections, runbooks,
+		)),
+	))
+	if err := page.Render(w); err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
 	return nil
 }
 
-func (r *Report) page() (*page, error) {
-	p := &page{Title: "secbot scan", Gap: r.Gap(), Summary: r.Summary(), Changes: events.Printable(r.Changes())}
-	p.Facts = []fact{{"Account", r.Account}, {"Scope", r.Scope}, {"Began", r.Started.UTC().Format("2 January 2006 15:04:05 UTC")}, {"secbot", r.Version}}
-	p.Facts = slices.DeleteFunc(p.Facts, func(f fact) bool { return f.Value == "" })
+// banner says what is missing; nothing where nothing is.
+func (r *Report) banner() g.Node {
+	if r.Gap() == "" {
+		return nil
+	}
+	return h.Div(h.Class("banner"), h.Role("alert"), h.Strong(g.Text(r.Gap())),
+		h.Ul(g.Map(r.Failures, func(f string) g.Node { return h.Li(g.Text(events.Printable(f))) })))
+}
+
+func (r *Report) facts() g.Node {
+	var facts g.Group
+	for _, f := range [][2]string{{"Account", r.Account}, {"Scope", r.Scope}, {"Began", r.Started.UTC().Format("2 January 2006 15:04:05 UTC")}, {"secbot", r.Version}} {
+		if f[1] != "" {
+			facts = append(facts, h.Div(h.Dt(g.Text(f[0])), h.Dd(g.Text(f[1]))))
+		}
+	}
+	return h.Dl(h.Class("facts"), facts)
+}
+
+func (r *Report) totals() g.Node {
+	var totals g.Group
 	for _, s := range slices.Backward(remediation.Severities()) {
 		n := 0
 		for _, row := range r.Open() {
@@ -86,41 +93,17 @@ func (r *Report) page() (*page, error) {
 				n++
 			}
 		}
-		p.Totals = append(p.Totals, total{s, n})
+		class := string(s)
+		if n == 0 {
+			class = "none"
+		}
+		totals = append(totals, h.Li(h.Class(class), h.B(g.Text(strconv.Itoa(n))), g.Text(string(s))))
 	}
-	p.add(r, "Open now", r.Open())
-	p.add(r, "Ignored by the policy", r.Ignored())
-	if r.Since != nil {
-		p.add(r, "Gone", r.Since.Gone)
-		p.add(r, "Found then, and not known now, as it could not be looked at", r.Since.Unknown)
-	}
-	for _, f := range r.Failures {
-		p.Failures = append(p.Failures, events.Printable(f))
-	}
-	var err error
-	if p.Runbooks, err = r.runbooks(); err != nil {
-		return nil, err
-	}
-	return p, r.draw(p)
+	return h.Ul(h.Class("totals"), totals)
 }
 
-func (p *page) add(r *Report, title string, rows []Row) {
-	if len(rows) == 0 {
-		return
-	}
-	s := section{Title: title, Compare: r.Since != nil}
-	for _, row := range rows {
-		f := row.Finding
-		s.Rows = append(s.Rows, shown{
-			Severity: f.Severity, Change: row.Change, Playbook: events.Printable(f.Playbook), Title: r.title(f.Playbook), Resource: resource(f),
-			ARN: events.Printable(arn(f.Resource)), Net: events.Printable(f.Resource.Region), What: what(f), Notes: remarks(row),
-		})
-	}
-	p.Sections = append(p.Sections, s)
-}
-
-// draw adds the chart of the open findings, for light and for dark.
-func (r *Report) draw(p *page) error {
+// chart is the picture of the open findings, for light and for dark.
+func (r *Report) chart() (g.Node, error) {
 	var bars []chart.Bar
 	for _, row := range r.Open() {
 		name := r.title(row.Finding.Playbook)
@@ -131,18 +114,24 @@ func (r *Report) draw(p *page) error {
 		bars[i].Found[row.Finding.Severity]++
 	}
 	if len(bars) == 0 {
-		return nil
+		text := "No open finding."
+		if r.Gap() != "" {
+			text = "No open finding in what could be read."
+		}
+		return h.P(h.Class("nothing"), g.Text(text)), nil
 	}
 	light, err := chart.Bars(bars, false)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	dark, err := chart.Bars(bars, true)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	p.Light, p.Dark = template.URL(picture(light)), template.Srcset(picture(dark)) //nolint:gosec // base64 has nothing to escape
-	return nil
+	return h.Div(h.Class("chart"), h.Picture(
+		h.Source(g.Attr("media", "(prefers-color-scheme: dark)"), h.SrcSet(picture(dark))),
+		h.Img(h.Src(picture(light)), h.Alt("Open findings by kind and severity")),
+	)), nil
 }
 
 // picture is an SVG within the page. Scripts in pictures do not run.
@@ -150,10 +139,46 @@ func picture(svg []byte) string {
 	return "data:image/svg+xml;base64," + base64.StdEncoding.EncodeToString(svg)
 }
 
+// listed lists rows under a title; nothing where there are none.
+func (r *Report) listed(title string, rows []Row) g.Node {
+	if len(rows) == 0 {
+		return nil
+	}
+	head := g.Map([]string{"Severity", "Resource", "What"}, func(s string) g.Node { return h.Th(g.Attr("scope", "col"), g.Text(s)) })
+	return g.Group{
+		h.H2(g.Text(title+" "), h.Span(h.Class("quiet"), g.Text(strconv.Itoa(len(rows))))),
+		h.Div(h.Class("list"), h.Table(h.THead(h.Tr(head)), h.TBody(g.Map(rows, r.row)))),
+	}
+}
+
+func (r *Report) row(row Row) g.Node {
+	f := row.Finding
+	small := func(s string) g.Node {
+		if s == "" {
+			return nil
+		}
+		return h.Small(g.Text(events.Printable(s)))
+	}
+	var open g.Node
+	if w := what(f); w != "" {
+		open = h.Code(g.Text(w))
+	}
+	var isNew g.Node
+	if row.Change == New {
+		isNew = h.Span(h.Class("new"), g.Text("new"))
+	}
+	severity := events.Printable(string(f.Severity))
+	return h.Tr(h.Class(severity),
+		h.Td(h.Span(h.Class("badge"), g.Text(severity)), isNew),
+		h.Td(h.Class("resource"), g.Text(resource(f)), small(f.Resource.Region), small(arn(f.Resource))),
+		h.Td(g.Text(r.title(f.Playbook)), open, g.Map(remarks(row), small), small(f.Playbook)),
+	)
+}
+
 // runbooks are the pages of the playbooks that have found something. They are
 // secbot's own; raw HTML in them would be left out.
-func (r *Report) runbooks() ([]runbook, error) {
-	var all []runbook
+func (r *Report) runbooks() (g.Node, error) {
+	var all g.Group
 	md := goldmark.New(goldmark.WithExtensions(extension.Table))
 	for _, m := range r.Metas {
 		source, ok := r.Runbook(m.ID)
@@ -165,7 +190,10 @@ func (r *Report) runbooks() ([]runbook, error) {
 		if err := md.Convert([]byte(source), &out); err != nil {
 			return nil, fmt.Errorf("render the runbook of %s: %w", m.ID, err)
 		}
-		all = append(all, runbook{m.ID, r.title(m.ID), template.HTML(out.String())}) //nolint:gosec // see above
+		all = append(all, h.Details(h.Summary(g.Text(r.title(m.ID)), h.Small(g.Text(m.ID))), g.Raw(out.String())))
 	}
-	return all, nil
+	if len(all) == 0 {
+		return nil, nil
+	}
+	return g.Group{h.H2(g.Text("What to do")), all}, nil
 }
