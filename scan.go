@@ -283,11 +283,18 @@ func (s *scanning) keptAt() (string, error) {
 func (s *scanning) status(failOn remediation.Severity) error {
 	r := s.report
 	gap := r.Gap()
-	if gap != "" && len(r.Failures) > 0 && r.Read == 0 {
-		gap = strings.TrimSuffix(gap, ".") + ": " + r.Failures[0]
+	if gap != "" {
+		gap = strings.TrimSuffix(strings.ToLower(gap[:1])+gap[1:], ".")
+		if len(r.Failures) > 0 && r.Read == 0 {
+			gap += ": " + r.Failures[0]
+		}
 	}
 	if n := r.AtLeast(failOn); failOn != "" && n > 0 && !r.Interrupted {
-		return &exitError{status: 2, text: strings.TrimSpace(fmt.Sprintf("secbot: --fail-on %s: %d found. %s", failOn, n, gap))}
+		text := fmt.Sprintf("secbot: --fail-on %s: %d found", failOn, n)
+		if gap != "" {
+			text += "; " + gap
+		}
+		return &exitError{status: 2, text: text}
 	}
 	if gap != "" {
 		return &exitError{status: 1, text: "secbot: " + gap}

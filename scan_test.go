@@ -260,7 +260,7 @@ func TestScanStopped(t *testing.T) {
 	})
 	var out, errOut bytes.Buffer
 	status := run(ctx, []string{"scan", "--diff", "--fail-on", "low"}, strings.NewReader(""), &out, &errOut)
-	if status != 1 || !strings.Contains(errOut.String(), "The scan was stopped") || !strings.Contains(out.String(), "The scan was stopped") {
+	if status != 1 || !strings.Contains(errOut.String(), "secbot: the scan was stopped") || !strings.Contains(out.String(), "The scan was stopped") {
 		t.Errorf("%d %s %s", status, out.String(), errOut.String())
 	}
 	if strings.Contains(out.String(), "Could not be read") || strings.Contains(out.String(), "context canceled") {
