@@ -482,7 +482,7 @@ func TestPageHome(t *testing.T) {
 	b.do(chromedp.WaitVisible("#modal-form textarea"), chromedp.SendKeys("#modal-form textarea", "the migration needs it"), chromedp.Click("#modal-submit"))
 	b.somewhere("Ignored by @Alice Adams", "the migration needs it", "Nothing waits for a decision.")
 	b.shoot("home-ignored")
-	b.run(`document.querySelector("#channel").scrollTop = 1e6`)
+	b.is("the chart is in sight", `(document.querySelector("#channel").scrollTop = 1e6, document.querySelector("#channel").scrollTop > 50)`)
 	b.shoot("home-chart")
 	b.press("unignore", false)
 	b.somewhere("Waits for a decision (1)")

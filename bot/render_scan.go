@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/slack-go/slack"
 
+	"secbot/internal/chart"
 	"secbot/remediation"
 )
 
@@ -56,7 +56,7 @@ func renderScan(r remediation.ScanReport, names Names) Message {
 		}
 		blocks = append(blocks, section(scanDiff(r, names, d)), section(scanLeft(r, names, d)), section(scanUnread(r, d)),
 			slack.NewContextBlock("", mrkdwn(fmt.Sprintf("%s · took %s · finished %s", scanCause(r.By),
-				r.Finished.Sub(r.Started).Round(100*time.Millisecond), date(r.Finished)))))
+				chart.Span(r.Finished.Sub(r.Started)), date(r.Finished)))))
 		m = Message{Text: title, Blocks: compact(blocks)}
 		if m.size() < safeSize {
 			break
