@@ -95,7 +95,7 @@ func (e *Engine) tellFixAll(ctx context.Context, h *held, cmd Command, refusals 
 			}
 			b.refused++
 		}
-		b.add(t, inc, refusals[i].Text != "")
+		b.add(inc, refusals[i].Text != "")
 	}
 	for i, line := range b.lines {
 		if n := whys[line]; n > 1 {
@@ -113,7 +113,7 @@ func (e *Engine) tellFixAll(ctx context.Context, h *held, cmd Command, refusals 
 	}
 }
 
-func (b *bulk) add(t Target, inc *Incident, refused bool) {
+func (b *bulk) add(inc *Incident, refused bool) {
 	if inc == nil {
 		return
 	}

@@ -33,7 +33,7 @@ func (t *tour) scanned(ctx context.Context) error {
 	}
 	forms := t.Sandbox.Slack.Views(fakeslack.Bob)
 	if len(forms) == 0 {
-		return fmt.Errorf("Fix All… opened no form: %v", t.Sandbox.Slack.Ephemerals(fakeslack.Bob))
+		return fmt.Errorf("the button Fix All… opened no form: %v", t.Sandbox.Slack.Ephemerals(fakeslack.Bob))
 	}
 	form := forms[len(forms)-1]
 	ticks, err := boxes(form.JSON, "batch-")
