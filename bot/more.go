@@ -59,7 +59,7 @@ func (h *Handler) more(ctx context.Context, c click) {
 	h.open(ctx, c, *modal, nil, instead)
 }
 
-// runbook is the page of the incident's playbook, and what to say where it can't
+// runbook is the page of the incident's playbook, with its resource in the commands, and what to say where it can't
 // be shown.
 func (h *Handler) runbook(inc *remediation.Incident) (*slack.ModalViewRequest, Message) {
 	playbook := inc.Finding.Playbook
@@ -67,7 +67,7 @@ func (h *Handler) runbook(inc *remediation.Incident) (*slack.ModalViewRequest, M
 	if !ok {
 		return nil, words("This secbot has no runbook of the playbook %s. It may be of another version.", code(playbook, 60))
 	}
-	modal := runbookModal(playbook, page)
+	modal := runbookModal(playbook, filledIn(page, inc.Finding.Resource))
 	return &modal, words("Slack did not open the runbook. Choose it again, or read `docs/runbooks/%s.md` in secbot's repository.", escaped(playbook, 60))
 }
 

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/slack-go/slack"
+
+	"secbot/remediation"
 )
 
 // Slack's limits of a modal, with some room left in its size.
@@ -47,4 +49,32 @@ func reading(title string, blocks []slack.Block) slack.ModalViewRequest {
 func fits(view slack.ModalViewRequest) bool {
 	raw, err := json.Marshal(view)
 	return err == nil && len(raw) <= maxModalSize && len(view.Blocks.BlockSet) <= maxModalBlocks
+}
+
+// The resource that the pages' commands are about, wherever a command names one.
+const (
+	pageGroup   = "sg-0123456789abcdef0"
+	pageBucket  = "--bucket NAME"
+	pageAccount = "--account-id 111122223333"
+)
+
+// commandSafe tells of a name that a shell takes as it is.
+func commandSafe(name string) bool {
+	return name != "" && strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-") == "" && name[0] != '-'
+}
+
+// filledIn is a runbook's page whose commands are about a resource. A name that
+// does not go into a command as it is stays out of it.
+func filledIn(page string, r remediation.Ref) string {
+	if !commandSafe(r.ID) || !commandSafe(r.Account) {
+		return page
+	}
+	fill := []string{pageAccount, "--account-id " + r.Account}
+	switch r.Kind {
+	case remediation.KindSecurityGroup:
+		fill = append(fill, pageGroup, r.ID)
+	case remediation.KindBucket:
+		fill = append(fill, pageBucket, "--bucket "+r.ID)
+	}
+	return strings.NewReplacer(fill...).Replace(page)
 }

@@ -10,6 +10,7 @@ import (
 
 	"secbot/docs"
 	"secbot/internal/blockkit"
+	"secbot/remediation"
 )
 
 func checkModal(t testing.TB, view slack.ModalViewRequest) {
@@ -161,5 +162,32 @@ func TestMarkdown(t *testing.T) {
 			}
 			checkModal(t, reading("x", blocks))
 		})
+	}
+}
+
+// TestRunbookIsFilledIn: the commands of an incident's runbook are about its
+// resource, unless a name would mean something to a shell.
+func TestRunbookIsFilledIn(t *testing.T) {
+	for _, id := range docs.Runbooks() {
+		page, _ := docs.Runbook(id)
+		for kind, name := range map[remediation.Kind]string{remediation.KindSecurityGroup: "sg-0feed", remediation.KindBucket: "acme.data-1", remediation.KindAccount: "444455556666"} {
+			if kind == remediation.KindSecurityGroup != strings.HasPrefix(id, "sg-") {
+				continue
+			}
+			said := filledIn(page, remediation.Ref{Kind: kind, ID: name, Account: "444455556666"})
+			for _, left := range []string{pageGroup, pageAccount} {
+				if strings.Contains(said, left) {
+					t.Errorf("%s of a %s still has %q", id, kind, left)
+				}
+			}
+			if kind == remediation.KindBucket && strings.Contains(said, pageBucket) {
+				t.Errorf("%s of a bucket still has %q", id, pageBucket)
+			}
+		}
+		for _, hostile := range []string{"x; rm -rf ~", "$(id)", "--profile", "", "a\nb", "ä"} {
+			if filledIn(page, remediation.Ref{Kind: remediation.KindBucket, ID: hostile, Account: "444455556666"}) != page {
+				t.Errorf("%q went into a command of %s", hostile, id)
+			}
+		}
 	}
 }
