@@ -37,7 +37,10 @@ func (o object) has(name string) bool {
 func (o object) text(name string) string { return string(lenient[text](o[name])) }
 
 // unwrapper walks into envelopes and gathers a result for each event.
-type unwrapper struct{ results []Result }
+type unwrapper struct {
+	results []Result
+	each    func(event) // is shown each event, where it is set
+}
 
 // unreadable adds what is no event.
 func (u *unwrapper) unreadable(format string, args ...any) {
@@ -68,12 +71,19 @@ func (u *unwrapper) unwrap(raw []byte, depth int) {
 	case o.has("Type") && o.has("Message"):
 		u.sns(o, depth)
 	case o.has("detail") || o.has("detail-type"):
-		u.add(decodeEvent(lenient[event](raw)))
+		u.event(lenient[event](raw))
 	case o.has("eventName") && (o.has("eventSource") || o.has("eventVersion")):
-		u.add(decodeEvent(event{Detail: raw}))
+		u.event(event{Detail: raw})
 	default:
 		u.unreadable("not an event that secbot knows: neither an envelope of SNS, SQS or EventBridge nor a CloudTrail record")
 	}
+}
+
+func (u *unwrapper) event(e event) {
+	if u.each != nil {
+		u.each(e)
+	}
+	u.add(decodeEvent(e))
 }
 
 // sns takes the message out of what SNS posts over HTTP or puts into SQS.
