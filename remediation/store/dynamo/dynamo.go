@@ -174,10 +174,13 @@ func partitionOf(index string) string { return "p" + index[1:] }
 
 func sortOf(index string) string { return "s" + index[1:] }
 
-// CreateTable makes the table, billed by request, with its indexes, and has
-// DynamoDB delete what has expired. It waits until the table can be used.
-func (s *Store) CreateTable(ctx context.Context) error {
-	in := &dynamodb.CreateTableInput{TableName: &s.o.Table, BillingMode: types.BillingModePayPerRequest, KeySchema: schemaOf(attrPK, attrSK)}
+// TimeToLive is the attribute that says when DynamoDB may delete an item, in
+// seconds since 1970.
+const TimeToLive = attrTTL
+
+// Schema is the table's keys and indexes, without its name.
+func Schema() *dynamodb.CreateTableInput {
+	in := &dynamodb.CreateTableInput{KeySchema: schemaOf(attrPK, attrSK)}
 	attributes := []string{attrPK, attrSK}
 	for _, index := range indexes() {
 		p, k := partitionOf(index), sortOf(index)
@@ -189,6 +192,14 @@ func (s *Store) CreateTable(ctx context.Context) error {
 	for _, a := range attributes {
 		in.AttributeDefinitions = append(in.AttributeDefinitions, types.AttributeDefinition{AttributeName: &a, AttributeType: types.ScalarAttributeTypeS})
 	}
+	return in
+}
+
+// CreateTable makes the table, billed by request, with its indexes, and has
+// DynamoDB delete what has expired. It waits until the table can be used.
+func (s *Store) CreateTable(ctx context.Context) error {
+	in := Schema()
+	in.TableName, in.BillingMode = &s.o.Table, types.BillingModePayPerRequest
 	if _, err := s.db.CreateTable(ctx, in); err != nil {
 		return fmt.Errorf("create the table %s: %w", s.o.Table, err)
 	}
