@@ -103,6 +103,9 @@ func (a *AWS) createTable(body []byte) (any, *Failure) {
 	}
 	t := &table{indexes: map[string]index{}, items: map[string][]version{}, tokens: map[string]bool{}}
 	for _, x := range in.GlobalSecondaryIndexes {
+		if len(x.IndexName) < 3 {
+			return nil, invalid("index %q: its name must have 3 characters or more", x.IndexName)
+		}
 		ix := index{partition: x.KeySchema[0].AttributeName, sort: x.KeySchema[1].AttributeName}
 		if x.Projection.ProjectionType != "ALL" {
 			ix.projected = append([]string{"pk", "sk", ix.partition, ix.sort}, x.Projection.NonKeyAttributes...)

@@ -17,20 +17,20 @@
 //	audit entry           A#incident    seq    Query
 //
 //	index  pk                   sk            what stands in it
-//	i1     JOB#shard            due, id       unfinished jobs
-//	i1     UNSENT#shard         due, id       unsent notices
-//	i1     STATUS#status#shard  created, id   active incidents
-//	i2     RES#resource         created, id   incidents
-//	i2     SETTLED#shard        since, id     what Sweep may take
-//	i3     KEY#key              created, id   incidents
-//	i4     INC#shard            created, id   incidents
+//	ix1    JOB#shard            due, id       unfinished jobs
+//	ix1    UNSENT#shard         due, id       unsent notices
+//	ix1    STATUS#status#shard  created, id   active incidents
+//	ix2    RES#resource         created, id   incidents
+//	ix2    SETTLED#shard        since, id     what Sweep may take
+//	ix3    KEY#key              created, id   incidents
+//	ix4    INC#shard            created, id   incidents
 //
-// What is small and read often has all its attributes in an index, i1, and leaves
+// What is small and read often has all its attributes in an index, ix1, and leaves
 // it when it is settled. The others have the keys and what lists are filtered by;
 // the rows themselves are then read from the table (BatchGetItem). So a list of
 // what is open reads nothing else, any other list passes over thousands of
-// incidents with one query, and a write that changes none of that leaves i2 and i3
-// alone; i4 has when it was too. Nothing that every write touches stands in one partition, which takes
+// incidents with one query, and a write that changes none of that leaves ix2 and ix3
+// alone; ix4 has when it was too. Nothing that every write touches stands in one partition, which takes
 // no more than 1000 writes a second and would hold up the table: the shards are
 // for that. Partitions by month would not do: all that is new is of this month.
 //
@@ -154,25 +154,25 @@ const (
 	attrTTL      = "ttl"  // when DynamoDB may delete the item, seconds since 1970
 )
 
-// indexes are the names of the indexes; each has a partition key p1 and a sort
-// key s1, and so on.
-func indexes() []string { return []string{"i1", "i2", "i3", "i4"} }
+// indexes are the names of the indexes, of three letters at least, as DynamoDB
+// wants; each has a partition key p1 and a sort key s1, and so on.
+func indexes() []string { return []string{"ix1", "ix2", "ix3", "ix4"} }
 
 // projection says which attributes an index has.
 func projection(index string) *types.Projection {
-	if index == "i1" {
+	if index == "ix1" {
 		return &types.Projection{ProjectionType: types.ProjectionTypeAll}
 	}
 	attributes := []string{attrVersion, attrStatus, attrPlaybook}
-	if index == "i4" {
+	if index == "ix4" {
 		attributes = append(attributes, attrUpdated)
 	}
 	return &types.Projection{ProjectionType: types.ProjectionTypeInclude, NonKeyAttributes: attributes}
 }
 
-func partitionOf(index string) string { return "p" + index[1:] }
+func partitionOf(index string) string { return "p" + index[len("ix"):] }
 
-func sortOf(index string) string { return "s" + index[1:] }
+func sortOf(index string) string { return "s" + index[len("ix"):] }
 
 // TimeToLive is the attribute that says when DynamoDB may delete an item, in
 // seconds since 1970.

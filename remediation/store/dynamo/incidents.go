@@ -50,7 +50,7 @@ func (s *Store) Incidents(ctx context.Context, q remediation.IncidentQuery) ([]*
 
 // fitting reads the incidents of some entries, without those that don't fit.
 func (s *Store) fitting(ctx context.Context, q remediation.IncidentQuery, index string, entries []item) ([]*remediation.Incident, error) {
-	if index != "i1" { // which has them whole
+	if index != "ix1" { // which has them whole
 		var err error
 		if entries, err = s.whole(ctx, entries); err != nil {
 			return nil, err
@@ -72,23 +72,23 @@ func (s *Store) fitting(ctx context.Context, q remediation.IncidentQuery, index 
 // decides reports whether an index has all that a query asks for. One of a key or
 // a resource has neither the other of them nor when an incident was last changed.
 func decides(index string, q remediation.IncidentQuery) bool {
-	return index == "i1" || index == "i4" || (q.Key == "" || q.Resource == "") && q.Updated.IsZero()
+	return index == "ix1" || index == "ix4" || (q.Key == "" || q.Resource == "") && q.Updated.IsZero()
 }
 
 // source says in which partitions of which index a query finds its incidents.
 func source(q remediation.IncidentQuery) (index string, partitions []string) {
 	switch {
 	case q.Key != "":
-		return "i3", []string{"KEY#" + q.Key}
+		return "ix3", []string{"KEY#" + q.Key}
 	case q.Resource != "":
-		return "i2", []string{"RES#" + q.Resource}
+		return "ix2", []string{"RES#" + q.Resource}
 	case len(q.Statuses) > 0 && !slices.ContainsFunc(q.Statuses, func(s remediation.Status) bool { return !s.Active() }):
 		for _, status := range slices.Compact(slices.Sorted(slices.Values(q.Statuses))) {
 			partitions = append(partitions, sharded(statusPartition(status))...)
 		}
-		return "i1", partitions
+		return "ix1", partitions
 	}
-	return "i4", sharded("INC#")
+	return "ix4", sharded("INC#")
 }
 
 // sharded gives the partitions of all shards.
@@ -103,7 +103,7 @@ func sharded(name string) []string {
 // entries are the newest of a partition that fit, as far as the index tells.
 func (s *Store) entries(ctx context.Context, q remediation.IncidentQuery, index, partition string) ([]item, error) {
 	where := query{index: index, partition: partition, descending: true}
-	if q.Updated.IsZero() && (index == "i1" || len(q.Statuses) == 0 && q.Playbook == "") {
+	if q.Updated.IsZero() && (index == "ix1" || len(q.Statuses) == 0 && q.Playbook == "") {
 		where.limit = rows.Limit(q) // else most of a page may not fit
 	}
 	if !q.Since.IsZero() {

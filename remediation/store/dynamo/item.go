@@ -69,7 +69,7 @@ func (it item) index(name, partition, sort string) {
 
 // settled has Sweep find the item, and DynamoDB delete it some time.
 func (it item) settled(since time.Time, id string) {
-	it.index("i2", "SETTLED#"+shard(id), sortKey(stamp(since), id))
+	it.index("ix2", "SETTLED#"+shard(id), sortKey(stamp(since), id))
 	it[attrTTL] = number(since.Add(keepSettled).Unix())
 }
 
@@ -208,9 +208,9 @@ func (s *Store) incidentItem(ctx context.Context, i remediation.Incident) (item,
 		return nil, err
 	}
 	at := sortKey(stamp(i.CreatedAt), i.ID)
-	it.index("i4", "INC#"+shard(i.ID), at)
+	it.index("ix4", "INC#"+shard(i.ID), at)
 	if i.Status.Active() {
-		it.index("i1", statusPartition(i.Status)+shard(i.ID), at)
+		it.index("ix1", statusPartition(i.Status)+shard(i.ID), at)
 	}
 	if i.Status != "" {
 		it[attrStatus] = text(string(i.Status))
@@ -220,10 +220,10 @@ func (s *Store) incidentItem(ctx context.Context, i remediation.Incident) (item,
 		it[attrPlaybook] = text(p)
 	}
 	if r := i.Finding.Resource.ID; r != "" {
-		it.index("i2", "RES#"+r, at)
+		it.index("ix2", "RES#"+r, at)
 	}
 	if i.Key != "" {
-		it.index("i3", "KEY#"+i.Key, at)
+		it.index("ix3", "KEY#"+i.Key, at)
 	}
 	return it, nil
 }
@@ -242,7 +242,7 @@ func (s *Store) jobItem(ctx context.Context, j remediation.Job) (item, error) {
 	if since, done := rows.JobSettled(&j); done {
 		it.settled(since, j.ID)
 	} else {
-		it.index("i1", "JOB#"+shard(j.ID), sortKey(stamp(j.Due), j.ID))
+		it.index("ix1", "JOB#"+shard(j.ID), sortKey(stamp(j.Due), j.ID))
 	}
 	return it, nil
 }
@@ -263,7 +263,7 @@ func (s *Store) noticeItem(ctx context.Context, n remediation.Notice) (item, err
 	if since, sent := rows.NoticeSettled(&n); sent {
 		it.settled(since, n.ID)
 	} else {
-		it.index("i1", "UNSENT#"+shard(n.ID), sortKey(stamp(n.Due), n.ID))
+		it.index("ix1", "UNSENT#"+shard(n.ID), sortKey(stamp(n.Due), n.ID))
 	}
 	return it, nil
 }

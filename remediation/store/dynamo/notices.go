@@ -106,7 +106,7 @@ func (s *Store) unsent(ctx context.Context) ([]*remediation.Notice, error) {
 	var unsent []*remediation.Notice
 	for _, shard := range sharded("UNSENT#") {
 		count := 0
-		found, err := list(ctx, s, query{index: "i1", partition: shard}, func(x *remediation.Notice) (bool, bool) {
+		found, err := list(ctx, s, query{index: "ix1", partition: shard}, func(x *remediation.Notice) (bool, bool) {
 			count++
 			return !x.Sent, count == maxWaiting
 		})

@@ -207,7 +207,7 @@ func inShards[T any](ctx context.Context, s *Store, partition string, now time.T
 		count := 0
 		var failed error
 		// Some of the first are leased or not the first of their lane.
-		q := query{index: "i1", partition: shard, below: dueBy(now), limit: 2 * n}
+		q := query{index: "ix1", partition: shard, below: dueBy(now), limit: 2 * n}
 		found, err := list(ctx, s, q, func(v *T) (bool, bool) {
 			ok, err := ready(v)
 			if ok {

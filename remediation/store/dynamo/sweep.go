@@ -23,7 +23,7 @@ func (s *Store) Sweep(ctx context.Context, before time.Time) (int, error) {
 	}
 	swept := 0
 	for _, shard := range sharded("SETTLED#") {
-		for it, err := range s.query(ctx, query{index: "i2", partition: shard, below: stamp(before)}) {
+		for it, err := range s.query(ctx, query{index: "ix2", partition: shard, below: stamp(before)}) {
 			if err != nil {
 				return swept, err
 			}
