@@ -99,7 +99,7 @@ func hubRule(p events.Pattern, pattern string) string {
     EventPattern:
 %[4]s`
 	return fmt.Sprintf(text, p.Name, "Of this account and region", "", pattern) +
-		fmt.Sprintf(text, p.Name+"OfMembers", "Of members and other regions", "    EventBusName: !Ref Bus\n", pattern)
+		fmt.Sprintf(text, p.Name+"OfMembers", "Of members and other regions", "    EventBusName: !GetAtt Bus.Name\n", pattern)
 }
 
 func forward(p events.Pattern, pattern string) string {
