@@ -35,6 +35,7 @@ func commandLine(p *process) *cobra.Command {
 		demoCommand(p), serveCommand(p), scanCommand(p), replayCommand(p), incidentsCommand(p), playbooksCommand(p),
 		iamPolicyCommand(p), manifestCommand(p), doctorCommand(p), configCommand(p), auditCommand(p), sandboxCommand(p), versionCommand(p),
 		healthCommand(p), lambdaCommand(p), runbookCommand(p))
+	root.AddCommand(deployCommands(p)...)
 	root = withShell(p, root)
 	root.SetFlagErrorFunc(unknownFlag)
 	root.PersistentFlags().String("log-level", "", "debug, info, warn or error (SECBOT_LOG_LEVEL; else info, and warn in the demo)")

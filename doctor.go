@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,11 +39,14 @@ func doctorCommand(p *process) *cobra.Command {
 
 // doctor exits with 1 where it has found a fault.
 func (p *process) doctor(ctx context.Context, at string, asJSON bool) error {
-	checks, err := p.settings.examination(ctx, cmp.Or(at, p.settings.URL))
+	if err := p.settings.readSecret(ctx); err != nil {
+		return err
+	}
+	e, err := p.settings.examination(ctx, cmp.Or(at, p.settings.URL))
 	if err != nil {
 		return err
 	}
-	faults, err := doctor.Print(p.out, doctor.Run(ctx, checks...), asJSON)
+	faults, err := doctor.Print(p.out, doctor.Run(ctx, e.checks()...), asJSON)
 	switch {
 	case err != nil:
 		return err
@@ -54,8 +58,20 @@ func (p *process) doctor(ctx context.Context, at string, asJSON bool) error {
 	return nil
 }
 
-// examination is all that the doctor looks at, in the order in which it tells.
-func (s *settings) examination(ctx context.Context, at string) ([]doctor.Check, error) {
+// examination is all that the doctor looks at.
+type examination struct {
+	own    []doctor.Check // configuration and store
+	slack  *doctor.Slack
+	server *doctor.Server
+	aws    *doctor.AWS
+}
+
+// checks are in the order in which the doctor tells.
+func (e *examination) checks() []doctor.Check {
+	return append(slices.Clone(e.own), e.slack.Check, e.server.Check, e.aws.Check)
+}
+
+func (s *settings) examination(ctx context.Context, at string) (*examination, error) {
 	cfg, named, err := awsenv.LoadConfig(ctx)
 	if err != nil {
 		return nil, err
@@ -70,11 +86,11 @@ func (s *settings) examination(ctx context.Context, at string) ([]doctor.Check, 
 	if !named && (policy == nil || len(policy.Regions) == 0) {
 		awsSide.NoRegion = "AWS_REGION is not set, nor regions in secbot.yaml: scans look for security groups in " + awsenv.DefaultRegion + " alone"
 	}
-	return []doctor.Check{
+	own := []doctor.Check{
 		func(context.Context) []doctor.Result { return []doctor.Result{configResult(policy, policyErr)} },
 		func(ctx context.Context) []doctor.Result { return []doctor.Result{s.storeResult(ctx, cfg)} },
-		slackSide.Check, server.Check, awsSide.Check,
-	}, nil
+	}
+	return &examination{own: own, slack: slackSide, server: server, aws: awsSide}, nil
 }
 
 func configResult(policy *remediation.Config, err error) doctor.Result {

@@ -56,6 +56,9 @@ type settings struct {
 	SNSTopics     []string // SECBOT_SNS_TOPICS
 	QueueURL      string   // SECBOT_QUEUE_URL
 	Lambda        string   // SECBOT_LAMBDA: events, http or tick
+	Secret        string   // SECBOT_SECRET: a secret of Secrets Manager that holds some of these
+	Mode          string   // SECBOT_MODE: the most that the policy's mode may be
+	ExternalID    string   // SECBOT_EXTERNAL_ID: of the role in members' accounts
 	NoRegion      bool     // neither AWS_REGION nor a profile names one
 }
 
@@ -81,6 +84,9 @@ func settingsFrom(getenv func(string) string) *settings {
 		SNSTopics:     list(getenv("SECBOT_SNS_TOPICS")),
 		QueueURL:      getenv("SECBOT_QUEUE_URL"),
 		Lambda:        getenv("SECBOT_LAMBDA"),
+		Secret:        getenv("SECBOT_SECRET"),
+		Mode:          getenv("SECBOT_MODE"),
+		ExternalID:    getenv("SECBOT_EXTERNAL_ID"),
 	}
 }
 
@@ -92,6 +98,28 @@ func (s *settings) actions() []string {
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
+}
+
+// readSecret takes what is not set from the secret that SECBOT_SECRET names. It is
+// one request, and none where it names none.
+func (s *settings) readSecret(ctx context.Context) error {
+	if s.Secret == "" {
+		return nil
+	}
+	cfg, _, err := awsenv.LoadConfig(ctx)
+	if err != nil {
+		return err
+	}
+	values, err := awsenv.Secret(ctx, cfg, s.Secret)
+	if err != nil {
+		return fmt.Errorf("SECBOT_SECRET: %w", err)
+	}
+	for name, value := range map[string]*string{
+		"SLACK_BOT_TOKEN": &s.SlackToken, "SLACK_SIGNING_SECRET": &s.SigningSecret, "SLACK_APP_TOKEN": &s.AppToken, "SECBOT_EVENTS_TOKEN": &s.EventsToken,
+	} {
+		*value = cmp.Or(*value, values[name])
+	}
+	return nil
 }
 
 // list splits at commas and drops what is empty.
@@ -131,7 +159,13 @@ func (s *settings) config(path string) (*remediation.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return cfg.WithDefaults(channel, responders), nil
+	cfg = cfg.WithDefaults(channel, responders)
+	if s.Mode != "" {
+		if err := cfg.Cap(remediation.Mode(s.Mode)); err != nil {
+			return nil, fmt.Errorf("SECBOT_MODE: %w", err)
+		}
+	}
+	return cfg, nil
 }
 
 func playbookIDs() []string {
@@ -173,6 +207,9 @@ func newApp(ctx context.Context, s *settings, log *slog.Logger, why purpose) (*a
 		return nil, err
 	}
 	s.NoRegion = !named
+	if err := s.readSecret(ctx); err != nil {
+		return nil, err
+	}
 	policy, err := s.config("")
 	if err != nil {
 		return nil, err

@@ -158,6 +158,16 @@ func (c *Config) WithDefaults(channel string, responders []string) *Config {
 	return &merged
 }
 
+// Cap lowers the mode to m where that lets less be done. It returns an error, and
+// changes nothing, where m is no mode.
+func (c *Config) Cap(m Mode) error {
+	if !slices.Contains(Modes(), m) {
+		return fmt.Errorf("%q is no mode: it is %s, %s or %s", m, ModeObserve, ModeAsk, ModeAuto)
+	}
+	c.Mode = strictest(c.Mode, m)
+	return nil
+}
+
 // ParseChannel checks the value of SECBOT_CHANNEL: a channel's id or its name
 // after a #. Empty is fine and means none.
 func ParseChannel(s string) (string, error) {

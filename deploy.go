@@ -1,0 +1,365 @@
+//go:build !lambda.norpc
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/spf13/cobra"
+
+	"secbot/infra"
+	"secbot/internal/awsenv"
+	"secbot/internal/deploy"
+	"secbot/internal/doctor"
+	"secbot/remediation"
+)
+
+// deployOptions are the flags of `secbot deploy`.
+type deployOptions struct {
+	stack, zip           string
+	set                  []string // NAME=VALUE
+	member, destroy, yes bool
+}
+
+// deployCommands are those that only a program for people has: the functions do
+// without them and what they need.
+func deployCommands(p *process) []*cobra.Command { return []*cobra.Command{deployCommand(p)} }
+
+func deployCommand(p *process) *cobra.Command {
+	var o deployOptions
+	c := command("deploy", "Bring secbot up in an AWS account, or take it out again.", cobra.NoArgs, func(ctx context.Context, _ []string) error {
+		return p.deploy(ctx, o)
+	})
+	c.Long = c.Short + `
+
+It shows what will change, asks, does it by CloudFormation, tells how it goes, says
+what to paste into Slack and looks whether all is well. Run it again to change
+something: what is not named stays as it is.
+
+The Slack app's secrets are taken from SLACK_BOT_TOKEN and SLACK_SIGNING_SECRET, the
+channel and the responders from SECBOT_CHANNEL and SECBOT_RESPONDERS, the policy from
+SECBOT_CONFIG or secbot.yaml, the member's external id from SECBOT_EXTERNAL_ID.
+` + parameterHelp()
+	c.Flags().StringVar(&o.stack, "stack", "", "the `name` of the stack (secbot; with --member secbot-member)")
+	c.Flags().StringVar(&o.zip, "zip", "", "the functions' zip or bootstrap, a `file` that make lambda has built (else this program itself)")
+	c.Flags().StringArrayVar(&o.set, "set", nil, "a parameter of the stack, as `NAME=VALUE`; may be repeated")
+	c.Flags().BoolVar(&o.member, "member", false, "another account or region, which sends its events to the hub")
+	c.Flags().BoolVar(&o.destroy, "destroy", false, "take it out again")
+	c.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
+	return c
+}
+
+// parameterHelp lists what --set takes.
+func parameterHelp() string {
+	var b strings.Builder
+	for _, kind := range []string{"hub", "member"} {
+		t, err := deploy.ParseTemplate(template(kind == "member"))
+		if err != nil {
+			return err.Error() // a test parses both
+		}
+		fmt.Fprintf(&b, "\nWhat --set takes (%s):\n", kind)
+		table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+		for _, name := range slices.Sorted(maps.Keys(t.Parameters)) {
+			if t.Check(name) == nil && !strings.HasPrefix(name, "Code") {
+				fmt.Fprintf(table, "  %s\t%s\n", name, t.Parameters[name].Description)
+			}
+		}
+		_ = table.Flush() // into memory
+	}
+	return b.String()
+}
+
+func template(member bool) string {
+	if member {
+		return infra.Member()
+	}
+	return infra.Hub()
+}
+
+// deployment is one run of `secbot deploy`.
+type deployment struct {
+	p       *process
+	o       deployOptions
+	set     map[string]string // --set
+	cfg     aws.Config
+	account string
+	stack   *deploy.Stack
+	code    *deploy.Bucket
+}
+
+// deploy changes the account that the AWS SDK's environment names, after it has asked.
+func (p *process) deploy(ctx context.Context, o deployOptions) error {
+	d, err := p.newDeployment(ctx, o)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(p.out, "Account %s, region %s.\n\n", d.account, d.cfg.Region)
+	switch {
+	case o.destroy:
+		err = d.destroy(ctx)
+	case o.member:
+		err = d.joinHub(ctx)
+	default:
+		err = d.hub(ctx)
+	}
+	if errors.Is(err, deploy.ErrRefused) {
+		return &exitError{status: 1, text: "secbot: " + err.Error()}
+	}
+	return plainly(err)
+}
+
+func (p *process) newDeployment(ctx context.Context, o deployOptions) (*deployment, error) {
+	parsed, err := deploy.ParseTemplate(template(o.member))
+	if err != nil {
+		return nil, err
+	}
+	set, err := assignments(o.set, parsed)
+	if err != nil {
+		return nil, err
+	}
+	if !o.yes && !terminal(p) {
+		return nil, errors.New("nobody can be asked, since standard input is no terminal: look at what it would do on one, or say --yes")
+	}
+	cfg, named, err := awsenv.LoadConfig(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !named {
+		return nil, errors.New("AWS_REGION is not set: say where secbot is to run")
+	}
+	who, err := awsenv.New(cfg).Identity(ctx)
+	if err != nil {
+		return nil, err
+	}
+	name := cmp.Or(o.stack, "secbot")
+	if o.member {
+		name = cmp.Or(o.stack, "secbot-member")
+	}
+	d := &deployment{p: p, o: o, set: set, cfg: cfg, account: who.Account}
+	d.stack = &deploy.Stack{Client: cloudformation.NewFromConfig(cfg), Name: name, Template: parsed, Out: p.out, Ask: d.ask, Sleep: sleep, Now: time.Now}
+	d.code = &deploy.Bucket{Name: fmt.Sprintf("%s-code-%s-%s", name, who.Account, cfg.Region), Account: who.Account, Region: cfg.Region,
+		Client: s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = cfg.BaseEndpoint != nil })}
+	return d, nil
+}
+
+// assignments reads what --set says.
+func assignments(given []string, t *deploy.Template) (map[string]string, error) {
+	set := map[string]string{}
+	for _, text := range given {
+		name, value, ok := strings.Cut(text, "=")
+		if !ok {
+			return nil, fmt.Errorf("--set: %q is not of the form NAME=VALUE", text)
+		}
+		if err := t.Check(name); err != nil {
+			return nil, fmt.Errorf("--set: %w", err)
+		}
+		set[name] = value
+	}
+	return set, nil
+}
+
+func terminal(p *process) bool {
+	f, ok := p.in.(*os.File)
+	return ok && isTerminal(f)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// ask takes yes for an answer, and everything else for no.
+func (d *deployment) ask(question string) (bool, error) {
+	if d.o.yes {
+		return true, nil
+	}
+	fmt.Fprint(d.p.out, question+" Type yes: ")
+	answer, err := bufio.NewReader(d.p.in).ReadString('\n')
+	if err != nil {
+		return false, fmt.Errorf("read the answer: %w", err)
+	}
+	return strings.TrimSpace(answer) == "yes", nil
+}
+
+// hub brings up, or changes, what runs secbot.
+func (d *deployment) hub(ctx context.Context) error {
+	zip, arch, err := d.functions()
+	if err != nil {
+		return err
+	}
+	set := d.parameters()
+	set["CodeBucket"], set["CodeKey"], set["Architecture"] = d.code.Name, deploy.Key(zip), arch
+	out, err := d.stack.Apply(ctx, set, func(ctx context.Context) error {
+		fmt.Fprintf(d.p.out, "\nThe functions' zip (%.1f MB) goes to the bucket %s.\n\n", float64(len(zip))/1e6, d.code.Name)
+		return d.code.Upload(ctx, zip)
+	})
+	if err != nil {
+		return err
+	}
+	return d.afterwards(ctx, out)
+}
+
+// parameters are those of the hub that the environment and --set give.
+func (d *deployment) parameters() map[string]string {
+	s, set := d.p.settings, map[string]string{}
+	for name, value := range map[string]string{
+		"Channel": s.Channel, "Responders": s.Responders, "SlackBotToken": s.SlackToken, "SlackSigningSecret": s.SigningSecret,
+	} {
+		if value != "" {
+			set[name] = value
+		}
+	}
+	if s.SlackToken != "" || s.SigningSecret != "" {
+		// Functions that run have read the old ones.
+		set["SecretsRevision"] = time.Now().UTC().Format(time.RFC3339)
+	}
+	maps.Copy(set, d.set)
+	return set
+}
+
+// functions gives the functions' zip, with the policy, and what it is built for.
+func (d *deployment) functions() (zip []byte, arch string, err error) {
+	path := d.o.zip
+	if path == "" {
+		if path, err = os.Executable(); err != nil {
+			return nil, "", fmt.Errorf("find this program: %w", err)
+		}
+	}
+	program, err := deploy.Program(path)
+	if err != nil {
+		return nil, "", err
+	}
+	if arch, err = deploy.Architecture(program); err != nil {
+		return nil, "", fmt.Errorf("%s: %w", path, err)
+	}
+	policy, err := d.policy()
+	if err != nil {
+		return nil, "", err
+	}
+	var b bytes.Buffer
+	if err := deploy.Zip(&b, program, policy); err != nil {
+		return nil, "", err
+	}
+	return b.Bytes(), arch, nil
+}
+
+// policy reads the policy's file, and refuses what the functions would refuse. Empty:
+// there is none.
+func (d *deployment) policy() ([]byte, error) {
+	cfg, err := d.p.settings.config("")
+	if err != nil || cfg.File == "" {
+		return nil, err
+	}
+	raw, err := os.ReadFile(cfg.File)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read the policy (SECBOT_CONFIG): %w", err)
+	}
+	return raw, nil
+}
+
+// afterwards says what is to be done in Slack, and looks whether all is well.
+func (d *deployment) afterwards(ctx context.Context, out deploy.Outputs) error {
+	url := strings.TrimSuffix(out["Url"], "/")
+	s := *d.p.settings
+	s.URL, s.Store, s.QueueURL, s.Secret = url, cmp.Or(out["Store"], s.Store), out["QueueUrl"], out["SecretArn"]
+	if url == "" {
+		fmt.Fprintln(d.p.out, "\nThe stack does not say where its function is reached; look at its outputs.")
+		return nil
+	}
+	if err := s.readSecret(ctx); err != nil {
+		return err
+	}
+	fmt.Fprintf(d.p.out, `
+secbot is reached at %s. In Slack, at https://api.slack.com/apps:
+
+  commands       %[1]s/slack/commands
+  interactivity  %[1]s/slack/interactions
+  events         %[1]s/slack/events
+
+`, url)
+	if s.SlackToken == "" || s.SigningSecret == "" {
+		fmt.Fprintf(d.p.out, `Next: make the app from what "secbot manifest --url %s" prints, install it, and run
+"secbot deploy" again with its SLACK_BOT_TOKEN and SLACK_SIGNING_SECRET.
+
+`, url)
+	}
+	fmt.Fprintf(d.p.out, `For commands at a shell:
+
+  export SECBOT_STORE='%s' SECBOT_QUEUE_URL=%s SECBOT_SECRET=%s SECBOT_URL=%s
+
+`, s.Store, s.QueueURL, s.Secret, url)
+	return d.examine(ctx, &s, out["WorkerRoleArn"])
+}
+
+// examine is the doctor's look at what was deployed, with the functions' own role.
+func (d *deployment) examine(ctx context.Context, s *settings, role string) error {
+	e, err := s.examination(ctx, s.URL)
+	if err != nil {
+		return err
+	}
+	e.aws.Who = func(context.Context) (remediation.Identity, error) {
+		return remediation.Identity{Account: d.account, ARN: role, RoleARN: role}, nil
+	}
+	// Only the function that answers Slack sends to the queue, and notices by SNS go
+	// to the topic that the policy names, if any.
+	notices := e.aws.On("sns:Publish", remediation.Identity{}) != ""
+	e.aws.Actions = slices.DeleteFunc(e.aws.Actions, func(a string) bool { return a == "sqs:SendMessage" || a == "sns:Publish" && !notices })
+	faults, err := doctor.Print(d.p.out, doctor.Run(ctx, e.checks()...), false)
+	if err != nil || faults == 0 {
+		return err
+	}
+	return &exitError{status: 1, text: fmt.Sprintf("secbot: it is deployed, but %d faults were found", faults)}
+}
+
+// joinHub brings up, or changes, what sends events to a hub.
+func (d *deployment) joinHub(ctx context.Context) error {
+	if id := d.p.settings.ExternalID; id != "" {
+		d.set["ExternalId"] = id
+	}
+	_, err := d.stack.Apply(ctx, d.set, func(context.Context) error { return nil })
+	return err
+}
+
+// destroy takes a hub or a member out.
+func (d *deployment) destroy(ctx context.Context) error {
+	kept, err := d.stack.Destroy(ctx)
+	if errors.Is(err, deploy.ErrNoStack) {
+		return fmt.Errorf("the stack %s is not there (--stack, AWS_REGION): %w", d.stack.Name, err)
+	}
+	if err != nil {
+		return err
+	}
+	if !d.o.member {
+		if err := d.code.Remove(ctx); err != nil {
+			return err
+		}
+		fmt.Fprintf(d.p.out, "  the bucket %s of the functions' zips is gone too\n", d.code.Name)
+	}
+	if len(kept) == 0 {
+		return nil
+	}
+	fmt.Fprint(d.p.out, "\nThese stay, with what secbot remembers, its audit log among it. To remove them for good:\n\n")
+	for _, k := range kept {
+		fmt.Fprintf(d.p.out, "  %s\n", k.Remove())
+	}
+	return nil
+}

@@ -1,0 +1,185 @@
+//go:build moto
+
+package main
+
+import (
+	"archive/zip"
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"secbot/internal/awsenv"
+	"secbot/internal/mototest"
+)
+
+// onMoto is the environment of commands on moto.
+func onMoto(t *testing.T) aws.Config {
+	t.Helper()
+	for name, value := range map[string]string{
+		"AWS_ENDPOINT_URL": mototest.Start(t), "AWS_REGION": "eu-central-1", "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret",
+		"SECBOT_CONFIG": "", "SECBOT_CHANNEL": "#security", "SECBOT_RESPONDERS": "U0123ABCD", "SLACK_BOT_TOKEN": "", "SLACK_SIGNING_SECRET": "",
+	} {
+		t.Setenv(name, value)
+	}
+	cfg, _, err := awsenv.LoadConfig(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+// function is what moto's Lambda tells of a function.
+func function(t *testing.T, cfg aws.Config, name string) (f struct {
+	Architectures []string
+	Role          string
+	Environment   struct{ Variables map[string]string }
+}) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, *cfg.BaseEndpoint+"/2015-03-31/functions/"+name+"/configuration", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=x/20260101/eu-central-1/lambda/aws4_request, SignedHeaders=host, Signature=0")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(&f); err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("the function %s: %s %v", name, resp.Status, err)
+	}
+	return f
+}
+
+// deployed runs `secbot deploy` to its end and gives what it printed.
+func deployed(t *testing.T, args ...string) string {
+	t.Helper()
+	status, out, errOut := shell(t, "", append([]string{"deploy", "--yes"}, args...)...)
+	if status != 0 {
+		t.Fatalf("secbot deploy %s: status %d\n%s\n%s", strings.Join(args, " "), status, out, errOut)
+	}
+	return out
+}
+
+// TestDeployMoto: the program brings the hub up by itself, changes it, and takes it
+// out again, with nothing left but what it says.
+func TestDeployMoto(t *testing.T) {
+	t.Setenv("CGO_ENABLED", "0")
+	program := bootstrap(t)
+	cfg := onMoto(t)
+	t.Chdir(t.TempDir())
+	write(t, "secbot.yaml", "mode: auto\n")
+	out := deployed(t, "--zip", program)
+	for _, want := range []string{"Account 123456789012, region eu-central-1", "add ", "AWS::DynamoDB::Table", "CREATE_COMPLETE", "secbot-code-123456789012-eu-central-1"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is missing in\n%s", want, out)
+		}
+	}
+	tables := tablesOf(t, cfg)
+	if len(tables) != 1 {
+		t.Fatalf("the tables are %q", tables)
+	}
+	for name, kind := range map[string]string{"secbot-events": "events", "secbot-tick": "tick", "secbot-http": "http"} {
+		f := function(t, cfg, name)
+		env := f.Environment.Variables
+		if env["SECBOT_LAMBDA"] != kind || env["SECBOT_MODE"] != "observe" || env["SECBOT_CHANNEL"] != "#security" || !strings.HasPrefix(env["SECBOT_STORE"], "dynamodb://"+tables[0]+"?bucket=") {
+			t.Errorf("%s has the environment %q", name, env)
+		}
+		if web := strings.HasSuffix(f.Role, "role/secbot-web"); web != (kind == "http") {
+			t.Errorf("%s has the role %s", name, f.Role)
+		}
+	}
+	if again := deployed(t, "--zip", program); !strings.Contains(again, "as it should be") {
+		t.Errorf("a second time, with nothing new:\n%s", again)
+	}
+	checkZip(t, cfg, program)
+	gone := deployed(t, "--destroy")
+	if !strings.Contains(gone, "stays") || !strings.Contains(gone, "aws dynamodb delete-table --table-name "+tables[0]) {
+		t.Errorf("it does not say what stays:\n%s", gone)
+	}
+	stacks, err := cloudformation.NewFromConfig(cfg).DescribeStacks(t.Context(), &cloudformation.DescribeStacksInput{})
+	if err != nil || len(stacks.Stacks) != 0 {
+		t.Errorf("left: %v %v", stacks, err)
+	}
+	if buckets := bucketsOf(t, cfg); len(buckets) != 0 {
+		t.Errorf("these buckets are left: %q", buckets)
+	}
+}
+
+func tablesOf(t *testing.T, cfg aws.Config) []string {
+	t.Helper()
+	out, err := dynamodb.NewFromConfig(cfg).ListTables(t.Context(), &dynamodb.ListTablesInput{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.TableNames
+}
+
+func s3Of(cfg aws.Config) *s3.Client {
+	return s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true })
+}
+
+func bucketsOf(t *testing.T, cfg aws.Config) (names []string) {
+	t.Helper()
+	out, err := s3Of(cfg).ListBuckets(t.Context(), &s3.ListBucketsInput{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range out.Buckets {
+		names = append(names, *b.Name)
+	}
+	return names
+}
+
+// checkZip: the one zip holds the program and the policy, in a bucket that nobody
+// else can read.
+func checkZip(t *testing.T, cfg aws.Config, program string) {
+	t.Helper()
+	client, bucket := s3Of(cfg), "secbot-code-123456789012-eu-central-1"
+	list, err := client.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: &bucket})
+	if err != nil || len(list.Contents) != 1 {
+		t.Fatalf("the zips: %v %v", list, err)
+	}
+	obj, err := client.GetObject(t.Context(), &s3.GetObjectInput{Bucket: &bucket, Key: list.Contents[0].Key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := io.ReadAll(obj.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	z, err := zip.NewReader(bytes.NewReader(raw), int64(len(raw)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"bootstrap": program, "secbot.yaml": "secbot.yaml"}
+	for _, f := range z.File {
+		r, err := f.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if same, err := os.ReadFile(want[f.Name]); err != nil || !bytes.Equal(got, same) {
+			t.Errorf("%s in the zip is another (%v)", f.Name, err)
+		}
+	}
+	if len(z.File) != len(want) {
+		t.Errorf("the zip has %d files", len(z.File))
+	}
+	block, err := client.GetPublicAccessBlock(t.Context(), &s3.GetPublicAccessBlockInput{Bucket: &bucket})
+	if err != nil || !aws.ToBool(block.PublicAccessBlockConfiguration.RestrictPublicBuckets) {
+		t.Errorf("the bucket is not private: %v %v", block, err)
+	}
+}
