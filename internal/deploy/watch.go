@@ -17,6 +17,7 @@ type watch struct {
 	s      *Stack
 	id     string          // the stack's, by which it is known also when it is gone
 	seen   map[string]bool // the events that were there or were told
+	began  bool            // something has happened
 	faults []string        // what could not be done, and why
 }
 
@@ -26,10 +27,14 @@ func (s *Stack) watch(ctx context.Context, id string) (*watch, error) {
 	return w, err
 }
 
+// maxLate is at how many looks nothing need have begun yet: what was asked of
+// CloudFormation may show a moment later.
+const maxLate = 20
+
 // until tells what happens until the stack is at rest, and gives it. ErrNoStack: it
 // has gone.
 func (w *watch) until(ctx context.Context) (*types.Stack, error) {
-	for {
+	for look := 0; ; look++ {
 		// The stack before its events: what it says at the end has then been told.
 		stack, stackErr := w.s.describe(ctx, w.id)
 		news, err := w.news(ctx)
@@ -42,9 +47,10 @@ func (w *watch) until(ctx context.Context) (*types.Stack, error) {
 		for _, e := range news {
 			w.tell(e)
 		}
-		if !strings.HasSuffix(string(stack.StackStatus), "_IN_PROGRESS") {
+		if !strings.HasSuffix(string(stack.StackStatus), "_IN_PROGRESS") && (w.began || look >= maxLate) {
 			return stack, nil
 		}
+		w.began = w.began || len(news) > 0 // the status may be from before these
 		if err := w.s.Sleep(ctx, lookEvery); err != nil {
 			return nil, fmt.Errorf("the stack goes on changing (%s), look at it in the console: %w", stack.StackStatus, err)
 		}
