@@ -56,10 +56,10 @@ func (c *cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprint(w, `<ErrorResponse><Error><Code>ValidationError</Code><Message>Stack with id s does not exist</Message></Error></ErrorResponse>`)
 			return
 		}
+		c.look()
 		answer = "<Stacks><member><StackName>s</StackName><StackId>arn:s</StackId><StackStatus>" + c.status[0] + "</StackStatus>" +
 			"<Parameters><member><ParameterKey>Name</ParameterKey><ParameterValue>n</ParameterValue></member></Parameters>" +
 			"<Outputs><member><OutputKey>Url</OutputKey><OutputValue>https://u/</OutputValue></member></Outputs></member></Stacks>"
-		c.look()
 	case "CreateChangeSet":
 		if len(c.status) == 0 {
 			c.status = []string{"REVIEW_IN_PROGRESS", "CREATE_IN_PROGRESS", "CREATE_COMPLETE"}
@@ -70,7 +70,6 @@ func (c *cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			"<member><Type>Resource</Type><ResourceChange><Action>Modify</Action><Replacement>True</Replacement><LogicalResourceId>Queue</LogicalResourceId><ResourceType>AWS::SQS::Queue</ResourceType></ResourceChange></member></Changes>"
 	case "ExecuteChangeSet", "DeleteStack":
 		c.began = true
-		c.look()
 	case "DescribeStackEvents":
 		answer = "<StackEvents>"
 		for _, e := range c.events {
