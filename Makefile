@@ -2,10 +2,12 @@
 GOLANGCI_VERSION := v2.15.0
 GOVULNCHECK_VERSION := v1.9.0
 MOTO_VERSION := 5.2.1
+CFN_LINT_VERSION := 1.58.0
+CHECKOV_VERSION := 3.3.30
 
 BIN := $(CURDIR)/.bin
 
-.PHONY: test vet lint vuln test-moto test-crash storm fuzz test-anonymous test-types test-bolt test-emulate node-scripts test-browser demo bench lambda
+.PHONY: test vet lint vuln test-moto test-crash storm fuzz test-anonymous test-types test-bolt test-emulate node-scripts test-browser demo bench lambda lambda-same infra
 
 test:
 	go test -race ./...
@@ -98,7 +100,31 @@ lambda:
 	for arch in arm64 amd64; do \
 		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -buildvcs=false -tags lambda.norpc -ldflags "-s -w -buildid=" \
 			-o $(BIN)/lambda/$$arch/bootstrap . || exit 1; \
+		go run ./internal/lambdazip $(BIN)/lambda/$$arch/bootstrap $(BIN)/lambda/$$arch.zip || exit 1; \
 	done
+
+# The zips once more, from a copy of the sources at another place: the same bytes.
+lambda-same: lambda
+	rm -rf $(BIN)/again
+	mkdir -p $(BIN)/again/.bin
+	git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t $(BIN)/again
+	$(MAKE) -C $(BIN)/again BIN=$(BIN)/again/.bin lambda
+	for arch in arm64 amd64; do cmp $(BIN)/lambda/$$arch.zip $(BIN)/again/.bin/lambda/$$arch.zip || exit 1; done
+	rm -rf $(BIN)/again
+
+$(BIN)/infra-$(CFN_LINT_VERSION)-$(CHECKOV_VERSION)/installed:
+	rm -rf $(@D)
+	python3 -m venv $(@D)
+	$(@D)/bin/pip install --quiet 'cfn-lint==$(CFN_LINT_VERSION)' 'checkov==$(CHECKOV_VERSION)'
+	touch $@
+
+# The templates as AWS reads them and as it advises, exceptions with a reason beside
+# the resource; then brought up and taken out again on another implementation of AWS.
+infra: $(BIN)/infra-$(CFN_LINT_VERSION)-$(CHECKOV_VERSION)/installed $(BIN)/moto-$(MOTO_VERSION)/bin/moto_server
+	$(<D)/bin/cfn-lint infra/*.yaml
+	LOG_LEVEL=ERROR $(<D)/bin/checkov --directory infra --framework cloudformation --skip-download --compact --quiet
+	go test -count=1 ./infra
+	SECBOT_MOTO=$(word 2,$^) go test -tags moto -run Infra -count=1 .
 
 demo:
 	go run . demo --script

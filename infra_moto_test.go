@@ -70,9 +70,9 @@ func deployed(t *testing.T, args ...string) string {
 	return out
 }
 
-// TestDeployMoto: the program brings the hub up by itself, changes it, and takes it
+// TestInfraHub: the program brings the hub up by itself, changes it, and takes it
 // out again, with nothing left but what it says.
-func TestDeployMoto(t *testing.T) {
+func TestInfraHub(t *testing.T) {
 	t.Setenv("CGO_ENABLED", "0")
 	program := bootstrap(t)
 	cfg := onMoto(t)
