@@ -16,7 +16,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
+	"secbot/events"
 	"secbot/internal/awsenv"
 	"secbot/internal/mototest"
 )
@@ -35,6 +37,33 @@ func onMoto(t *testing.T) aws.Config {
 		t.Fatal(err)
 	}
 	return cfg
+}
+
+// toMoto sends a request of AWS's JSON protocol, for services that secbot itself
+// doesn't call.
+func toMoto(t *testing.T, cfg aws.Config, service, target string, in any) string {
+	t.Helper()
+	raw, err := json.Marshal(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, *cfg.BaseEndpoint, bytes.NewReader(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-Amz-Target", target)
+	req.Header.Set("Content-Type", "application/x-amz-json-1.1")
+	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=x/20260101/"+cfg.Region+"/"+service+"/aws4_request, SignedHeaders=host, Signature=0")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s %s %v", target, resp.Status, answer, err)
+	}
+	return string(answer)
 }
 
 // function is what moto's Lambda tells of a function.
@@ -182,4 +211,75 @@ func checkZip(t *testing.T, cfg aws.Config, program string) {
 	if err != nil || !aws.ToBool(block.PublicAccessBlockConfiguration.RestrictPublicBuckets) {
 		t.Errorf("the bucket is not private: %v %v", block, err)
 	}
+}
+
+// queueOf is the hub's queue.
+func queueOf(t *testing.T, cfg aws.Config) string {
+	t.Helper()
+	out, err := sqs.NewFromConfig(cfg).ListQueues(t.Context(), &sqs.ListQueuesInput{QueueNamePrefix: aws.String("secbot-Queue")})
+	if err != nil || len(out.QueueUrls) != 1 {
+		t.Fatalf("the hub's queue: %v %v", out, err)
+	}
+	return out.QueueUrls[0]
+}
+
+// received are the messages in the hub's queue.
+func received(t *testing.T, cfg aws.Config, queue string) (bodies []string) {
+	t.Helper()
+	out, err := sqs.NewFromConfig(cfg).ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &queue, MaxNumberOfMessages: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range out.Messages {
+		bodies = append(bodies, *m.Body)
+	}
+	return bodies
+}
+
+// breachOf is an event of CloudTrail as an account's default bus gets it.
+func breachOf(source string) map[string]any {
+	return map[string]any{"Entries": []any{map[string]any{
+		"Source": source, "DetailType": "AWS API Call via CloudTrail",
+		"Detail": `{"eventVersion":"1.08","eventSource":"s3.amazonaws.com","eventName":"PutBucketAcl","eventID":"e","awsRegion":"us-east-1","recipientAccountId":"123456789012","requestParameters":{"bucketName":"b","x-amz-acl":"public-read"}}`,
+	}}}
+}
+
+// TestInfraMember: what happens in a member's region, or the hub's own, comes to the
+// hub's queue as secbot reads it; what somebody makes up does not.
+func TestInfraMember(t *testing.T) {
+	t.Setenv("CGO_ENABLED", "0")
+	program := bootstrap(t)
+	cfg := onMoto(t)
+	t.Chdir(t.TempDir())
+	deployed(t, "--zip", program, "--set", "OrganizationId=o-abcdefghij")
+	queue := queueOf(t, cfg)
+	there := cfg.Copy()
+	there.Region = "us-east-1"
+	t.Setenv("AWS_REGION", there.Region)
+	member := []string{"--member", "--set", "HubBusArn=arn:aws:events:eu-central-1:123456789012:event-bus/secbot", "--set", "HubRoleArn=arn:aws:iam::123456789012:role/secbot-worker"}
+	if status, _, errOut := shell(t, "", append([]string{"deploy", "--yes"}, member...)...); status == 0 || !strings.Contains(errOut, "ExternalId") {
+		t.Errorf("without an external id: status %d, %s", status, errOut)
+	}
+	t.Setenv("SECBOT_EXTERNAL_ID", "a long and secret id")
+	deployed(t, member...)
+	for name, c := range map[string]struct {
+		cfg    aws.Config
+		source string
+		want   int
+	}{
+		"of the hub's region": {cfg, "aws.s3", 1}, "of another region": {there, "aws.s3", 1}, "made up": {there, "com.mallory", 0},
+	} {
+		toMoto(t, c.cfg, "events", "AWSEvents.PutEvents", breachOf(c.source))
+		bodies := received(t, cfg, queue)
+		if len(bodies) != c.want {
+			t.Errorf("%s: %d messages came, %q", name, len(bodies), bodies)
+		}
+		for _, body := range bodies {
+			results, err := events.Decode([]byte(body))
+			if sigs := events.Signals(results); err != nil || len(sigs) != 1 || sigs[0].Resource.ID != "b" {
+				t.Errorf("%s: secbot reads %+v %v", name, results, err)
+			}
+		}
+	}
+	deployed(t, "--member", "--destroy")
 }
