@@ -299,8 +299,8 @@ secbot is reached at %s. In Slack, at https://api.slack.com/apps:
 	if s.SlackToken == "" || s.SigningSecret == "" {
 		fmt.Fprintf(d.p.out, `Next: make the app from what "secbot manifest --url %s" prints, install it, and run
 "secbot deploy" again with its SLACK_BOT_TOKEN and SLACK_SIGNING_SECRET.
-
 `, url)
+		return nil
 	}
 	fmt.Fprintf(d.p.out, `For commands at a shell:
 
