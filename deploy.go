@@ -33,6 +33,7 @@ import (
 type deployOptions struct {
 	stack, zip           string
 	set                  []string // NAME=VALUE
+	units, regions       []string // of an organisation
 	member, destroy, yes bool
 }
 
@@ -59,6 +60,8 @@ SECBOT_CONFIG or secbot.yaml, the member's external id from SECBOT_EXTERNAL_ID.
 	c.Flags().StringVar(&o.zip, "zip", "", "the functions' zip or bootstrap, a `file` that make lambda has built (else this program itself)")
 	c.Flags().StringArrayVar(&o.set, "set", nil, "a parameter of the stack, as `NAME=VALUE`; may be repeated")
 	c.Flags().BoolVar(&o.member, "member", false, "another account or region, which sends its events to the hub")
+	c.Flags().StringSliceVar(&o.units, "units", nil, "with --member: every account of these organisational `units` (ou-… or r-…), now and later, by a stack set")
+	c.Flags().StringSliceVar(&o.regions, "regions", nil, "with --units: the `regions`, the one that makes the roles first (HomeRegion)")
 	c.Flags().BoolVar(&o.destroy, "destroy", false, "take it out again")
 	c.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
 	return c
@@ -124,6 +127,9 @@ func (p *process) deploy(ctx context.Context, o deployOptions) error {
 }
 
 func (p *process) newDeployment(ctx context.Context, o deployOptions) (*deployment, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
 	parsed, err := deploy.ParseTemplate(template(o.member))
 	if err != nil {
 		return nil, err
@@ -335,13 +341,40 @@ func (d *deployment) joinHub(ctx context.Context) error {
 	if id := d.p.settings.ExternalID; id != "" {
 		d.set["ExternalId"] = id
 	}
+	if set := d.stackSet(); set != nil {
+		d.set["HomeRegion"] = set.Regions[0]
+		return set.Apply(ctx, d.set)
+	}
 	_, err := d.stack.Apply(ctx, d.set, func(context.Context) error { return nil })
 	return err
 }
 
-// destroy takes a hub or a member out.
+// stackSet is the stack in many accounts; nil where it is to be in one.
+func (d *deployment) stackSet() *deploy.StackSet {
+	if len(d.o.units) == 0 {
+		return nil
+	}
+	return &deploy.StackSet{Stack: d.stack, Units: d.o.units, Regions: d.o.regions}
+}
+
+// check refuses flags that don't go together.
+func (o deployOptions) check() error {
+	switch {
+	case (len(o.units) > 0 || len(o.regions) > 0) && !o.member:
+		return errors.New("--units and --regions are for members: say --member too")
+	case (len(o.units) > 0) != (len(o.regions) > 0):
+		return errors.New("--units and --regions need one another")
+	}
+	return nil
+}
+
+// destroy takes a hub or members out.
 func (d *deployment) destroy(ctx context.Context) error {
-	kept, err := d.stack.Destroy(ctx)
+	end := d.stack.Destroy
+	if set := d.stackSet(); set != nil {
+		end = func(ctx context.Context) ([]deploy.Kept, error) { return nil, set.Destroy(ctx) }
+	}
+	kept, err := end(ctx)
 	if errors.Is(err, deploy.ErrNoStack) {
 		return fmt.Errorf("the stack %s is not there (--stack, AWS_REGION): %w", d.stack.Name, err)
 	}

@@ -256,7 +256,7 @@ func TestInfraMember(t *testing.T) {
 	there := cfg.Copy()
 	there.Region = "us-east-1"
 	t.Setenv("AWS_REGION", there.Region)
-	member := []string{"--member", "--set", "HubBusArn=arn:aws:events:eu-central-1:123456789012:event-bus/secbot", "--set", "HubRoleArn=arn:aws:iam::123456789012:role/secbot-worker"}
+	member := []string{"--member", "--set", "HubBusArn=arn:aws:events:eu-central-1:123456789012:event-bus/secbot", "--set", "HubRoleArn=arn:aws:iam::123456789012:role/secbot-worker", "--set", "HomeRegion=us-east-1"}
 	if status, _, errOut := shell(t, "", append([]string{"deploy", "--yes"}, member...)...); status == 0 || !strings.Contains(errOut, "ExternalId") {
 		t.Errorf("without an external id: status %d, %s", status, errOut)
 	}

@@ -91,13 +91,15 @@ func TestModeOfTheEnvironment(t *testing.T) {
 func TestDeployRefuses(t *testing.T) {
 	t.Setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
 	for want, args := range map[string][]string{
-		"--yes":                  nil,
-		"is not of the form":     {"--yes", "--set", "Mode"},
-		`no parameter "Moda"`:    {"--yes", "--set", "Moda=ask"},
-		"by the environment":     {"--yes", "--set", "SlackBotToken=xoxb-1"},
-		"AWS_REGION is not set":  {"--yes"},
-		"no parameter \"Mode\"":  {"--yes", "--member", "--set", "Mode=ask"},
-		"unknown flag: --region": {"--region", "eu-central-1"},
+		"--yes":                 nil,
+		"is not of the form":    {"--yes", "--set", "Mode"},
+		`no parameter "Moda"`:   {"--yes", "--set", "Moda=ask"},
+		"by the environment":    {"--yes", "--set", "SlackBotToken=xoxb-1"},
+		"AWS_REGION is not set": {"--yes"},
+		"no parameter \"Mode\"": {"--yes", "--member", "--set", "Mode=ask"},
+		"say --member too":      {"--yes", "--units", "ou-abcd-11111111"},
+		"need one another":      {"--yes", "--member", "--units", "ou-abcd-11111111"},
+		"unknown flag: --zone":  {"--zone", "eu-central-1"},
 	} {
 		t.Setenv("AWS_REGION", "")
 		t.Setenv("AWS_CONFIG_FILE", "/nowhere")

@@ -38,6 +38,8 @@ type cloud struct {
 	events    []string // "ID STATUS RESOURCE REASON", the newest first; shown once the stack is changed
 	late      int      // at how many looks the change does not show yet
 	began     bool
+	set       bool     // there is a stack set
+	operation []string // the statuses of its operation, the next first; the last stays
 	calls     []string
 	forms     map[string]string // the last body of each call
 }
@@ -84,6 +86,23 @@ func (c *cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			answer += "<member><LogicalResourceId>" + name + "</LogicalResourceId><ResourceType>" + kind + "</ResourceType><PhysicalResourceId>the-" + strings.ToLower(name) + "</PhysicalResourceId></member>"
 		}
 		answer += "</StackResourceSummaries>"
+	case "DescribeStackSet":
+		if !c.set {
+			w.WriteHeader(http.StatusNotFound)
+			fmt.Fprint(w, `<ErrorResponse><Error><Code>StackSetNotFoundException</Code><Message>none</Message></Error></ErrorResponse>`)
+			return
+		}
+		answer = "<StackSet><StackSetName>s</StackSetName><Parameters><member><ParameterKey>Name</ParameterKey></member></Parameters></StackSet>"
+	case "CreateStackSet", "UpdateStackSet", "CreateStackInstances", "DeleteStackInstances", "DeleteStackSet":
+		answer = "<OperationId>" + call + "</OperationId>"
+	case "DescribeStackSetOperation":
+		answer = "<StackSetOperation><OperationId>o</OperationId><Action>CREATE</Action><Status>" + c.operation[0] + "</Status></StackSetOperation>"
+		if len(c.operation) > 1 {
+			c.operation = c.operation[1:]
+		}
+	case "ListStackSetOperationResults":
+		answer = "<Summaries><member><Account>111122223333</Account><Region>us-east-1</Region><Status>FAILED</Status><StatusReason>no such bus</StatusReason></member>" +
+			"<member><Account>444455556666</Account><Region>us-east-1</Region><Status>SUCCEEDED</Status></member></Summaries>"
 	case "DeleteChangeSet":
 	default:
 		c.t.Errorf("an unexpected call: %s", call)
@@ -262,6 +281,66 @@ func TestCheck(t *testing.T) {
 	for name, want := range map[string]string{"Size": "", "Token": "secret", "Sise": "there are Name, Size, Token"} {
 		if err := tmpl.Check(name); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// setOn is a stack set on that cloud.
+func setOn(t *testing.T, c *cloud, answer bool) *deploy.StackSet {
+	t.Helper()
+	s, _ := stackOn(t, c, answer)
+	return &deploy.StackSet{Stack: s, Units: []string{"ou-abcd-11111111"}, Regions: []string{"us-east-1", "eu-central-1"}}
+}
+
+func TestStackSet(t *testing.T) {
+	for name, c := range map[string]struct {
+		cloud *cloud
+		first string
+	}{
+		"new": {&cloud{operation: []string{"RUNNING", "SUCCEEDED"}}, "CreateStackSet"},
+		"old": {&cloud{operation: []string{"RUNNING", "SUCCEEDED"}, set: true}, "UpdateStackSet"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := setOn(t, c.cloud, true).Apply(t.Context(), map[string]string{"Name": "n"}); err != nil || !c.cloud.called(c.first) {
+				t.Fatalf("%v after %q", err, c.cloud.calls)
+			}
+			form := c.cloud.forms["CreateStackInstances"]
+			if !strings.Contains(form, "OrganizationalUnitIds.member.1=ou-abcd-11111111") || !strings.Contains(form, "RegionOrder.member.1=us-east-1") || !strings.Contains(form, "RegionConcurrencyType=SEQUENTIAL") {
+				t.Errorf("it asks for %s", form)
+			}
+		})
+	}
+	form := func(c *cloud) string {
+		if err := setOn(t, c, true).Apply(t.Context(), map[string]string{"Name": "n"}); err != nil {
+			t.Fatal(err)
+		}
+		return c.forms["CreateStackSet"]
+	}(&cloud{operation: []string{"SUCCEEDED"}})
+	if !strings.Contains(form, "PermissionModel=SERVICE_MANAGED") || !strings.Contains(form, "AutoDeployment.Enabled=true") {
+		t.Errorf("it asks for %s", form)
+	}
+}
+
+func TestStackSetEnds(t *testing.T) {
+	c := &cloud{operation: []string{"SUCCEEDED"}, set: true}
+	if err := setOn(t, c, true).Destroy(t.Context()); err != nil || !c.called("DeleteStackSet") {
+		t.Errorf("%v after %q", err, c.calls)
+	}
+	failed := &cloud{operation: []string{"FAILED"}, set: true}
+	err := setOn(t, failed, true).Destroy(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "111122223333 in us-east-1: no such bus") || strings.Contains(err.Error(), "444455556666") || failed.called("DeleteStackSet") {
+		t.Errorf("%v after %q", err, failed.calls)
+	}
+	if err := setOn(t, &cloud{}, true).Destroy(t.Context()); !errors.Is(err, deploy.ErrNoStack) {
+		t.Errorf("without a set: %v", err)
+	}
+	for _, run := range []func(*deploy.StackSet) error{
+		func(s *deploy.StackSet) error { return s.Destroy(t.Context()) },
+		func(s *deploy.StackSet) error { return s.Apply(t.Context(), nil) },
+	} {
+		c := &cloud{set: true}
+		if err := run(setOn(t, c, false)); !errors.Is(err, deploy.ErrRefused) || len(c.calls) != 1 {
+			t.Errorf("%v after %q", err, c.calls)
 		}
 	}
 }
