@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -291,6 +292,7 @@ func streamed(t *testing.T, a answer) (status int, body string) {
 func TestLambdaHTTP(t *testing.T) {
 	sb, _ := startSandbox(t)
 	onLambda(t, sb)
+	before := len(sb.AWS.Calls())
 	r := newRuntime(t)
 	r.start(os.Getenv("BOOTSTRAP"), "http")
 	if status, body := streamed(t, r.invoke(urlRequest("GET", "/healthz", "", nil))); status != 200 {
@@ -316,6 +318,12 @@ func TestLambdaHTTP(t *testing.T) {
 	forged := urlRequest("POST", "/slack/commands", "command=/secbot&text=scan", map[string]string{"x-slack-request-timestamp": "1", "x-slack-signature": "v0=00"})
 	if status, body := streamed(t, r.invoke(forged)); status != 401 {
 		t.Errorf("a forged command: %d %s", status, body)
+	}
+	may := append(granting(t, "WebRole"), "sts:GetCallerIdentity") // which anybody may
+	for _, c := range sb.AWS.Calls()[before:] {
+		if action := c.Service + ":" + c.Action; strings.Contains(c.Caller, "assumed-role/secbot") && !slices.Contains(may, action) {
+			t.Errorf("it calls %s, which its role in infra/hub.yaml does not allow", action)
+		}
 	}
 }
 
