@@ -138,7 +138,7 @@ func (s *Stack) plan(ctx context.Context, kind types.ChangeSetType, parameters [
 	}
 	made, err := s.Client.CreateChangeSet(ctx, in)
 	if err != nil && nothingToDo(err.Error()) {
-		return "", nil, nil
+		return "", nil, nil //nolint:nilerr // it says that there is nothing to plan
 	}
 	if err != nil {
 		return "", nil, fmt.Errorf("plan the changes (cloudformation:CreateChangeSet): %w", err)
