@@ -78,7 +78,7 @@ func parameterHelp() string {
 		fmt.Fprintf(&b, "\nWhat --set takes (%s):\n", kind)
 		table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 		for _, name := range slices.Sorted(maps.Keys(t.Parameters)) {
-			if t.Check(name) == nil && !strings.HasPrefix(name, "Code") {
+			if t.Check(name) == nil && !slices.Contains([]string{"Architecture", "CodeBucket", "CodeKey"}, name) { // which follow from the zip
 				fmt.Fprintf(table, "  %s\t%s\n", name, t.Parameters[name].Description)
 			}
 		}

@@ -130,10 +130,6 @@ func TestInfraHub(t *testing.T) {
 	if again := deployed(t, "--zip", program); !strings.Contains(again, "as it should be") {
 		t.Errorf("a second time, with nothing new:\n%s", again)
 	}
-	deployed(t, "--zip", program, "--set", "Mode=ask")
-	if env := function(t, cfg, "secbot-tick").Environment.Variables; env["SECBOT_MODE"] != "ask" || env["SECBOT_CHANNEL"] != "#security" {
-		t.Errorf("with another mode its environment is %q", env)
-	}
 	checkZip(t, cfg, program)
 	gone := deployed(t, "--destroy")
 	if !strings.Contains(gone, "stays") || !strings.Contains(gone, "aws dynamodb delete-table --table-name "+tables[0]) {

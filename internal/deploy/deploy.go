@@ -65,18 +65,18 @@ func (s *Stack) Apply(ctx context.Context, parameters map[string]string, before 
 		return nil, err
 	}
 	id, changes, err := s.plan(ctx, kind, values)
-	if err != nil {
-		return nil, err
-	}
-	if len(changes) == 0 {
+	if errors.Is(err, errNothingToDo) {
 		fmt.Fprintf(s.Out, "The stack %s is as it should be.\n", s.Name)
 		return outputs(stack), s.discard(ctx, kind, id)
+	}
+	if err != nil {
+		return nil, err
 	}
 	if err := printChanges(s.Out, s.Name, changes); err != nil {
 		return nil, err
 	}
-	if ok, err := s.Ask("Do it?"); err != nil || !ok {
-		return nil, errors.Join(s.discard(ctx, kind, id), err, refused(ok, err))
+	if err := consent(s.Ask("Do it?")); err != nil {
+		return nil, errors.Join(err, s.discard(ctx, kind, id))
 	}
 	if err := before(ctx); err != nil {
 		return nil, errors.Join(err, s.discard(ctx, kind, id))
@@ -84,11 +84,12 @@ func (s *Stack) Apply(ctx context.Context, parameters map[string]string, before 
 	return s.execute(ctx, id)
 }
 
-func refused(ok bool, err error) error {
-	if ok || err != nil {
-		return nil
+// consent is ErrRefused where the answer was no.
+func consent(ok bool, err error) error {
+	if err == nil && !ok {
+		err = ErrRefused
 	}
-	return ErrRefused
+	return err
 }
 
 // find gives the stack; ErrNoStack where there is none.
@@ -126,8 +127,11 @@ func changeable(stack *types.Stack) error {
 	return nil
 }
 
-// plan makes a change set and gives what is in it: nothing where all is as it should
-// be.
+// errNothingToDo says that a stack is as it should be.
+var errNothingToDo = errors.New("there is nothing to do")
+
+// plan makes a change set and gives the resources that it changes, perhaps none where
+// only outputs change. errNothingToDo: it changes nothing at all.
 func (s *Stack) plan(ctx context.Context, kind types.ChangeSetType, parameters []types.Parameter) (id string, changes []types.ResourceChange, err error) {
 	in := &cloudformation.CreateChangeSetInput{
 		StackName: &s.Name, ChangeSetName: aws.String("secbot-" + s.Now().UTC().Format("20060102-150405")), ChangeSetType: kind,
@@ -138,7 +142,7 @@ func (s *Stack) plan(ctx context.Context, kind types.ChangeSetType, parameters [
 	}
 	made, err := s.Client.CreateChangeSet(ctx, in)
 	if err != nil && nothingToDo(err.Error()) {
-		return "", nil, nil //nolint:nilerr // it says that there is nothing to plan
+		return "", nil, errNothingToDo
 	}
 	if err != nil {
 		return "", nil, fmt.Errorf("plan the changes (cloudformation:CreateChangeSet): %w", err)
@@ -168,10 +172,10 @@ func nothingToDo(reason string) bool {
 	return strings.Contains(reason, "didn't contain changes") || strings.Contains(reason, "No updates are to be performed")
 }
 
-// unplanned is nil where there was nothing to do.
+// unplanned says why there is no plan.
 func (s *Stack) unplanned(ctx context.Context, kind types.ChangeSetType, id, reason string) error {
 	if nothingToDo(reason) {
-		return nil
+		return errNothingToDo
 	}
 	return errors.Join(fmt.Errorf("the changes can't be planned: %s", reason), s.discard(ctx, kind, id))
 }
@@ -213,6 +217,10 @@ func (s *Stack) discard(ctx context.Context, kind types.ChangeSetType, id string
 }
 
 func printChanges(out io.Writer, stack string, changes []types.ResourceChange) error {
+	if len(changes) == 0 {
+		fmt.Fprintf(out, "In the stack %s no resource will change, only what it says of itself.\n\n", stack)
+		return nil
+	}
 	fmt.Fprintf(out, "What will change in the stack %s:\n\n", stack)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, c := range changes {
@@ -275,8 +283,8 @@ func (s *Stack) Destroy(ctx context.Context) ([]Kept, error) {
 	if err := printEnd(s.Out, s.Name, gone, kept); err != nil {
 		return nil, err
 	}
-	if ok, err := s.Ask("Take it out?"); err != nil || !ok {
-		return nil, errors.Join(err, refused(ok, err))
+	if err := consent(s.Ask("Take it out?")); err != nil {
+		return nil, err
 	}
 	watch, err := s.watch(ctx, aws.ToString(stack.StackId))
 	if err != nil {

@@ -38,10 +38,12 @@ type cloud struct {
 	events    []string // "ID STATUS RESOURCE REASON", the newest first; shown once the stack is changed
 	late      int      // at how many looks the change does not show yet
 	began     bool
-	set       bool     // there is a stack set
-	operation []string // the statuses of its operation, the next first; the last stays
-	calls     []string
-	forms     map[string]string // the last body of each call
+
+	outputsOnly bool     // the change set changes no resource
+	set         bool     // there is a stack set
+	operation   []string // the statuses of its operation, the next first; the last stays
+	calls       []string
+	forms       map[string]string // the last body of each call
 }
 
 func (c *cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -68,7 +70,11 @@ func (c *cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		answer = "<Id>arn:c</Id><StackId>arn:s</StackId>"
 	case "DescribeChangeSet":
-		answer = "<Status>" + c.changeSet + "</Status><StatusReason>" + c.reason + "</StatusReason><Changes>" +
+		answer = "<Status>" + c.changeSet + "</Status><StatusReason>" + c.reason + "</StatusReason>"
+		if c.outputsOnly {
+			break
+		}
+		answer += "<Changes>" +
 			"<member><Type>Resource</Type><ResourceChange><Action>Modify</Action><Replacement>True</Replacement><LogicalResourceId>Queue</LogicalResourceId><ResourceType>AWS::SQS::Queue</ResourceType></ResourceChange></member></Changes>"
 	case "ExecuteChangeSet", "DeleteStack":
 		c.began = true
@@ -226,6 +232,15 @@ func TestApplyFails(t *testing.T) {
 				t.Errorf("%v", err)
 			}
 		})
+	}
+}
+
+// TestApplyOutputsAlone: a plan that changes no resource is carried out all the same.
+func TestApplyOutputsAlone(t *testing.T) {
+	c := &cloud{status: []string{"CREATE_COMPLETE", "UPDATE_COMPLETE"}, events: []string{"1 UPDATE_COMPLETE s -"}, outputsOnly: true}
+	s, _ := stackOn(t, c, true)
+	if _, err := s.Apply(t.Context(), nil, nothing); err != nil || !c.called("ExecuteChangeSet") {
+		t.Errorf("%v after %q", err, c.calls)
 	}
 }
 

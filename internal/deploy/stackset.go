@@ -32,8 +32,8 @@ func (s *StackSet) Apply(ctx context.Context, parameters map[string]string) erro
 		return err
 	}
 	fmt.Fprintf(s.Out, "The stack set %s goes to each account of %s, now and later, in %s.\n\n", s.Name, strings.Join(s.Units, ", "), strings.Join(s.Regions, ", "))
-	if ok, err := s.Ask("Do it?"); err != nil || !ok {
-		return errors.Join(err, refused(ok, err))
+	if err := consent(s.Ask("Do it?")); err != nil {
+		return err
 	}
 	if set == nil {
 		err = s.create(ctx, values)
@@ -146,8 +146,8 @@ func (s *StackSet) Destroy(ctx context.Context) error {
 		return err
 	}
 	fmt.Fprintf(s.Out, "The stack set %s goes from each account of %s, in %s.\n\n", s.Name, strings.Join(s.Units, ", "), strings.Join(s.Regions, ", "))
-	if ok, err := s.Ask("Take it out?"); err != nil || !ok {
-		return errors.Join(err, refused(ok, err))
+	if err := consent(s.Ask("Take it out?")); err != nil {
+		return err
 	}
 	out, err := s.Client.DeleteStackInstances(ctx, &cloudformation.DeleteStackInstancesInput{StackSetName: &s.Name, Regions: s.Regions,
 		DeploymentTargets: s.targets(), RetainStacks: aws.Bool(false), OperationPreferences: s.preferences()})
