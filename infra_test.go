@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -62,5 +63,21 @@ func TestRolesAllowWhatSecbotNeeds(t *testing.T) {
 		if service, _, _ := strings.Cut(a, ":"); service == "ec2" || service == "config" || strings.HasPrefix(a, "s3:PutBucket") || strings.HasPrefix(a, "s3:PutAccount") {
 			t.Errorf("whoever answers Slack may call %s", a)
 		}
+	}
+}
+
+// TestFunctionsCarryNoDeploy: what only a person at a shell uses is not in the
+// program that Lambda starts.
+func TestFunctionsCarryNoDeploy(t *testing.T) {
+	deps := func(tags string) string {
+		out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-tags", tags, ".").CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		return string(out)
+	}
+	const sdk = "github.com/aws/aws-sdk-go-v2/service/cloudformation\n"
+	if !strings.Contains(deps(""), sdk) || strings.Contains(deps("lambda.norpc"), sdk) {
+		t.Error("the SDK of CloudFormation must be in the one and not in the other")
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -67,6 +68,23 @@ func TestFunctionsReadTheirSecretFirst(t *testing.T) {
 		if status != 1 || !strings.Contains(errOut, "SECBOT_SECRET") || !strings.Contains(errOut, want) || strings.Contains(errOut, "xoxb-42") {
 			t.Errorf("%s: status %d\n%s", id, status, errOut)
 		}
+	}
+}
+
+// TestServeWithoutItsSecret: a server starts all the same, and says what it lacks.
+func TestServeWithoutItsSecret(t *testing.T) {
+	secrets(t, nil)
+	t.Chdir(t.TempDir())
+	var log strings.Builder
+	a, err := newApp(t.Context(), &settings{Secret: "nobody", Store: "memory://"}, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.store.Close(); err != nil {
+		t.Error(err)
+	}
+	if text := log.String(); !strings.Contains(text, "SECBOT_SECRET") || !strings.Contains(text, "SLACK_BOT_TOKEN is not set") {
+		t.Errorf("it says\n%s", text)
 	}
 }
 

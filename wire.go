@@ -100,6 +100,9 @@ func (s *settings) actions() []string {
 	return slices.Compact(all)
 }
 
+// secretTimeout bounds how long the start waits for a secret.
+const secretTimeout = 10 * time.Second
+
 // readSecret takes what is not set from the secret that SECBOT_SECRET names. It is
 // one request, and none where it names none.
 func (s *settings) readSecret(ctx context.Context) error {
@@ -110,6 +113,8 @@ func (s *settings) readSecret(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, secretTimeout)
+	defer cancel()
 	values, err := awsenv.Secret(ctx, cfg, s.Secret)
 	if err != nil {
 		return fmt.Errorf("SECBOT_SECRET: %w", err)
@@ -207,8 +212,12 @@ func newApp(ctx context.Context, s *settings, log *slog.Logger, why purpose) (*a
 		return nil, err
 	}
 	s.NoRegion = !named
-	if err := s.readSecret(ctx); err != nil {
+	// A function that Lambda starts again may read it then; a server tells people,
+	// and does what it can without.
+	if err := s.readSecret(ctx); err != nil && s.Lambda != "" {
 		return nil, err
+	} else if err != nil {
+		log.Error("the secret could not be read; start secbot again once it can", "error", err)
 	}
 	policy, err := s.config("")
 	if err != nil {
