@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/spf13/cobra"
@@ -159,8 +160,16 @@ func (p *process) newDeployment(ctx context.Context, o deployOptions) (*deployme
 	d := &deployment{p: p, o: o, set: set, cfg: cfg, account: who.Account}
 	d.stack = &deploy.Stack{Client: cloudformation.NewFromConfig(cfg), Name: name, Template: parsed, Out: p.out, Ask: d.ask, Sleep: sleep, Now: time.Now}
 	d.code = &deploy.Bucket{Name: fmt.Sprintf("%s-code-%s-%s", name, who.Account, cfg.Region), Account: who.Account, Region: cfg.Region,
-		Client: s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = cfg.BaseEndpoint != nil })}
+		Client: s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle, o.HTTPClient = cfg.BaseEndpoint != nil, patient(cfg.HTTPClient) })}
 	return d, nil
+}
+
+// patient is a client that has time to send a zip over a slow line.
+func patient(c s3.HTTPClient) s3.HTTPClient {
+	if client, ok := c.(*awshttp.BuildableClient); ok {
+		return client.WithTimeout(15 * time.Minute)
+	}
+	return c
 }
 
 // assignments reads what --set says.

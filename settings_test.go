@@ -8,7 +8,11 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+
+	"secbot/internal/awsenv"
 	"secbot/internal/deploy"
 	"secbot/internal/sandbox/fakeaws"
 	"secbot/remediation"
@@ -124,6 +128,19 @@ func TestDeployRefuses(t *testing.T) {
 		if status, _, errOut := shell(t, "yes\n", append([]string{"deploy"}, args...)...); status == 0 || !strings.Contains(errOut, want) {
 			t.Errorf("deploy %q: status %d\n%s", args, status, errOut)
 		}
+	}
+}
+
+// TestDeployHasTimeToUpload: some ten megabytes, over a line of one megabit.
+func TestDeployHasTimeToUpload(t *testing.T) {
+	t.Setenv("AWS_REGION", "eu-central-1")
+	cfg, _, err := awsenv.LoadConfig(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, ok := patient(cfg.HTTPClient).(*awshttp.BuildableClient)
+	if !ok || client.GetTimeout() < 10*time.Minute {
+		t.Errorf("the client is %T", patient(cfg.HTTPClient))
 	}
 }
 

@@ -3,6 +3,7 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -307,6 +308,8 @@ func (s *Stack) Destroy(ctx context.Context) ([]Kept, error) {
 // Kept is a resource that stays when its stack goes.
 type Kept struct{ Logical, Type, ID string }
 
+func (k Kept) rank() int { return strings.Index(k.Type, "::KMS::") }
+
 // Remove is the command that takes it away.
 func (k Kept) Remove() string {
 	switch k.Type {
@@ -315,7 +318,7 @@ func (k Kept) Remove() string {
 	case "AWS::S3::Bucket":
 		return "aws s3 rb --force s3://" + k.ID
 	case "AWS::KMS::Key":
-		return "aws kms schedule-key-deletion --pending-window-in-days 7 --key-id " + k.ID + " (last: what it encrypts can't be read without it)"
+		return "aws kms schedule-key-deletion --pending-window-in-days 7 --key-id " + k.ID
 	}
 	return "delete it by hand"
 }
@@ -336,6 +339,8 @@ func (s *Stack) resources(ctx context.Context) (gone []types.StackResourceSummar
 			}
 		}
 	}
+	// The key last: what it encrypts can't be read without it.
+	slices.SortStableFunc(kept, func(a, b Kept) int { return cmp.Compare(a.rank(), b.rank()) })
 	return gone, kept, nil
 }
 

@@ -24,6 +24,7 @@ const body = `Parameters:
   Name: {Type: String}
   Token: {Type: String, Default: "", NoEcho: true}
 Resources:
+  Key: {Type: "AWS::KMS::Key", DeletionPolicy: Retain}
   Table: {Type: "AWS::DynamoDB::Table", DeletionPolicy: RetainExceptOnCreate}
   Queue: {Type: "AWS::SQS::Queue"}
 `
@@ -88,7 +89,7 @@ func (c *cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer += "</StackEvents>"
 	case "ListStackResources":
 		answer = "<StackResourceSummaries>"
-		for name, kind := range map[string]string{"Table": "AWS::DynamoDB::Table", "Queue": "AWS::SQS::Queue"} {
+		for name, kind := range map[string]string{"Table": "AWS::DynamoDB::Table", "Queue": "AWS::SQS::Queue", "Key": "AWS::KMS::Key"} {
 			answer += "<member><LogicalResourceId>" + name + "</LogicalResourceId><ResourceType>" + kind + "</ResourceType><PhysicalResourceId>the-" + strings.ToLower(name) + "</PhysicalResourceId></member>"
 		}
 		answer += "</StackResourceSummaries>"
@@ -266,7 +267,7 @@ func TestDestroy(t *testing.T) {
 	c := &cloud{status: []string{"CREATE_COMPLETE", "DELETE_IN_PROGRESS", "DELETE_COMPLETE"}}
 	s, out := stackOn(t, c, true)
 	kept, err := s.Destroy(t.Context())
-	if err != nil || len(kept) != 1 || kept[0].Remove() != "aws dynamodb delete-table --table-name the-table" {
+	if err != nil || len(kept) != 2 || !strings.Contains(kept[1].Remove(), "schedule-key-deletion") || kept[0].Remove() != "aws dynamodb delete-table --table-name the-table" {
 		t.Errorf("%v %v", kept, err)
 	}
 	if text := out.String(); !strings.Contains(text, "goes   Queue") || !strings.Contains(text, "stays  Table") {
