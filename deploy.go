@@ -4,17 +4,13 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"maps"
 	"os"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -23,7 +19,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/spf13/cobra"
 
-	"secbot/infra"
 	"secbot/internal/awsenv"
 	"secbot/internal/deploy"
 	"secbot/internal/doctor"
@@ -66,33 +61,6 @@ SECBOT_CONFIG or secbot.yaml, the member's external id from SECBOT_EXTERNAL_ID.
 	c.Flags().BoolVar(&o.destroy, "destroy", false, "take it out again")
 	c.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
 	return c
-}
-
-// parameterHelp lists what --set takes.
-func parameterHelp() string {
-	var b strings.Builder
-	for _, kind := range []string{"hub", "member"} {
-		t, err := deploy.ParseTemplate(template(kind == "member"))
-		if err != nil {
-			return err.Error() // a test parses both
-		}
-		fmt.Fprintf(&b, "\nWhat --set takes (%s):\n", kind)
-		table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-		for _, name := range slices.Sorted(maps.Keys(t.Parameters)) {
-			if t.Check(name) == nil && !slices.Contains([]string{"Architecture", "CodeBucket", "CodeKey"}, name) { // which follow from the zip
-				fmt.Fprintf(table, "  %s\t%s\n", name, t.Parameters[name].Description)
-			}
-		}
-		_ = table.Flush() // into memory
-	}
-	return b.String()
-}
-
-func template(member bool) string {
-	if member {
-		return infra.Member()
-	}
-	return infra.Hub()
 }
 
 // deployment is one run of `secbot deploy`.
@@ -160,32 +128,16 @@ func (p *process) newDeployment(ctx context.Context, o deployOptions) (*deployme
 	d := &deployment{p: p, o: o, set: set, cfg: cfg, account: who.Account}
 	d.stack = &deploy.Stack{Client: cloudformation.NewFromConfig(cfg), Name: name, Template: parsed, Out: p.out, Ask: d.ask, Sleep: sleep, Now: time.Now}
 	d.code = &deploy.Bucket{Name: fmt.Sprintf("%s-code-%s-%s", name, who.Account, cfg.Region), Account: who.Account, Region: cfg.Region,
-		Client: s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle, o.HTTPClient = cfg.BaseEndpoint != nil, patient(cfg.HTTPClient) })}
+		Client: s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle, o.HTTPClient = cfg.BaseEndpoint != nil, unhurried(cfg.HTTPClient) })}
 	return d, nil
 }
 
-// patient is a client that has time to send a zip over a slow line.
-func patient(c s3.HTTPClient) s3.HTTPClient {
+// unhurried is a client that has time to send a zip over a slow line.
+func unhurried(c s3.HTTPClient) s3.HTTPClient {
 	if client, ok := c.(*awshttp.BuildableClient); ok {
 		return client.WithTimeout(15 * time.Minute)
 	}
 	return c
-}
-
-// assignments reads what --set says.
-func assignments(given []string, t *deploy.Template) (map[string]string, error) {
-	set := map[string]string{}
-	for _, text := range given {
-		name, value, ok := strings.Cut(text, "=")
-		if !ok {
-			return nil, fmt.Errorf("--set: %q is not of the form NAME=VALUE", text)
-		}
-		if err := t.Check(name); err != nil {
-			return nil, fmt.Errorf("--set: %w", err)
-		}
-		set[name] = value
-	}
-	return set, nil
 }
 
 func terminal(p *process) bool {
@@ -231,64 +183,6 @@ func (d *deployment) hub(ctx context.Context) error {
 		return err
 	}
 	return d.afterwards(ctx, out)
-}
-
-// parameters are those of the hub that the environment and --set give.
-func (d *deployment) parameters() map[string]string {
-	s, set := d.p.settings, map[string]string{}
-	for name, value := range map[string]string{
-		"Channel": s.Channel, "Responders": s.Responders, "SlackBotToken": s.SlackToken, "SlackSigningSecret": s.SigningSecret,
-	} {
-		if value != "" {
-			set[name] = value
-		}
-	}
-	if s.SlackToken != "" || s.SigningSecret != "" {
-		// Functions that run have read the old ones.
-		set["SecretsRevision"] = time.Now().UTC().Format(time.RFC3339)
-	}
-	maps.Copy(set, d.set)
-	return set
-}
-
-// functions gives the functions' zip, with the policy, and what it is built for.
-func (d *deployment) functions() (zip []byte, arch string, err error) {
-	path := d.o.zip
-	if path == "" {
-		if path, err = os.Executable(); err != nil {
-			return nil, "", fmt.Errorf("find this program: %w", err)
-		}
-	}
-	program, err := deploy.Program(path)
-	if err != nil {
-		return nil, "", err
-	}
-	if arch, err = deploy.Architecture(program); err != nil {
-		return nil, "", fmt.Errorf("%s: %w", path, err)
-	}
-	policy, err := d.policy()
-	if err != nil {
-		return nil, "", err
-	}
-	var b bytes.Buffer
-	if err := deploy.Zip(&b, program, policy); err != nil {
-		return nil, "", err
-	}
-	return b.Bytes(), arch, nil
-}
-
-// policy reads the policy's file, and refuses what the functions would refuse. Empty:
-// there is none.
-func (d *deployment) policy() ([]byte, error) {
-	cfg, err := d.p.settings.config("")
-	if err != nil || cfg.File == "" {
-		return nil, err
-	}
-	raw, err := os.ReadFile(cfg.File)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("read the policy (SECBOT_CONFIG): %w", err)
-	}
-	return raw, nil
 }
 
 // afterwards says what is to be done in Slack, and looks whether all is well.

@@ -138,9 +138,9 @@ func TestDeployHasTimeToUpload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, ok := patient(cfg.HTTPClient).(*awshttp.BuildableClient)
+	client, ok := unhurried(cfg.HTTPClient).(*awshttp.BuildableClient)
 	if !ok || client.GetTimeout() < 10*time.Minute {
-		t.Errorf("the client is %T", patient(cfg.HTTPClient))
+		t.Errorf("the client is %T", unhurried(cfg.HTTPClient))
 	}
 }
 
