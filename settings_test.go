@@ -73,7 +73,7 @@ func TestServeWithoutItsSecret(t *testing.T) {
 	secrets(t, nil)
 	t.Chdir(t.TempDir())
 	var log strings.Builder
-	a, err := newApp(t.Context(), &settings{Secret: "nobody", Store: "memory://"}, slog.New(slog.NewTextHandler(&log, nil)))
+	a, err := newApp(t.Context(), &settings{Secret: "nobody", Store: "memory://"}, slog.New(slog.NewTextHandler(&log, nil)), forServing)
 	if err != nil {
 		t.Fatal(err)
 	}
