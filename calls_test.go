@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/google/go-cmp/cmp"
+
+	"secbot/events"
+	"secbot/internal/awsenv"
+	"secbot/internal/demo"
+	"secbot/internal/sandbox"
+	"secbot/internal/sandbox/fakeslack"
+	"secbot/remediation"
+	"secbot/remediation/store/memory"
+)
+
+// caller is an engine on the sandbox whose calls of AWS are counted.
+type caller struct {
+	t      *testing.T
+	sb     *sandbox.Sandbox
+	w      *demo.World
+	engine *remediation.Engine
+	from   int
+}
+
+func newCaller(t *testing.T) *caller {
+	t.Helper()
+	c := &caller{t: t}
+	c.sb, c.w = startSandbox(t)
+	env := awsenv.New(demo.AWSConfig(c.sb))
+	policy := remediation.DefaultConfig().WithDefaults(fakeslack.ChannelSecurity, []string{fakeslack.Alice})
+	policy.Reconcile, policy.Heartbeat, policy.Report = 0, 0, remediation.ReportNever
+	c.engine = remediation.New(remediation.Options{Store: memory.New(), Provider: env, Config: policy, Enrich: env.Enrich, Self: env.Identity,
+		Sleep: func(ctx context.Context, _ time.Duration) error { return ctx.Err() }, Log: slog.New(slog.DiscardHandler)})
+	if err := c.engine.Drain(t.Context()); err != nil { // what comes by itself at the start
+		t.Fatal(err)
+	}
+	if _, err := env.Identity(t.Context()); err != nil { // STS is asked once a day
+		t.Fatal(err)
+	}
+	return c
+}
+
+// begin counts anew.
+func (c *caller) begin() { c.from = len(c.sb.AWS.Calls()) }
+
+// counted are secbot's own calls since begin, as "ec2 DescribeSecurityGroups", up
+// to the first changing one and it included.
+func (c *caller) counted() map[string]int {
+	count := map[string]int{}
+	for _, call := range c.sb.AWS.Calls()[c.from:] {
+		if !strings.Contains(call.Caller, "assumed-role/secbot") {
+			continue
+		}
+		count[call.Service+" "+call.Action]++
+		if !strings.HasPrefix(call.Action, "Get") && !strings.HasPrefix(call.Action, "Describe") && !strings.HasPrefix(call.Action, "List") {
+			break
+		}
+	}
+	return count
+}
+
+// tell has the newest event of a call worked off.
+func (c *caller) tell(event string) {
+	c.t.Helper()
+	c.sb.AWS.Flush()
+	results, err := events.Decode(c.sb.LastEvent(event))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if err := errors.Join(c.engine.Accept(c.t.Context(), events.Signals(results)), c.engine.Drain(c.t.Context())); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *caller) check(want map[string]int) {
+	c.t.Helper()
+	if d := cmp.Diff(want, c.counted()); d != "" {
+		c.t.Errorf("calls (- wanted, + made):\n%s", d)
+	}
+}
+
+// TestCallsOfAnEvent counts what AWS is asked between an event's arrival and the
+// call that takes the hole away, that one included.
+func TestCallsOfAnEvent(t *testing.T) {
+	t.Run("a rule for the world", func(t *testing.T) {
+		c := newCaller(t)
+		if err := c.w.Authorize(t.Context(), 22, "0.0.0.0/0", "debugging"); err != nil {
+			t.Fatal(err)
+		}
+		c.begin()
+		c.tell("AuthorizeSecurityGroupIngress")
+		c.check(map[string]int{
+			"ec2 DescribeSecurityGroups":     6,
+			"ec2 DescribeSecurityGroupRules": 3,
+			"ec2 DescribeNetworkInterfaces":  2,
+			"ec2 RevokeSecurityGroupIngress": 1,
+		})
+	})
+	t.Run("a bucket's ACL", func(t *testing.T) {
+		c := newCaller(t)
+		if err := c.w.Break(t.Context(), "acl-write", demo.UploadBucket); err != nil {
+			t.Fatal(err)
+		}
+		c.begin()
+		c.tell("PutBucketAcl")
+		c.check(map[string]int{
+			"s3 GetBucketOwnershipControls": 2, "s3 GetPublicAccessBlock": 2, "s3control GetPublicAccessBlock": 2,
+			"s3 GetBucketAcl": 3, "s3 GetBucketPolicy": 2, "s3 GetBucketPolicyStatus": 2,
+			"s3 GetBucketWebsite": 2, "s3 GetBucketTagging": 2, "s3 PutBucketAcl": 1,
+		})
+	})
+}
+
+// TestCallsOfAScan: a hundred groups and twenty buckets beside those of the sandbox, of which one group is open.
+func TestCallsOfAScan(t *testing.T) {
+	c := newCaller(t)
+	for i := range 100 {
+		_, err := c.w.EC2.CreateSecurityGroup(t.Context(), &ec2.CreateSecurityGroupInput{GroupName: aws.String(fmt.Sprint("g", i)), Description: aws.String("d")})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 20 {
+		_, err := c.w.S3.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String(fmt.Sprintf("bucket-%d", i)), ObjectOwnership: s3types.ObjectOwnershipBucketOwnerEnforced})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.begin()
+	read, err := c.engine.Scan(t.Context(), "all", func(remediation.Finding) {}, func(err error) { t.Error(err) })
+	if err != nil || read == 0 {
+		t.Fatal(read, err)
+	}
+	// 128 resources: 711 calls.
+	c.check(map[string]int{
+		"ec2 DescribeSecurityGroups": 310, "ec2 DescribeSecurityGroupRules": 103, "ec2 DescribeNetworkInterfaces": 103,
+		"s3 ListBuckets": 1, "s3 GetPublicAccessBlock": 24, "s3 GetBucketAcl": 24, "s3 GetBucketOwnershipControls": 24, "s3 GetBucketPolicy": 24,
+		"s3 GetBucketPolicyStatus": 24, "s3 GetBucketTagging": 24, "s3 GetBucketWebsite": 24,
+		"s3control GetPublicAccessBlock": 25, "sts GetCallerIdentity": 1,
+	})
+}
