@@ -14,6 +14,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/oklog/ulid/v2"
+
+	"secbot/internal/throttle"
 )
 
 // Identity is who secbot itself is in AWS.
@@ -75,7 +77,8 @@ type Engine struct {
 	lastBacklog Backlog
 	lookedBack  time.Time
 	own         own
-	fresh       atomic.Bool // there are jobs that the loop has not read yet
+	fresh       atomic.Bool      // there are jobs that the loop has not read yet
+	scans       throttle.Limiter // of the calls of scans
 }
 
 // New makes an engine. Nothing runs until Run is called.

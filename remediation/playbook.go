@@ -28,6 +28,38 @@ type Reader interface {
 	Read(ctx context.Context, r Ref) (State, error)
 }
 
+// Scanner is a Reader that looks at all its resources with fewer calls than a
+// Read of each takes.
+type Scanner interface {
+	Reader
+	// Scan yields a look at every resource of the kind, all pages. An error tells
+	// of what could not be listed or read; the rest follows where there is any.
+	Scan(ctx context.Context, how Looking) iter.Seq2[Look, error]
+}
+
+// Looking says how a Scanner is to look.
+type Looking struct {
+	Now func() time.Time
+	// Closely picks from some resources, by what a look shows of them, those of
+	// which Remember needs more than judges do. nil: none.
+	Closely func(ctx context.Context, shown []State) []bool
+}
+
+// Look is a resource as a scan sees it.
+type Look struct {
+	Ref Ref
+	// State gives the resource with all that judges go by in a scan, so that they
+	// find something in it if and only if they do in what Read gives. What else a
+	// finding tells is missing: Read tells. With an error, the state has what could
+	// be read all the same, or is nil; ErrGone where the resource is gone by now.
+	// nil: only Read tells.
+	State func(ctx context.Context) (State, error)
+	// ReadAt is right before State was read; zero where calling it reads.
+	ReadAt time.Time
+	// Close says that the state has all that Remember keeps.
+	Close bool
+}
+
 // Historian is a Reader that keeps what its resources were, for changes whose
 // events carry no old values.
 type Historian interface {
@@ -40,6 +72,9 @@ type Historian interface {
 	// Remember gives what to keep of a live state that was read at a time, and
 	// of what was kept before. The same states give the same bytes.
 	Remember(live State, kept json.RawMessage, at time.Time) (json.RawMessage, error)
+	// Same reports whether a resource still is what Remember gave last, as far as a
+	// look shows.
+	Same(shown State, kept json.RawMessage) bool
 }
 
 // Playbook is one response to one kind of finding, bound to an account and region.

@@ -4,14 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"secbot/internal/throttle"
 )
 
-// scanReads bounds how many resources a scan reads at once.
-const scanReads = 8
+// scanReads bounds how many resources of one kind and region are read at once.
+// How many calls are made at once is for the limiter.
+const scanReads = 16
 
 // ScopeError says that a scan's scope is unknown.
 type ScopeError struct{ Scope string }
@@ -34,10 +38,12 @@ func kindsOf(scope string) ([]Kind, error) {
 	return nil, &ScopeError{Scope: scope}
 }
 
-// Scan reads every resource of the scope (s3, sg or all) in the configured
+// Scan looks at every resource of the scope (s3, sg or all) in the configured
 // regions and calls found for each finding and failed for everything that
-// could not be read, one call at a time and in no order. It changes nothing,
-// in AWS or in the store, and says how many resources it has read.
+// could not be read, one call at a time and in no order, as they come. It changes
+// nothing, in AWS or in the store, and says how many resources it has looked at.
+// It holds no more than a page of resources of each region at a time. Where ctx
+// ends it returns ctx's error, and what it has found is told.
 func (e *Engine) Scan(ctx context.Context, scope string, found func(Finding), failed func(error)) (int, error) {
 	kinds, err := kindsOf(scope)
 	if err != nil {
@@ -46,14 +52,24 @@ func (e *Engine) Scan(ctx context.Context, scope string, found func(Finding), fa
 	return e.scan(ctx, kinds, &scanning{e: e, found: found, failed: failed})
 }
 
+// scan begins from the start where it is begun again after a crash: what it has
+// found is known by its key then, and what it has kept need not be read again.
 func (e *Engine) scan(ctx context.Context, kinds []Kind, s *scanning) (int, error) {
-	s.group.SetLimit(scanReads)
+	ctx = throttle.With(ctx, &e.scans)
+	// Whoever names the account has its calls counted with those that do so too.
+	account := e.self(ctx).Account
+	var lists sync.WaitGroup
 	for _, kind := range kinds {
 		for _, region := range e.scanRegions(kind) {
-			s.list(ctx, kind, region)
+			lists.Go(func() {
+				err := e.safely(fmt.Sprintf("the list of %s in %s", kind, region), func() error { s.list(ctx, kind, account, region); return nil })
+				if err != nil {
+					s.fail(fmt.Errorf("list %s in %s: %w", kind, region, err))
+				}
+			})
 		}
 	}
-	_ = s.group.Wait() // reads report to failed, none returns an error
+	lists.Wait()
 	return s.read, ctx.Err()
 }
 
@@ -68,17 +84,21 @@ func (e *Engine) scanRegions(kind Kind) []string {
 
 type scanning struct {
 	e      *Engine
-	group  errgroup.Group
 	mu     sync.Mutex
 	read   int
 	found  func(Finding)
 	failed func(error)
-	// seen is told each state that was read; nil: nobody.
+	// seen is told each state of which there is all that Remember keeps; nil: nobody.
 	seen func(ctx context.Context, live judged, readAt time.Time)
+	// whole says which resources are to be read whole, whatever a look shows; nil: none.
+	whole func(Ref) bool
 }
 
-func (s *scanning) list(ctx context.Context, kind Kind, region string) {
-	env, err := s.e.o.Provider.Environment(ctx, "", region)
+// list looks at all resources of a kind and region. Those of each region in which
+// they are have places of their own, so that one region that is slow does not hold
+// up the others for long.
+func (s *scanning) list(ctx context.Context, kind Kind, account, region string) {
+	env, err := s.e.o.Provider.Environment(ctx, account, region)
 	if err != nil {
 		s.fail(fmt.Errorf("region %s: %w", region, err))
 		return
@@ -88,45 +108,163 @@ func (s *scanning) list(ctx context.Context, kind Kind, region string) {
 		s.fail(fmt.Errorf("nothing here reads a %s", kind))
 		return
 	}
-	for ref, err := range reader.List(ctx) {
+	places := map[string]*errgroup.Group{}
+	for look, err := range looks(ctx, reader, Looking{Now: s.e.now, Closely: s.closely(reader)}) {
 		if err != nil {
-			s.fail(fmt.Errorf("list %s in %s: %w", kind, env.Region, err))
-			return
+			s.unread(ctx, fmt.Errorf("list %s in %s: %w", kind, env.Region, err))
+			continue
 		}
-		s.group.Go(func() error {
-			if err := s.e.safely("the scan of "+ref.String(), func() error { s.judge(ctx, ref); return nil }); err != nil {
-				s.fail(fmt.Errorf("%s: %w", ref, err))
+		if places[look.Ref.Region] == nil {
+			places[look.Ref.Region] = &errgroup.Group{}
+			places[look.Ref.Region].SetLimit(scanReads)
+		}
+		places[look.Ref.Region].Go(func() error {
+			if err := s.e.safely("the scan of "+look.Ref.String(), func() error { s.look(ctx, env, look); return nil }); err != nil {
+				s.fail(fmt.Errorf("%s: %w", look.Ref, err))
 			}
 			return nil
 		})
 	}
+	for _, group := range places {
+		_ = group.Wait() // reads report to failed, none returns an error
+	}
 }
 
+// looks are the looks of a Scanner, and of every other Reader those that show
+// nothing.
+func looks(ctx context.Context, r Reader, how Looking) iter.Seq2[Look, error] {
+	if scanner, ok := r.(Scanner); ok {
+		return scanner.Scan(ctx, how)
+	}
+	return func(yield func(Look, error) bool) {
+		for ref, err := range r.List(ctx) {
+			if !yield(Look{Ref: ref}, err) {
+				return
+			}
+		}
+	}
+}
+
+// closely picks the resources that are to be kept anew: what a look shows is not
+// what was kept of them, or that is a day old, since a look shows neither the ids
+// nor the tags of rules. nil where nobody keeps them.
+func (s *scanning) closely(r Reader) func(context.Context, []State) []bool {
+	h, ok := r.(Historian)
+	if !ok || s.seen == nil {
+		return nil
+	}
+	return func(ctx context.Context, shown []State) []bool {
+		picked := make([]bool, len(shown))
+		var asking errgroup.Group
+		asking.SetLimit(scanReads)
+		for i, state := range shown {
+			asking.Go(func() error {
+				kept, err := s.e.kept(ctx, state.Ref())
+				picked[i] = err != nil || kept == nil || s.e.now().Sub(kept.At) >= renewState || !h.Same(state, kept.Data)
+				return nil
+			})
+		}
+		_ = asking.Wait() // what can't be read is kept anew
+		return picked
+	}
+}
+
+// look judges what a look shows. Where it is safe that is all; else the resource is
+// read whole, at one moment, and that is what is found.
+func (s *scanning) look(ctx context.Context, env *Environment, l Look) {
+	if l.State == nil || (s.whole != nil && s.whole(l.Ref)) {
+		s.judge(ctx, l.Ref)
+		return
+	}
+	readAt := l.ReadAt
+	if readAt.IsZero() {
+		readAt = s.e.now()
+	}
+	state, err := l.State(ctx)
+	if errors.Is(err, ErrGone) {
+		return // deleted since it was listed
+	}
+	if state != nil {
+		if found := env.judge(state); len(found) > 0 {
+			s.confirm(ctx, l.Ref, found, readAt)
+			return
+		}
+	}
+	if err != nil {
+		s.unread(ctx, err)
+		return
+	}
+	if l.Close && s.seen != nil {
+		s.seen(ctx, judged{env: env, state: state, readAt: readAt}, readAt)
+	}
+	s.tell(nil, readAt)
+}
+
+// judge reads a resource whole and judges it.
 func (s *scanning) judge(ctx context.Context, ref Ref) {
+	s.confirm(ctx, ref, nil, time.Time{})
+}
+
+// confirm is judge for a resource in which a look has shown something. Where it
+// can't be read whole that is told all the same.
+func (s *scanning) confirm(ctx context.Context, ref Ref, shown []Finding, shownAt time.Time) {
 	readAt := s.e.now()
 	env, state, err := s.e.read(ctx, ref)
 	if errors.Is(err, ErrGone) {
 		return // deleted since it was listed
 	}
 	if err != nil {
-		s.fail(err)
-		return
-	}
-	var found []Finding
-	for _, pb := range env.Playbooks {
-		if pb.Meta().Kind == ref.Kind {
-			found = append(found, pb.Judge(state, nil)...)
+		s.unread(ctx, err)
+		if len(shown) > 0 && ctx.Err() == nil {
+			s.tell(doubted(shown, err), shownAt)
 		}
+		return
 	}
 	if s.seen != nil {
 		s.seen(ctx, judged{env: env, state: state, readAt: readAt}, readAt)
 	}
+	s.tell(env.judge(state), readAt)
+}
+
+// doubted are findings of a resource that could not be read whole.
+func doubted(found []Finding, why error) []Finding {
+	for i, f := range found {
+		text := "the resource could not be read whole: " + explain(why)
+		if f.Doubt != "" {
+			text = f.Doubt + "; " + text
+		}
+		found[i].Doubt = text
+	}
+	return found
+}
+
+// judge has every playbook of the state's kind judge it without a signal.
+func (e *Environment) judge(state State) []Finding {
+	var found []Finding
+	for _, pb := range e.Playbooks {
+		if pb.Meta().Kind == state.Ref().Kind {
+			found = append(found, pb.Judge(state, nil)...)
+		}
+	}
+	return found
+}
+
+// tell counts a resource and hands on what was found in it.
+func (s *scanning) tell(found []Finding, readAt time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.read++
 	for _, f := range found {
 		f.Event, f.At = "scan", readAt
 		s.found(f)
+	}
+}
+
+// unread tells what could not be read, unless that is because the scan has ended,
+// which its own error tells.
+func (s *scanning) unread(ctx context.Context, err error) {
+	if ctx.Err() == nil {
+		s.fail(err)
 	}
 }
 

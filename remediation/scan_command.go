@@ -171,6 +171,7 @@ func (e *Engine) scanAndOpen(ctx context.Context, h *held, of scanOf, scan reads
 			show.failed.Add(1)
 			report.unread(Explain(err))
 		},
+		whole: func(r Ref) bool { return len(waiting[r]) > 0 },
 	}
 	s.seen = func(ctx context.Context, live judged, readAt time.Time) {
 		show.read.Add(1)

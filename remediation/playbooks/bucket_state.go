@@ -140,11 +140,15 @@ func (s *BucketState) has(flag func(remediation.BlockFlags) bool) bool {
 
 // effectiveGrants are the public grants that let somebody in.
 func (s *BucketState) effectiveGrants() []remediation.Grant {
-	ignored := s.has(func(b remediation.BlockFlags) bool { return b.IgnorePublicAcls })
-	if ignored || s.Ownership == ownershipEnforced {
+	if s.ignoresACLs() || s.Ownership == ownershipEnforced {
 		return nil
 	}
 	return s.ACL.public()
+}
+
+// ignoresACLs reports whether a public ACL has no effect.
+func (s *BucketState) ignoresACLs() bool {
+	return s.has(func(b remediation.BlockFlags) bool { return b.IgnorePublicAcls })
 }
 
 // restricted reports whether a public policy has no effect outside the account.

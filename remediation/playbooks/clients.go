@@ -20,6 +20,7 @@ import (
 	smithyendpoints "github.com/aws/smithy-go/endpoints"
 	"github.com/aws/smithy-go/middleware"
 
+	"secbot/internal/throttle"
 	"secbot/remediation"
 )
 
@@ -72,7 +73,8 @@ type Clients struct {
 // S3 Control at that endpoint itself, since an account id in front of an IP
 // address is no host name. Changing calls are announced to remediation.Announce,
 // without which they are not made, and their request ids go to
-// remediation.RecordRequestID.
+// remediation.RecordRequestID. Calls whose context has a throttle.Limiter wait for
+// their places.
 func NewClients(cfg aws.Config, account, region string) Clients {
 	cfg = cfg.Copy()
 	if region != "" {
@@ -81,7 +83,7 @@ func NewClients(cfg aws.Config, account, region string) Clients {
 	cfg.Retryer = func() aws.Retryer {
 		return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts = maxAttempts })
 	}
-	cfg.APIOptions = append(slices.Clone(cfg.APIOptions), announceCalls, recordRequestIDs(remediation.RecordRequestID))
+	cfg.APIOptions = append(slices.Clone(cfg.APIOptions), announceCalls, recordRequestIDs(remediation.RecordRequestID), paced(account))
 	return Clients{
 		EC2: ec2.NewFromConfig(cfg),
 		S3: s3.NewFromConfig(cfg, func(o *s3.Options) {
@@ -125,6 +127,33 @@ func recordRequestIDs(record func(ctx context.Context, id string)) func(*middlew
 				}
 				return out, metadata, err
 			}), middleware.Before)
+	}
+}
+
+// paced has each attempt of a call wait for its place where the context has a
+// limiter. It stands right behind the SDK's repetitions: what waits before the next
+// attempt takes no place, and what waits for one is signed afterwards.
+func paced(account string) func(*middleware.Stack) error {
+	throttles := retry.IsErrorThrottles(retry.DefaultThrottles)
+	return func(stack *middleware.Stack) error {
+		return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("WaitForPlace",
+			func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (
+				middleware.FinalizeOutput, middleware.Metadata, error,
+			) {
+				limiter := throttle.Of(ctx)
+				if limiter == nil {
+					return next.HandleFinalize(ctx, in)
+				}
+				leave, err := limiter.Enter(ctx, throttle.Key{Account: account, Region: awsmiddleware.GetRegion(ctx), Service: awsmiddleware.GetServiceID(ctx)})
+				if err != nil {
+					return middleware.FinalizeOutput{}, middleware.Metadata{}, &aws.RequestCanceledError{Err: err}
+				}
+				throttled := false
+				defer func() { leave(throttled) }()
+				out, metadata, err := next.HandleFinalize(ctx, in)
+				throttled = throttles.IsErrorThrottle(err).Bool()
+				return out, metadata, err
+			}), "Retry", middleware.After)
 	}
 }
 

@@ -130,8 +130,7 @@ func ownershipKinds() []string {
 // included, and nothing ignores public ones. The bucket's own ACL is for
 // publicACL.
 func (p blockPublicAccess) judgeOwnership(s *BucketState, sig *remediation.Signal) []remediation.Finding {
-	ignored := s.has(func(b remediation.BlockFlags) bool { return b.IgnorePublicAcls })
-	if s.Ownership == ownershipEnforced || ignored {
+	if s.Ownership == ownershipEnforced || s.ignoresACLs() {
 		return nil
 	}
 	f := blockFinding(s, sig)
