@@ -172,7 +172,7 @@ func (e *Engine) resume(ctx context.Context, h *held, r run) (*fixing, error) {
 // plan reads the live state and stores what will be done about it, with the
 // state before, before anything is changed. Without a plan the fix is over: there was nothing to do, or it failed.
 func (fx *fixing) plan(ctx context.Context) (bool, error) {
-	_, state, err := fx.e.read(ctx, fx.inc.Finding.Resource)
+	state, err := fx.live(ctx)
 	if err != nil && (state == nil || !errors.Is(err, ErrGone)) {
 		return false, fx.notPlanned(ctx, err)
 	}
@@ -194,6 +194,23 @@ func (fx *fixing) plan(ctx context.Context) (bool, error) {
 		}
 		return c.audit(ByItself, "planned", "", data)
 	})
+}
+
+// plannedWithin is how old the state may be that a fix was decided on and is
+// planned on.
+const plannedWithin = 5 * time.Second
+
+// live is the state to plan on. What the fix was decided on just before is not read
+// again, so that the hole is closed sooner: Apply compares the plan with what is
+// there in any case, and where they differ the state is read anew.
+func (fx *fixing) live(ctx context.Context) (State, error) {
+	known := fx.h.live
+	fx.h.live = nil
+	if known != nil && known.state != nil && fx.e.now().Sub(known.readAt) <= plannedWithin {
+		return known.state, nil
+	}
+	_, state, err := fx.e.read(ctx, fx.inc.Finding.Resource)
+	return state, err
 }
 
 // notPlanned tries again later where that may help.

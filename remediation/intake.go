@@ -254,6 +254,7 @@ func (e *Engine) openAll(ctx context.Context, h *held, live judged, readAt time.
 				errs = append(errs, err)
 			}
 			if fix != nil {
+				fix.live = &live
 				fixes = append(fixes, fix)
 			}
 		}

@@ -218,6 +218,9 @@ type held struct {
 	mu   sync.Mutex
 	job  *Job
 	lost context.CancelFunc // ends the work, once somebody else has the job
+	// live is the state that a fix was decided on a moment ago, and that its first
+	// plan is made on; nil: it is read.
+	live *judged
 }
 
 // hold leases a job; ErrConflict where somebody else was faster.

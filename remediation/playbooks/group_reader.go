@@ -7,6 +7,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -100,20 +101,40 @@ func (r *GroupReader) Read(ctx context.Context, ref remediation.Ref) (remediatio
 	if ref.Region == "" {
 		ref.Region = r.c.Region
 	}
+	if !strings.HasPrefix(ref.ID, "sg-") {
+		g, err := describeGroup(ctx, r.c.EC2, ref)
+		if errors.Is(err, remediation.ErrGone) {
+			return &GroupState{Group: ref, Gone: true}, err
+		}
+		if err != nil {
+			return nil, err
+		}
+		ref.ID = aws.ToString(g.GroupId)
+	}
+	var use Use
+	var reading sync.WaitGroup
+	reading.Go(func() { use = groupUse(ctx, r.c.EC2, ref) })
 	s, err := readGroup(ctx, r.c.EC2, ref)
+	reading.Wait()
 	if errors.Is(err, remediation.ErrGone) {
 		return &GroupState{Group: ref, Gone: true}, err
 	}
 	if err != nil {
 		return nil, err
 	}
-	s.Use = groupUse(ctx, r.c.EC2, s.Group)
+	s.Use = use
 	s.Lists = prefixLists(ctx, r.c.EC2, s.Group, s.Rules, nil)
 	return s, nil
 }
 
+// readGroup reads a group and, at the same time, its rules.
 func readGroup(ctx context.Context, api groupReaderAPI, ref remediation.Ref) (*GroupState, error) {
+	var rules []remediation.Rule
+	var rulesErr error
+	var reading sync.WaitGroup
+	reading.Go(func() { rules, rulesErr = groupRules(ctx, api, ref) })
 	g, err := describeGroup(ctx, api, ref)
+	reading.Wait()
 	if err != nil {
 		return nil, err
 	}
@@ -121,13 +142,11 @@ func readGroup(ctx context.Context, api groupReaderAPI, ref remediation.Ref) (*G
 	if ref.Account != "" && account != "" && ref.Account != account {
 		return nil, fmt.Errorf("security group %s is owned by account %s, not by %s: %w", ref.ID, account, ref.Account, remediation.ErrOtherAccount)
 	}
-	ref.ID = aws.ToString(g.GroupId)
+	if rulesErr != nil {
+		return nil, rulesErr
+	}
 	if account != "" {
 		ref.Account = account
-	}
-	rules, err := groupRules(ctx, api, ref)
-	if err != nil {
-		return nil, err
 	}
 	return &GroupState{
 		Group: ref, Name: aws.ToString(g.GroupName), Description: aws.ToString(g.Description),
