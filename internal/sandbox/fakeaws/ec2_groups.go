@@ -182,18 +182,33 @@ func tagFilter(tags map[string]string, name string) ([]string, bool) {
 	return nil, ok
 }
 
+// maxFilterValues is how many values the filters of a request may have.
+const maxFilterValues = 200
+
 // filtered keeps what matches every Filter of the request; values gives what a
 // thing has for a filter's name, false where there is no such filter.
 func filtered[T any](x *exchange, all []T, values func(T, string) ([]string, bool)) ([]T, error) {
+	wanted, given := map[string]map[string]bool{}, 0
+	for _, f := range x.form.at("Filter").items() {
+		of := map[string]bool{}
+		for _, v := range f.at("Value").texts() {
+			of[v] = true
+			given++
+		}
+		wanted[f.text("Name")] = of
+	}
+	if given > maxFilterValues {
+		return nil, bad("FilterLimitExceeded", "The maximum number of filter values specified on a single call is 200")
+	}
 	var kept []T
 	for _, one := range all {
 		matches := true
-		for _, f := range x.form.at("Filter").items() {
-			has, ok := values(one, f.text("Name"))
+		for name, of := range wanted {
+			has, ok := values(one, name)
 			if !ok {
-				return nil, bad("InvalidParameterValue", "The filter '"+f.text("Name")+"' is invalid")
+				return nil, bad("InvalidParameterValue", "The filter '"+name+"' is invalid")
 			}
-			if !slices.ContainsFunc(f.at("Value").texts(), func(v string) bool { return slices.Contains(has, v) }) {
+			if !slices.ContainsFunc(has, func(v string) bool { return of[v] }) {
 				matches = false
 			}
 		}

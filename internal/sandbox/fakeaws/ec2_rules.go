@@ -52,10 +52,15 @@ func (a *AWS) describeRules(x *exchange) (*result, error) {
 		in *group
 	}
 	r := a.here(x)
+	groups := r.sorted()
+	// EC2 promises no order, so that a group's rules do not stand together.
 	var all []owned
-	for _, g := range r.sorted() {
-		for _, one := range g.rules {
-			all = append(all, owned{one, g})
+	for place, more := 0, true; more; place++ {
+		more = false
+		for _, g := range groups {
+			if place < len(g.rules) {
+				all, more = append(all, owned{g.rules[place], g}), true
+			}
 		}
 	}
 	if ids := x.form.at("SecurityGroupRuleId").texts(); len(ids) > 0 {

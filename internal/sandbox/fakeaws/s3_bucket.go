@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -44,12 +45,28 @@ func (a *AWS) listBuckets(x *exchange) (*result, error) {
 	type list struct {
 		Owner   ownerXML
 		Buckets struct{ Bucket []one }
+		Next    string `xml:"ContinuationToken,omitempty"`
 	}
 	answer := list{Owner: ownerXML{ID: canonicalID(x.caller.Account)}}
-	for _, name := range slices.Sorted(maps.Keys(a.buckets)) {
-		if b := a.buckets[name]; b.account == x.caller.Account {
-			answer.Buckets.Bucket = append(answer.Buckets.Bucket, one{name, stamp(b.created), b.region})
+	limit := len(a.buckets)
+	if text := x.req.URL.Query().Get("max-buckets"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > 10_000 {
+			return nil, bad("InvalidArgument", "max-buckets must be between 1 and 10000")
 		}
+		limit = n
+	}
+	after := x.req.URL.Query().Get("continuation-token") // the name of the last bucket
+	for _, name := range slices.Sorted(maps.Keys(a.buckets)) {
+		b := a.buckets[name]
+		if b.account != x.caller.Account || name <= after {
+			continue
+		}
+		if list := answer.Buckets.Bucket; len(list) == limit {
+			answer.Next = list[limit-1].Name
+			break
+		}
+		answer.Buckets.Bucket = append(answer.Buckets.Bucket, one{name, stamp(b.created), b.region})
 	}
 	return &result{body: s3Named{"ListAllMyBucketsResult", answer}}, nil
 }
