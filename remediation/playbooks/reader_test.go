@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"secbot/internal/throttle"
 	"secbot/remediation"
 )
 
@@ -251,5 +252,49 @@ func TestBusyIsTriedAgain(t *testing.T) {
 	err := blockPublicAccess{c.S3}.put(t.Context(), remediation.Ref{ID: "reports"}, allOn())
 	if !hasCode(err, "OperationAborted") || tries != 3 {
 		t.Errorf("after %d tries: %v", tries, err)
+	}
+}
+
+// TestThrottledCallsSlowDown: the calls that wait for places are the fewer the more
+// AWS throttles them, others are made as ever, and what waits between two attempts
+// takes no place.
+func TestThrottledCallsSlowDown(t *testing.T) {
+	tries := 0
+	c := NewClients(testConfig(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if tries++; tries < 3 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			fmt.Fprint(w, "<Error><Code>SlowDown</Code></Error>")
+			return
+		}
+		fmt.Fprint(w, ownACL)
+	})), "111122223333", "eu-west-1")
+	ref := remediation.Ref{Account: "111122223333", Region: "eu-west-1", ID: "reports"}
+	var l throttle.Limiter
+	key := throttle.Key{Account: "111122223333", Region: "eu-west-1", Service: "S3"}
+	begun := l.Bound(key)
+	if _, err := readACL(throttle.With(t.Context(), &l), c.S3, ref); err != nil || tries != 3 {
+		t.Fatalf("%d tries: %v", tries, err)
+	}
+	if got, want := l.Bound(key), begun/4; got != want {
+		t.Errorf("after two attempts that were throttled the bound is %d, want %d", got, want)
+	}
+	var full []func(bool)
+	for range l.Bound(key) {
+		leave, err := l.Enter(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		full = append(full, leave)
+	}
+	if _, err := readACL(t.Context(), c.S3, ref); err != nil {
+		t.Errorf("a call that is no scan's: %v", err)
+	}
+	ctx, cancel := context.WithCancel(throttle.With(t.Context(), &l))
+	cancel()
+	if _, err := readACL(ctx, c.S3, ref); !errors.Is(err, context.Canceled) || tries != 4 {
+		t.Errorf("while all places are taken: %v, %d tries", err, tries)
+	}
+	for _, leave := range full {
+		leave(false)
 	}
 }
