@@ -11,6 +11,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/google/go-cmp/cmp"
@@ -29,18 +30,19 @@ type caller struct {
 	t      *testing.T
 	sb     *sandbox.Sandbox
 	w      *demo.World
+	clock  *demo.Clock
 	engine *remediation.Engine
 	from   int
 }
 
 func newCaller(t *testing.T) *caller {
 	t.Helper()
-	c := &caller{t: t}
+	c := &caller{t: t, clock: &demo.Clock{}}
 	c.sb, c.w = startSandbox(t)
 	env := awsenv.New(demo.AWSConfig(c.sb))
 	policy := remediation.DefaultConfig().WithDefaults(fakeslack.ChannelSecurity, []string{fakeslack.Alice})
 	policy.Reconcile, policy.Heartbeat, policy.Report = 0, 0, remediation.ReportNever
-	c.engine = remediation.New(remediation.Options{Store: memory.New(), Provider: env, Config: policy, Enrich: env.Enrich, Self: env.Identity,
+	c.engine = remediation.New(remediation.Options{Store: memory.New(), Provider: env, Config: policy, Enrich: env.Enrich, Self: env.Identity, Now: c.clock.Now,
 		Sleep: func(ctx context.Context, _ time.Duration) error { return ctx.Err() }, Log: slog.New(slog.DiscardHandler)})
 	if err := c.engine.Drain(t.Context()); err != nil { // what comes by itself at the start
 		t.Fatal(err)
@@ -163,4 +165,41 @@ func TestCallsOfAScan(t *testing.T) {
 		"s3 GetBucketOwnershipControls": 3, "s3 GetBucketAcl": 3, "s3 GetBucketPolicy": 3,
 		"s3control GetPublicAccessBlock": 2, // the account by itself, and for its buckets
 	})
+}
+
+// TestCallsOfScansToCome: the rules of groups are read, with their ids, where a group
+// was not seen yet or is not what was kept of it, and once a day.
+func TestCallsOfScansToCome(t *testing.T) {
+	c := newCaller(t)
+	world := ec2types.IpPermission{IpProtocol: aws.String("tcp"), FromPort: aws.Int32(443), ToPort: aws.Int32(443), IpRanges: []ec2types.IpRange{{CidrIp: aws.String("0.0.0.0/0")}}}
+	if _, err := c.w.EC2.RevokeSecurityGroupIngress(t.Context(), &ec2.RevokeSecurityGroupIngressInput{GroupId: &c.w.Group, IpPermissions: []ec2types.IpPermission{world}}); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	scan := func(what string, rules int) {
+		t.Helper()
+		n++
+		c.begin()
+		cmd := remediation.Command{ID: fmt.Sprint("scan-", n), Verb: remediation.VerbScan, By: fakeslack.Alice, Scope: "sg"}
+		if err := errors.Join(c.engine.Submit(t.Context(), cmd), c.engine.Drain(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		want := map[string]int{"ec2 DescribeSecurityGroups": 1}
+		if rules > 0 {
+			want["ec2 DescribeSecurityGroupRules"] = rules
+		}
+		if d := cmp.Diff(want, c.counted()); d != "" {
+			t.Errorf("%s: calls (- wanted, + made):\n%s", what, d)
+		}
+	}
+	scan("another group than was kept", 1)
+	scan("all is as it was kept", 0)
+	if err := c.w.Authorize(t.Context(), 8443, "198.51.100.0/24", "a partner"); err != nil {
+		t.Fatal(err)
+	}
+	scan("a rule that no event has told of", 1)
+	scan("all is as it was kept", 0)
+	c.clock.Pass(25 * time.Hour)
+	scan("what was kept is a day old", 1)
+	scan("all is as it was kept", 0)
 }

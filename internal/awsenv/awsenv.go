@@ -58,7 +58,10 @@ func httpClient() *awshttp.BuildableClient {
 		WithTransportOptions(func(t *http.Transport) {
 			t.TLSHandshakeTimeout = 5 * time.Second
 			t.ResponseHeaderTimeout = 15 * time.Second
-			t.MaxIdleConnsPerHost = 64
+			// Connections wait for the next event: as many as one resource is read
+			// with at once, of many hosts. Each bucket is a host of its own, so that
+			// the scan of a few hundred must not close those to EC2 and the store.
+			t.MaxIdleConnsPerHost, t.MaxIdleConns, t.IdleConnTimeout = 64, 1024, 90*time.Second
 		})
 }
 
