@@ -451,7 +451,7 @@ func (p *process) readOnlyEngine(ctx context.Context) (*remediation.Engine, erro
 		return nil, err
 	}
 	env := awsenv.New(cfg)
-	return remediation.New(remediation.Options{Store: memory.New(), Provider: env, Config: policy, Enrich: env.Enrich, Self: env.Identity, Log: p.log}), nil
+	return remediation.New(remediation.Options{Store: memory.New(), Provider: env, Config: policy, Enrich: env.Enrich, Log: p.log}), nil
 }
 
 // serve runs the engine, the HTTP server and the shell's socket until ctx ends

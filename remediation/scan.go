@@ -159,14 +159,20 @@ func (s *scanning) closely(r Reader) func(context.Context, []State) []bool {
 		asking.SetLimit(scanReads)
 		for i, state := range shown {
 			asking.Go(func() error {
-				kept, err := s.e.kept(ctx, state.Ref())
-				picked[i] = err != nil || kept == nil || s.e.now().Sub(kept.At) >= renewState || !h.Same(state, kept.Data)
+				picked[i] = s.e.outdated(ctx, h, state)
 				return nil
 			})
 		}
-		_ = asking.Wait() // what can't be read is kept anew
+		_ = asking.Wait() // none returns an error
 		return picked
 	}
+}
+
+// outdated reports whether what is kept of a resource has to be kept anew; it has
+// where nobody can tell.
+func (e *Engine) outdated(ctx context.Context, h Historian, shown State) bool {
+	kept, err := e.kept(ctx, shown.Ref())
+	return err != nil || kept == nil || e.now().Sub(kept.At) >= renewState || !h.Same(shown, kept.Data)
 }
 
 // look judges what a look shows. Where it is safe that is all; else the resource is
