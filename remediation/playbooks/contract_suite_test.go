@@ -170,6 +170,8 @@ func runReaders(t *testing.T, b backend) {
 			t.Errorf("read of %s: %v, want ErrOtherAccount", other, err)
 		}
 	}
+	scanAlike(t, w, bucket)
+	scanAlike(t, w, group)
 	s := must(w.readers[bucket.Kind].Read(w.ctx, bucket))(t).(*playbooks.BucketState)
 	if s.AccountBlockUnread != "" {
 		t.Errorf("the account's block is unread: %s", s.AccountBlockUnread)
@@ -182,6 +184,29 @@ func runReaders(t *testing.T, b backend) {
 	}
 	if d := cmp.Diff(g, through(t, g)); d != "" {
 		t.Errorf("the state does not survive JSON:\n%s", d)
+	}
+}
+
+// scanAlike has a scan see a resource as a read of it does, as far as it looks: the
+// same findings, and of a group all that is kept.
+func scanAlike(t *testing.T, w *world, ref remediation.Ref) {
+	t.Helper()
+	looks, errs := collect(w.readers[ref.Kind].(remediation.Scanner).Scan(w.ctx, remediation.Looking{Now: time.Now, Closely: all}))
+	l, there := looks[ref.ID]
+	if len(errs) > 0 || !there || l.Ref != ref {
+		t.Fatalf("%s is looked at as %+v; errors %v", ref, l, errs)
+	}
+	shown, read := must(l.State(w.ctx))(t), must(w.readers[ref.Kind].Read(w.ctx, ref))(t)
+	if g, ok := shown.(*playbooks.GroupState); ok {
+		g.Use = read.(*playbooks.GroupState).Use
+		if d := cmp.Diff(read, shown); d != "" || !l.Close {
+			t.Errorf("close: %v (- read, + scanned):\n%s", l.Close, d)
+		}
+	}
+	for _, pb := range w.playbooks {
+		if pb.Meta().Kind == ref.Kind && len(pb.Judge(shown, nil)) > 0 != (len(pb.Judge(read, nil)) > 0) {
+			t.Errorf("%s finds %v in what a scan shows, and %v in what is read", pb.Meta().ID, pb.Judge(shown, nil), pb.Judge(read, nil))
+		}
 	}
 }
 
