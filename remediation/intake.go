@@ -222,7 +222,12 @@ func (e *Engine) Preview(ctx context.Context, sig Signal) ([]Part, error) {
 // read reads one resource in its own account and region. With ErrGone there may
 // be a state that says so.
 func (e *Engine) read(ctx context.Context, ref Ref) (*Environment, State, error) {
-	env, err := e.o.Provider.Environment(ctx, ref.Account, ref.Region)
+	return e.readIn(ctx, ref.Account, ref)
+}
+
+// readIn is read in the environment of an account.
+func (e *Engine) readIn(ctx context.Context, account string, ref Ref) (*Environment, State, error) {
+	env, err := e.o.Provider.Environment(ctx, account, ref.Region)
 	if err != nil {
 		return nil, nil, fmt.Errorf("account %s, region %s: %w", ref.Account, ref.Region, err)
 	}

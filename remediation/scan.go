@@ -56,13 +56,11 @@ func (e *Engine) Scan(ctx context.Context, scope string, found func(Finding), fa
 // found is known by its key then, and what it has kept need not be read again.
 func (e *Engine) scan(ctx context.Context, kinds []Kind, s *scanning) (int, error) {
 	ctx = throttle.With(ctx, &e.scans)
-	// Whoever names the account has its calls counted with those that do so too.
-	account := e.self(ctx).Account
 	var lists sync.WaitGroup
 	for _, kind := range kinds {
 		for _, region := range e.scanRegions(kind) {
 			lists.Go(func() {
-				err := e.safely(fmt.Sprintf("the list of %s in %s", kind, region), func() error { s.list(ctx, kind, account, region); return nil })
+				err := e.safely(fmt.Sprintf("the list of %s in %s", kind, region), func() error { s.list(ctx, kind, region); return nil })
 				if err != nil {
 					s.fail(fmt.Errorf("list %s in %s: %w", kind, region, err))
 				}
@@ -97,8 +95,8 @@ type scanning struct {
 // list looks at all resources of a kind and region. Those of each region in which
 // they are have places of their own, so that one region that is slow does not hold
 // up the others for long.
-func (s *scanning) list(ctx context.Context, kind Kind, account, region string) {
-	env, err := s.e.o.Provider.Environment(ctx, account, region)
+func (s *scanning) list(ctx context.Context, kind Kind, region string) {
+	env, err := s.e.o.Provider.Environment(ctx, "", region)
 	if err != nil {
 		s.fail(fmt.Errorf("region %s: %w", region, err))
 		return
@@ -179,7 +177,7 @@ func (e *Engine) outdated(ctx context.Context, h Historian, shown State) bool {
 // read whole, at one moment, and that is what is found.
 func (s *scanning) look(ctx context.Context, env *Environment, l Look) {
 	if l.State == nil || (s.whole != nil && s.whole(l.Ref)) {
-		s.judge(ctx, l.Ref)
+		s.confirm(ctx, env.Account, l.Ref, nil, time.Time{})
 		return
 	}
 	readAt := l.ReadAt
@@ -192,7 +190,7 @@ func (s *scanning) look(ctx context.Context, env *Environment, l Look) {
 	}
 	if state != nil {
 		if found := env.judge(state); len(found) > 0 {
-			s.confirm(ctx, l.Ref, found, readAt)
+			s.confirm(ctx, env.Account, l.Ref, found, readAt)
 			return
 		}
 	}
@@ -208,14 +206,15 @@ func (s *scanning) look(ctx context.Context, env *Environment, l Look) {
 
 // judge reads a resource whole and judges it.
 func (s *scanning) judge(ctx context.Context, ref Ref) {
-	s.confirm(ctx, ref, nil, time.Time{})
+	s.confirm(ctx, ref.Account, ref, nil, time.Time{})
 }
 
 // confirm is judge for a resource in which a look has shown something. Where it
-// can't be read whole that is told all the same.
-func (s *scanning) confirm(ctx context.Context, ref Ref, shown []Finding, shownAt time.Time) {
+// can't be read whole that is told all the same. The account is named as it was for
+// the look, so that its calls are bounded together with those of looks.
+func (s *scanning) confirm(ctx context.Context, account string, ref Ref, shown []Finding, shownAt time.Time) {
 	readAt := s.e.now()
-	env, state, err := s.e.read(ctx, ref)
+	env, state, err := s.e.readIn(ctx, account, ref)
 	if errors.Is(err, ErrGone) {
 		return // deleted since it was listed
 	}

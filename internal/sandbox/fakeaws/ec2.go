@@ -38,6 +38,9 @@ func (a *AWS) ec2Service() *service {
 		operation: func(x *exchange) (string, *operation) {
 			name, op := queryOperation(x, ops)
 			x.Resource = x.form.text("GroupId")
+			if ids := x.form.at("GroupId").texts(); len(ids) == 1 {
+				x.Resource = ids[0]
+			}
 			return name, op
 		},
 		write: writeEC2,
