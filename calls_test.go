@@ -164,6 +164,7 @@ func TestCallsOfAScan(t *testing.T) {
 		"s3 ListBuckets": 1, "s3 GetPublicAccessBlock": 24,
 		"s3 GetBucketOwnershipControls": 3, "s3 GetBucketAcl": 3, "s3 GetBucketPolicy": 3,
 		"s3control GetPublicAccessBlock": 2, // the account by itself, and for its buckets
+		"sts GetCallerIdentity":          1, // whose buckets they are, asked once
 	})
 }
 

@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -253,7 +255,11 @@ func TestScanStopped(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	sb.AWS.Fault(func(c fakeaws.Call) *fakeaws.Fault {
-		if c.Action == "DescribeSecurityGroups" { // they come after the buckets
+		if c.Action == "DescribeSecurityGroups" {
+			for !slices.ContainsFunc(sb.AWS.Calls(), func(c fakeaws.Call) bool { return c.Action == "GetBucketTagging" && c.Resource == demo.SiteBucket }) {
+				time.Sleep(time.Millisecond)
+			}
+			time.Sleep(300 * time.Millisecond) // which a read of a bucket takes by no means
 			cancel()
 		}
 		return nil

@@ -129,7 +129,7 @@ func everybodySays(t *testing.T, v remediation.Verb, by string, may bool) {
 	l.config.People = []remediation.Person{{Actor: "arn:aws:iam::*:user/dana", User: "U5"}}
 	general := slices.Contains([]remediation.Verb{remediation.VerbReset, remediation.VerbPause, remediation.VerbResume, remediation.VerbMode}, v)
 	switch {
-	case v == remediation.VerbScan || v == remediation.VerbWhy || v == remediation.VerbStats:
+	case v == remediation.VerbScan || v == remediation.VerbCancel || v == remediation.VerbWhy || v == remediation.VerbStats:
 		may = by != "UGUEST" && by != "UWHO" // it changes nothing
 	case v == remediation.VerbClaim || v == remediation.VerbDisown:
 		may = by == "U5" // whether it was them nobody else can say
@@ -140,7 +140,17 @@ func everybodySays(t *testing.T, v remediation.Verb, by string, may bool) {
 	changes, doors := len(l.doors.changes()), l.doors.get("h")
 	cmd := remediation.Command{ID: "c", Verb: v, Incident: inc.ID, By: by, Reason: "x", ReplyTo: remediation.ReplyTo{User: "U0"}}
 	l.doors.set("sg-h", "side")
-	cmd.Scope = map[remediation.Verb]string{remediation.VerbScan: "sg", remediation.VerbMode: "ask", remediation.VerbWhy: "sg-h"}[v]
+	cmd.Scope = map[remediation.Verb]string{remediation.VerbScan: "sg", remediation.VerbMode: "ask", remediation.VerbWhy: "sg-h",
+		remediation.VerbCancel: "s", remediation.VerbFixAll: "s"}[v]
+	switch v {
+	case remediation.VerbCancel:
+		rec := &remediation.Record{Key: "scan/run/s", Data: []byte(`{"id":"s"}`)}
+		if err := l.store.Commit(t.Context(), remediation.Write{Records: []*remediation.Record{rec}}); err != nil {
+			t.Fatal(err)
+		}
+	case remediation.VerbFixAll:
+		cmd.Targets = []remediation.Target{{Incident: inc.ID, State: inc.State()}}
+	}
 	if general || v == remediation.VerbStats || cmd.Scope != "" {
 		cmd.Incident = ""
 	}

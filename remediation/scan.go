@@ -88,6 +88,8 @@ type scanning struct {
 	failed func(error)
 	// seen is told each state of which there is all that Remember keeps; nil: nobody.
 	seen func(ctx context.Context, live judged, readAt time.Time)
+	// done is told each resource that was looked at, one at a time; nil: nobody.
+	done func(Ref)
 	// whole says which resources are to be read whole, whatever a look shows; nil: none.
 	whole func(Ref) bool
 }
@@ -201,7 +203,7 @@ func (s *scanning) look(ctx context.Context, env *Environment, l Look) {
 	if l.Close && s.seen != nil {
 		s.seen(ctx, judged{env: env, state: state, readAt: readAt}, readAt)
 	}
-	s.tell(nil, readAt)
+	s.tell(l.Ref, nil, readAt)
 }
 
 // judge reads a resource whole and judges it.
@@ -221,14 +223,14 @@ func (s *scanning) confirm(ctx context.Context, account string, ref Ref, shown [
 	if err != nil {
 		s.unread(ctx, err)
 		if len(shown) > 0 && ctx.Err() == nil {
-			s.tell(doubted(shown, err), shownAt)
+			s.tell(ref, doubted(shown, err), shownAt)
 		}
 		return
 	}
 	if s.seen != nil {
 		s.seen(ctx, judged{env: env, state: state, readAt: readAt}, readAt)
 	}
-	s.tell(env.judge(state), readAt)
+	s.tell(ref, env.judge(state), readAt)
 }
 
 // doubted are findings of a resource that could not be read whole.
@@ -255,10 +257,13 @@ func (e *Environment) judge(state State) []Finding {
 }
 
 // tell counts a resource and hands on what was found in it.
-func (s *scanning) tell(found []Finding, readAt time.Time) {
+func (s *scanning) tell(ref Ref, found []Finding, readAt time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.read++
+	if s.done != nil {
+		s.done(ref)
+	}
 	for _, f := range found {
 		f.Event, f.At = "scan", readAt
 		s.found(f)

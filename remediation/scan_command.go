@@ -165,21 +165,20 @@ func (e *Engine) scanAndOpen(ctx context.Context, h *held, of scanOf, scan reads
 	s := &scanning{e: e,
 		found: func(f Finding) { findings = append(findings, f); show.found.Add(1) },
 		failed: func(err error) {
-			if reading.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
-				return // cut short, of which the report tells
-			}
 			show.failed.Add(1)
 			report.unread(Explain(err))
+		},
+		done: func(ref Ref) {
+			show.read.Add(1)
+			of.last.saw(ref)
 		},
 		whole: func(r Ref) bool { return len(waiting[r]) > 0 },
 	}
 	s.seen = func(ctx context.Context, live judged, readAt time.Time) {
-		show.read.Add(1)
-		of.last.saw(live.state.Ref())
 		e.remember(ctx, live, readAt)
 		for _, inc := range waiting[live.state.Ref()] {
 			if err := e.settleOne(ctx, h, live, inc, "in a scan"); err != nil {
-				s.fail(err)
+				s.unread(ctx, err)
 			}
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 )
 
@@ -22,10 +21,9 @@ const maxGone = 10
 // of it.
 type lastScan struct {
 	rec  *Record
-	was  scanFound // what it found
-	now  scanFound // what the scan under way finds
-	ever bool      // there was one
-	mu   sync.Mutex
+	was  scanFound    // what it found
+	now  scanFound    // what the scan under way finds
+	ever bool         // there was one
 	read map[Ref]bool // resources that it found something on, and whether they were read since
 }
 
@@ -70,10 +68,8 @@ func (e *Engine) lastScan(ctx context.Context, scope string) (*lastScan, error) 
 	return l, nil
 }
 
-// saw is told of each resource that was read.
+// saw is told of each resource that was looked at, one at a time.
 func (l *lastScan) saw(r Ref) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if _, ok := l.read[r]; ok {
 		l.read[r] = true
 	}

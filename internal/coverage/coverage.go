@@ -34,7 +34,7 @@ type Watch struct {
 	counts Counts
 	whole  map[place]bool // lists that came to their end
 	listed map[place]bool // resources that were listed, and not read yet or not at all
-	read   map[place]bool // resources that were read, or are gone
+	read   map[place]bool // resources that somebody tried to read; true: they were read, or are gone
 }
 
 // place is a resource, or a list where it has no id. Buckets and accounts are
@@ -118,57 +118,89 @@ func (e *Error) Error() string { return e.What + ": " + e.Err.Error() }
 // Unwrap is the reader's own error.
 func (e *Error) Unwrap() error { return e.Err }
 
-// List lists everything before it yields the first: the scan reads while it
-// lists, and how much there is to read shall be known soon.
-func (r *reader) List(ctx context.Context) iter.Seq2[remediation.Ref, error] {
-	return func(yield func(remediation.Ref, error) bool) {
-		refs, err := r.all(ctx)
-		for _, ref := range refs {
-			if !yield(ref, nil) {
+// List lists without being watched: a scan asks for Scan.
+func (r *reader) List(ctx context.Context) iter.Seq2[remediation.Ref, error] { return r.r.List(ctx) }
+
+// Scan looks as the reader does, or, where it has no Scan, lists what is to be read,
+// and has the watch note what was listed and read. Its errors are *Error.
+func (r *reader) Scan(ctx context.Context, how remediation.Looking) iter.Seq2[remediation.Look, error] {
+	return func(yield func(remediation.Look, error) bool) {
+		whole := false
+		defer func() {
+			r.w.change(func() {
+				r.w.counts.Lists++
+				r.w.whole[r.list] = whole
+			})
+		}()
+		broken := false
+		for look, err := range r.looks(ctx, how) {
+			if err != nil {
+				broken = true
+				r.w.change(func() { r.w.counts.Denied++ })
+				err = &Error{What: fmt.Sprintf("the list of %s in %s", r.list.kind, r.region), Err: err}
+			} else {
+				look = r.watched(look)
+			}
+			if !yield(look, err) {
 				return
 			}
 		}
-		if err != nil {
-			yield(remediation.Ref{}, err)
+		whole = !broken
+	}
+}
+
+func (r *reader) looks(ctx context.Context, how remediation.Looking) iter.Seq2[remediation.Look, error] {
+	if s, ok := r.r.(remediation.Scanner); ok {
+		return s.Scan(ctx, how)
+	}
+	return func(yield func(remediation.Look, error) bool) {
+		for ref, err := range r.r.List(ctx) {
+			if !yield(remediation.Look{Ref: ref}, err) {
+				return
+			}
 		}
 	}
 }
 
-func (r *reader) all(ctx context.Context) ([]remediation.Ref, error) {
-	var refs []remediation.Ref
-	for ref, err := range r.r.List(ctx) {
-		if err != nil {
-			r.w.change(func() { r.w.counts.Lists++; r.w.counts.Denied++ })
-			return refs, &Error{What: fmt.Sprintf("the list of %s in %s", r.list.kind, r.region), Err: err}
-		}
-		refs = append(refs, ref)
-		r.w.change(func() {
-			r.w.counts.Listed++
-			r.w.listed[placeOf(ref)] = true
-		})
-	}
+// watched is a look that notes what comes of it.
+func (r *reader) watched(look remediation.Look) remediation.Look {
 	r.w.change(func() {
-		r.w.counts.Lists++
-		r.w.whole[r.list] = true
+		r.w.counts.Listed++
+		r.w.listed[placeOf(look.Ref)] = true
 	})
-	return refs, nil
+	if state := look.State; state != nil {
+		look.State = func(ctx context.Context) (remediation.State, error) {
+			s, err := state(ctx)
+			return s, r.note(look.Ref, err)
+		}
+	}
+	return look
 }
 
 // Read reads, and has the watch note whether that was possible. Its errors are
 // *Error, but for ErrGone.
 func (r *reader) Read(ctx context.Context, ref remediation.Ref) (remediation.State, error) {
 	state, err := r.r.Read(ctx, ref)
+	return state, r.note(ref, err)
+}
+
+// note keeps how an attempt to read a resource ended: the last one counts, since
+// what a look shows in part may be read whole afterwards.
+func (r *reader) note(ref remediation.Ref, err error) error {
 	denied := err != nil && !errors.Is(err, remediation.ErrGone)
 	r.w.change(func() {
-		r.w.counts.Done++
-		if denied {
-			r.w.counts.Denied++
-			return
+		at := placeOf(ref)
+		if was, tried := r.w.read[at]; !tried {
+			r.w.counts.Done++
+		} else if !was {
+			r.w.counts.Denied--
 		}
-		r.w.read[placeOf(ref)] = true
+		if r.w.read[at] = !denied; denied {
+			r.w.counts.Denied++
+		}
 	})
 	if denied {
-		err = &Error{What: ref.String(), Err: err}
+		return &Error{What: ref.String(), Err: err}
 	}
-	return state, err
+	return err
 }

@@ -18,7 +18,6 @@ import (
 
 	"secbot/internal/sandbox/fakeaws"
 	"secbot/internal/sandbox/fakeslack"
-	"secbot/internal/server"
 )
 
 // Options say where the stand-ins are served and where secbot is.
@@ -93,12 +92,32 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 	return l, nil
 }
 
+// closeWithin is how long calls under way may take once the stand-ins end. A server
+// would wait for seconds for connections that were opened and never used, as the
+// AWS SDK leaves some.
+const closeWithin = 300 * time.Millisecond
+
 func (s *Sandbox) serve(ctx context.Context, l net.Listener, h http.Handler) {
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(s.o.Log.Handler(), slog.LevelWarn)}
 	s.running.Go(func() {
-		if err := server.Serve(ctx, l, h, s.o.Log); err != nil {
+		ended := make(chan error, 1)
+		context.AfterFunc(ctx, func() {
+			grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWithin)
+			defer cancel()
+			err := srv.Shutdown(grace)
+			if errors.Is(err, context.DeadlineExceeded) {
+				err = srv.Close()
+			}
+			ended <- err
+		})
+		err := srv.Serve(l)
+		if errors.Is(err, http.ErrServerClosed) {
+			err = <-ended
+		}
+		if err != nil {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.errs = append(s.errs, err)
+			s.errs = append(s.errs, fmt.Errorf("serve a stand-in on %s: %w", l.Addr(), err))
 		}
 	})
 }
