@@ -7,7 +7,7 @@ CHECKOV_VERSION := 3.3.30
 
 BIN := $(CURDIR)/.bin
 
-.PHONY: test vet lint vuln test-moto test-crash storm fuzz test-anonymous test-types test-bolt test-emulate node-scripts test-browser demo bench lambda lambda-same infra
+.PHONY: test vet lint vuln test-moto test-crash storm fuzz test-anonymous test-types test-bolt test-emulate node-scripts test-browser demo bench bench-go bench-counts bench-counts-renew lambda lambda-same infra
 
 test:
 	go test -race ./...
@@ -129,5 +129,19 @@ infra: $(BIN)/infra-$(CFN_LINT_VERSION)-$(CHECKOV_VERSION)/installed $(BIN)/moto
 demo:
 	go run . demo --script
 
+# What docs/performance.md tells, measured anew. POINTS chooses some of it.
+POINTS :=
 bench:
+	go run ./internal/bench $(POINTS)
+
+# Every Go benchmark by itself.
+bench-go:
 	go test -run '^$$' -bench . -benchmem ./...
+
+# Fails where a benchmark allocates, or calls AWS, a fifth more often than is
+# written down in internal/bench/counts.txt.
+bench-counts:
+	go run ./internal/bench counts
+
+bench-counts-renew:
+	go run ./internal/bench -renew counts
