@@ -16,9 +16,9 @@ import (
 // unit, count. Allocations are rounded to whole ones.
 const countsFile = "internal/bench/counts.txt"
 
-// slack is how much more than written down is let be: what goroutines that run
+// tolerance is how much more than written down is let be: what goroutines that run
 // besides allocate, and versions of Go, differ by less.
-const slack = 1.20
+const tolerance = 1.20
 
 // counted are the benchmarks whose counts are held, with a number of turns that is
 // the same each time, since the stand-ins' own share grows with it.
@@ -61,7 +61,7 @@ func checkCounts(ctx context.Context, renew bool) error {
 	return compareCounts(want, got)
 }
 
-// compareCounts says every count that has grown by more than slack allows, and
+// compareCounts says every count that has grown by more than tolerance allows, and
 // every benchmark that is on one side alone.
 func compareCounts(want, got results) error {
 	var errs []error
@@ -71,7 +71,7 @@ func compareCounts(want, got results) error {
 			switch {
 			case !there:
 				errs = append(errs, fmt.Errorf("%s no longer counts %s", name, unit))
-			case now > before*slack:
+			case now > before*tolerance:
 				errs = append(errs, fmt.Errorf("%s: %.0f %s, which is %.0f %% more than the %.0f of %s", name, now, unit, 100*(now/before-1), before, countsFile))
 			}
 		}

@@ -37,6 +37,7 @@ func points() []point {
 		{"start", "Starting", measureStart},
 		{"size", "The Lambda binary", measureSize},
 		{"event", "From an event to the call that mitigates", measureEvent},
+		{"slack", "Slack's requests", measureSlack},
 	}
 }
 
@@ -50,6 +51,9 @@ type bench struct {
 }
 
 func run(ctx context.Context, args []string) error {
+	if len(args) > 0 && args[0] == bareCommand {
+		return serveBare(ctx, os.Stdout)
+	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	node := flags.String("node", ".bin/node", "the `directory` with the packages and scripts of internal/node")
 	python := flags.String("python", "", "the Python `program` that has boto3")

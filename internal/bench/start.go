@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,21 +25,21 @@ func measureStart(ctx context.Context, b *bench) error {
 	var own, python, inits []time.Duration
 	packages := map[string][]time.Duration{}
 	for range starts {
-		r, err := once(ctx, os.Environ(), secbot, "version")
+		r, err := b.once(ctx, nil, secbot, "version")
 		if err != nil {
 			return err
 		}
-		p, err := once(ctx, os.Environ(), "python3", "-c", "pass")
+		p, err := b.once(ctx, nil, "python3", "-c", "pass")
 		if err != nil {
 			return err
 		}
-		traced, err := once(ctx, append(os.Environ(), "GODEBUG=inittrace=1"), secbot, "version")
+		traced, err := b.once(ctx, []string{"GODEBUG=inittrace=1"}, secbot, "version")
 		if err != nil {
 			return err
 		}
 		own, python = append(own, r.took), append(python, p.took)
 		total := time.Duration(0)
-		for name, took := range initTimes(traced.errOut) {
+		for name, took := range initTimes(traced.errOut.Bytes()) {
 			packages[name] = append(packages[name], took)
 			total += took
 		}
