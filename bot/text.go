@@ -29,6 +29,9 @@ const (
 // clean makes text from outside fit for one line: what is not UTF-8 and what
 // does not print becomes a space, and runs of spaces become one.
 func clean(s string) string {
+	if isClean(s) {
+		return s
+	}
 	s = strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || !unicode.IsPrint(r) {
 			return ' '
@@ -36,6 +39,19 @@ func clean(s string) string {
 		return r
 	}, s)
 	return strings.Join(strings.Fields(s), " ")
+}
+
+// isClean knows most of the text that clean would not change: printable ASCII.
+func isClean(s string) bool {
+	before := byte(' ')
+	for i := range len(s) {
+		c := s[i]
+		if c < ' ' || c > '~' || c == ' ' && before == ' ' {
+			return false
+		}
+		before = c
+	}
+	return s == "" || before != ' '
 }
 
 // visible keeps text from outside as it is, its spaces too, and writes what does
