@@ -4,6 +4,7 @@ GOVULNCHECK_VERSION := v1.9.0
 MOTO_VERSION := 5.2.1
 CFN_LINT_VERSION := 1.58.0
 CHECKOV_VERSION := 3.3.30
+BOTO3_VERSION := 1.44.8
 
 BIN := $(CURDIR)/.bin
 
@@ -131,8 +132,13 @@ demo:
 
 # What docs/performance.md tells, measured anew. POINTS chooses some of it.
 POINTS :=
-bench:
-	go run ./internal/bench $(POINTS)
+bench: node-scripts $(BIN)/boto3-$(BOTO3_VERSION)/bin/python3 $(BIN)/moto-$(MOTO_VERSION)/bin/moto_server
+	go run ./internal/bench -python $(BIN)/boto3-$(BOTO3_VERSION)/bin/python3 -moto $(BIN)/moto-$(MOTO_VERSION)/bin/moto_server $(POINTS)
+
+$(BIN)/boto3-$(BOTO3_VERSION)/bin/python3:
+	rm -rf $(BIN)/boto3-$(BOTO3_VERSION)
+	python3 -m venv $(BIN)/boto3-$(BOTO3_VERSION)
+	$(BIN)/boto3-$(BOTO3_VERSION)/bin/pip install --quiet 'boto3==$(BOTO3_VERSION)'
 
 # Every Go benchmark by itself.
 bench-go:

@@ -38,6 +38,7 @@ func points() []point {
 		{"size", "The Lambda binary", measureSize},
 		{"event", "From an event to the call that mitigates", measureEvent},
 		{"slack", "Slack's requests", measureSlack},
+		{"talk", "Against the talk's handler", measureTalk},
 	}
 }
 

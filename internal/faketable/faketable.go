@@ -58,9 +58,12 @@ type AWS struct {
 	calls   []Call
 }
 
+// New makes an empty stand-in that nobody serves yet. Its URL is for whoever does.
+func New() *AWS { return &AWS{tables: map[string]*table{}, objects: map[string][]byte{}} }
+
 // Start serves until the test ends.
 func Start(t testing.TB) *AWS {
-	a := &AWS{tables: map[string]*table{}, objects: map[string][]byte{}}
+	a := New()
 	srv := httptest.NewServer(a)
 	t.Cleanup(srv.Close)
 	a.URL = srv.URL
