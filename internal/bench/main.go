@@ -39,6 +39,8 @@ func points() []point {
 		{"event", "From an event to the call that mitigates", measureEvent},
 		{"slack", "Slack's requests", measureSlack},
 		{"talk", "Against the talk's handler", measureTalk},
+		{"scan", "A scan, with 20 ms added to each call", measureScan},
+		{"throughput", "Events a second", measureThroughput},
 	}
 }
 
@@ -47,6 +49,8 @@ type bench struct {
 	dir    string // a temporary directory, which goes with the run
 	node   string // where make has put the packages and scripts of internal/node
 	python string // a Python that has boto3
+	moto   string // moto_server
+	large  bool
 	report *report
 	built  map[string]string // see build
 }
@@ -58,6 +62,8 @@ func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	node := flags.String("node", ".bin/node", "the `directory` with the packages and scripts of internal/node")
 	python := flags.String("python", "", "the Python `program` that has boto3")
+	moto := flags.String("moto", "", "the `program` moto_server")
+	large := flags.Bool("large", false, "scan 100,000 rules too")
 	renew := flags.Bool("renew", false, "with counts: write down what is counted now")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -73,7 +79,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return fmt.Errorf("make a directory for what is built: %w", err)
 	}
-	b := &bench{dir: dir, node: *node, python: *python, report: &report{out: os.Stdout}, built: map[string]string{}}
+	b := &bench{dir: dir, node: *node, python: *python, moto: *moto, large: *large, report: &report{out: os.Stdout}, built: map[string]string{}}
 	b.report.machine()
 	for _, p := range chosen {
 		b.report.section(p.title)

@@ -22,8 +22,9 @@ import (
 
 const (
 	coldStarts = 10
-	// warmEvents stays below what the circuit breaker lets through.
-	warmEvents = 20
+	// warmEvents, with the cold starts, stay below what the circuit breaker lets
+	// through.
+	warmEvents = 15
 )
 
 // measureTalk is secbot as a Lambda function against the talk's, in Python with
@@ -45,6 +46,10 @@ func measureTalk(ctx context.Context, b *bench) error {
 	}
 	secbot := &function{name: "secbot", program: program}
 	talk := &function{name: "the talk's handler", program: b.python, args: []string{script}}
+	// The first start on a table also adds what is scheduled, once for all.
+	if err := b.lambda(ctx, l, &function{program: program}, 1); err != nil {
+		return fmt.Errorf("secbot, on a new table: %w", err)
+	}
 	for range coldStarts {
 		for _, f := range []*function{secbot, talk} {
 			if err := b.lambda(ctx, l, f, 1); err != nil {
@@ -81,17 +86,13 @@ type function struct {
 
 // lambda starts the function and gives it so many events, each of another group.
 func (b *bench) lambda(ctx context.Context, l *lab, f *function, events int) error {
-	env, err := l.env(ctx)
-	if err != nil {
-		return err
-	}
 	event, err := l.open(ctx)
 	if err != nil {
 		return err
 	}
 	api := newRuntimeAPI()
 	defer api.close()
-	p, err := b.start(ctx, append(env, "AWS_LAMBDA_RUNTIME_API="+api.addr()), f.program, f.args...)
+	p, err := b.start(ctx, append(l.env(), "AWS_LAMBDA_RUNTIME_API="+api.addr()), f.program, f.args...)
 	if err != nil {
 		return err
 	}
@@ -157,6 +158,9 @@ func newLab(ctx context.Context) (*lab, error) {
 		return nil, errors.Join(err, l.close())
 	}
 	l.topic = *topic.TopicArn
+	if err := dynamo.New(l.table.Config(), dynamo.Options{Table: "secbot"}).CreateTable(ctx); err != nil {
+		return nil, errors.Join(err, l.close())
+	}
 	sb.AWS.AddCaller("AKIABENCH", fakeaws.Caller{Role: "secbot", Session: "bench"})
 	sb.AWS.Fault(func(c fakeaws.Call) *fakeaws.Fault {
 		if c.Action == "RevokeSecurityGroupIngress" {
@@ -172,17 +176,12 @@ func (l *lab) close() error {
 	return l.sb.Close()
 }
 
-// env is that of a function with a table of its own.
-func (l *lab) env(ctx context.Context) ([]string, error) {
-	l.made++
-	name := fmt.Sprint("secbot-", l.made)
-	if err := dynamo.New(l.table.Config(), dynamo.Options{Table: name}).CreateTable(ctx); err != nil {
-		return nil, err
-	}
+// env is that of a function.
+func (l *lab) env() []string {
 	return []string{"AWS_ENDPOINT_URL=" + l.sb.AWSURL, "AWS_ENDPOINT_URL_DYNAMODB=" + l.tables.URL, "AWS_REGION=" + l.sb.AWS.Region(), "AWS_DEFAULT_REGION=" + l.sb.AWS.Region(),
 		"AWS_ACCESS_KEY_ID=AKIABENCH", "AWS_SECRET_ACCESS_KEY=s", "SNS_TOPIC_ARN=" + l.topic,
-		"SECBOT_LAMBDA=events", "SECBOT_STORE=dynamodb://" + name, "SECBOT_CHANNEL=" + fakeslack.ChannelSecurity, "SECBOT_RESPONDERS=" + fakeslack.Alice,
-		"SLACK_API_URL=" + l.sb.Slack.APIURL(), "SLACK_BOT_TOKEN=" + l.sb.Slack.Token(), "SLACK_SIGNING_SECRET=" + l.sb.Slack.Secret()}, nil
+		"SECBOT_LAMBDA=events", "SECBOT_STORE=dynamodb://secbot", "SECBOT_CHANNEL=" + fakeslack.ChannelSecurity, "SECBOT_RESPONDERS=" + fakeslack.Alice,
+		"SLACK_API_URL=" + l.sb.Slack.APIURL(), "SLACK_BOT_TOKEN=" + l.sb.Slack.Token(), "SLACK_SIGNING_SECRET=" + l.sb.Slack.Secret()}
 }
 
 // open makes a group and opens it to the world; the event tells of it.

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"secbot/internal/demo"
+	"secbot/internal/sandbox"
+)
+
+const (
+	// latency is added to each call of AWS.
+	latency = 20 * time.Millisecond
+	// rulesPerGroup keeps groups below EC2's quota.
+	rulesPerGroup = 10
+	// seeders are how many resources are made at once.
+	seeders = 8
+)
+
+// measureScan is `secbot scan --json` of an account where nothing is fast. How many
+// calls it makes, and how many at once, is counted on the other side, so that the
+// limit holds for whatever way of reading secbot takes.
+func measureScan(ctx context.Context, b *bench) error {
+	s, err := b.scan(ctx, "all", 1000, 1000)
+	if err != nil {
+		return err
+	}
+	b.report.columns("1,000 groups with 10,000 rules, and 1,000 buckets", "")
+	b.report.row("took", fmt.Sprintf("%.1f s", s.took.Seconds()))
+	b.report.row("calls", fmt.Sprint(s.calls))
+	b.report.row("at most at once", fmt.Sprint(s.atOnce))
+	b.report.row("findings", fmt.Sprint(s.findings))
+	fmt.Fprintln(b.report.out)
+	b.report.goals()
+	b.report.atMost("time ÷ the limit (calls × latency ÷ calls at once)", ratio(s.took, s.limit()), 1.5, "%.2f")
+	b.report.atMost("peak memory, in MiB", float64(s.peak)/(1<<20), 128, "%.0f")
+	return b.measureGrowth(ctx)
+}
+
+// measureGrowth is scans of ever more groups.
+func (b *bench) measureGrowth(ctx context.Context) error {
+	sizes := []int{100, 1000}
+	if b.large {
+		sizes = append(sizes, 10_000)
+	}
+	fmt.Fprintln(b.report.out)
+	b.report.columns("rules", "took", "calls", "time for each rule ÷ that of the first", "peak memory")
+	var first float64
+	for _, groups := range sizes {
+		s, err := b.scan(ctx, "sg", groups, 0)
+		if err != nil {
+			return err
+		}
+		rules := groups * rulesPerGroup
+		each := s.took.Seconds() / float64(rules)
+		if first == 0 {
+			first = each
+		}
+		b.report.row(fmt.Sprint(rules), fmt.Sprintf("%.1f s", s.took.Seconds()), fmt.Sprint(s.calls), fmt.Sprintf("%.2f", each/first), mib(s.peak))
+	}
+	return nil
+}
+
+// scanned is a scan that has ended.
+type scanned struct {
+	took     time.Duration
+	peak     int64
+	calls    int
+	atOnce   int
+	findings int
+}
+
+// limit is how fast it could be.
+func (s scanned) limit() time.Duration {
+	return time.Duration(s.calls) * latency / time.Duration(s.atOnce)
+}
+
+func (b *bench) scan(ctx context.Context, scope string, groups, buckets int) (scanned, error) {
+	program, err := b.build(ctx, lambdaTags)
+	if err != nil {
+		return scanned{}, err
+	}
+	sb, err := sandbox.Start(ctx, sandbox.Options{})
+	if err != nil {
+		return scanned{}, err
+	}
+	s, err := b.scanOf(ctx, sb, program, scope, groups, buckets)
+	return s, errors.Join(err, sb.Close())
+}
+
+func (b *bench) scanOf(ctx context.Context, sb *sandbox.Sandbox, program, scope string, groups, buckets int) (scanned, error) {
+	if err := seed(ctx, sb, groups, buckets); err != nil {
+		return scanned{}, err
+	}
+	slow := &slowed{next: sb.AWS}
+	srv := httptest.NewServer(slow)
+	defer srv.Close()
+	p, err := b.once(ctx, []string{"AWS_ENDPOINT_URL=" + srv.URL, "AWS_REGION=" + sb.AWS.Region(), "AWS_ACCESS_KEY_ID=x", "AWS_SECRET_ACCESS_KEY=x"}, program, "scan", scope, "--json")
+	if err != nil {
+		return scanned{}, err
+	}
+	findings := 0
+	for _, c := range p.out.Bytes() {
+		if c == '\n' {
+			findings++
+		}
+	}
+	return scanned{p.took, p.most.Load(), slow.calls, slow.most, findings}, nil
+}
+
+// slowed answers each request a moment late, and counts.
+type slowed struct {
+	next http.Handler
+
+	mu    sync.Mutex
+	calls int
+	now   int // requests under way
+	most  int // the most of those
+}
+
+// ServeHTTP hands the request on, later.
+func (s *slowed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	s.calls++
+	s.now++
+	s.most = max(s.most, s.now)
+	s.mu.Unlock()
+	time.Sleep(latency)
+	s.next.ServeHTTP(w, r)
+	s.mu.Lock()
+	s.now--
+	s.mu.Unlock()
+}
+
+// seed makes groups, each with rules of which the first lets the world in by SSH in
+// every tenth, and buckets as they are made today.
+func seed(ctx context.Context, sb *sandbox.Sandbox, groups, buckets int) error {
+	w, err := demo.NewWorld(ctx, sb, nil, &demo.Clock{})
+	if err != nil {
+		return err
+	}
+	if err := parallel(groups, func(i int) error { return seedGroup(ctx, w, i) }); err != nil {
+		return err
+	}
+	err = parallel(buckets, func(i int) error {
+		_, err := w.S3.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String(fmt.Sprint("bench-", i))})
+		return err
+	})
+	sb.AWS.Flush()
+	return err
+}
+
+func seedGroup(ctx context.Context, w *demo.World, i int) error {
+	out, err := w.EC2.CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{GroupName: aws.String(fmt.Sprint("bench-", i)), Description: aws.String("d")})
+	if err != nil {
+		return err
+	}
+	var rules []ec2types.IpPermission
+	for n := range rulesPerGroup {
+		cidr, port := fmt.Sprintf("10.%d.%d.0/24", i%256, n), int32(8000+n)
+		if n == 0 && i%10 == 0 {
+			cidr, port = "0.0.0.0/0", 22
+		}
+		rules = append(rules, ec2types.IpPermission{IpProtocol: aws.String("tcp"), FromPort: aws.Int32(port), ToPort: aws.Int32(port), IpRanges: []ec2types.IpRange{{CidrIp: &cidr}}})
+	}
+	_, err = w.EC2.AuthorizeSecurityGroupIngress(ctx, &ec2.AuthorizeSecurityGroupIngressInput{GroupId: out.GroupId, IpPermissions: rules})
+	return err
+}
+
+// parallel calls do for 0 to n-1, some at once.
+func parallel(n int, do func(i int) error) error {
+	errs := make([]error, seeders)
+	var running sync.WaitGroup
+	for worker := range seeders {
+		running.Go(func() {
+			for i := worker; i < n && errs[worker] == nil; i += seeders {
+				errs[worker] = do(i)
+			}
+		})
+	}
+	running.Wait()
+	return errors.Join(errs...)
+}
