@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 # The same binary serves, runs the demo, and is the bootstrap of the Lambda
-# functions: docker build --build-arg TAGS=lambda.norpc leaves out what they
+# functions: docker build --build-arg TAGS=lambda.norpc,lambda leaves out what they
 # don't need.
 FROM --platform=$BUILDPLATFORM golang:1.26-bookworm AS build
 WORKDIR /src

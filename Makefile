@@ -99,7 +99,7 @@ test-browser:
 # The Lambda bootstraps, the same each time from the same sources.
 lambda:
 	for arch in arm64 amd64; do \
-		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -buildvcs=false -tags lambda.norpc -ldflags "-s -w -buildid=" \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -buildvcs=false -tags lambda.norpc,lambda -ldflags "-s -w -buildid=" \
 			-o $(BIN)/lambda/$$arch/bootstrap . || exit 1; \
 		go run ./internal/lambdazip $(BIN)/lambda/$$arch/bootstrap $(BIN)/lambda/$$arch.zip || exit 1; \
 	done

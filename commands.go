@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,13 +17,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"secbot/bot"
 	"secbot/events"
-	"secbot/internal/demo"
 	"secbot/internal/nearest"
 	"secbot/internal/operator"
-	"secbot/internal/sandbox"
-	"secbot/internal/sandbox/fakeslack"
 	"secbot/remediation"
 	"secbot/remediation/playbooks"
 )
@@ -32,10 +27,10 @@ import (
 // commandLine is secbot with all its commands.
 func commandLine(p *process) *cobra.Command {
 	root := group("secbot", "secbot closes holes in AWS accounts, or asks in Slack whether to.",
-		demoCommand(p), serveCommand(p), scanCommand(p), replayCommand(p), incidentsCommand(p), playbooksCommand(p),
-		iamPolicyCommand(p), manifestCommand(p), doctorCommand(p), configCommand(p), auditCommand(p), sandboxCommand(p), versionCommand(p),
+		serveCommand(p), replayCommand(p), incidentsCommand(p), playbooksCommand(p),
+		iamPolicyCommand(p), manifestCommand(p), configCommand(p), auditCommand(p), versionCommand(p),
 		healthCommand(p), lambdaCommand(p), runbookCommand(p))
-	root.AddCommand(deployCommands(p)...)
+	root.AddCommand(ownMachine(p)...)
 	root = withShell(p, root)
 	root.SetFlagErrorFunc(unknownFlag)
 	root.PersistentFlags().String("log-level", "", "debug, info, warn or error (SECBOT_LOG_LEVEL; else info, and warn in the demo)")
@@ -83,94 +78,6 @@ func didYouMean(typed string, known []string) string {
 		return fmt.Sprintf(" Did you mean %q?", near)
 	}
 	return ""
-}
-
-type demoOptions struct {
-	addr           string
-	noOpen, script bool
-}
-
-func demoCommand(p *process) *cobra.Command {
-	var o demoOptions
-	c := command("demo", "Show everything on this machine: no account, no network.", cobra.NoArgs, func(ctx context.Context, _ []string) error {
-		return p.demo(ctx, o)
-	})
-	c.Flags().StringVar(&o.addr, "addr", "", "where secbot listens, as `HOST:PORT` (127.0.0.1:8080; with --script any free port)")
-	c.Flags().BoolVar(&o.noOpen, "no-open", false, "open no browser")
-	c.Flags().BoolVar(&o.script, "script", false, "walk through the tour, print each step with what was checked, and end")
-	return c
-}
-
-// demo starts the stand-ins and secbot on them. With script it plays the tour
-// and exits with 1 where a step fails.
-func (p *process) demo(ctx context.Context, o demoOptions) error {
-	d, err := startDemo(ctx, o.address(), p.log)
-	if err != nil {
-		return err
-	}
-	if !o.script {
-		d.explain(p.out)
-		if !o.noOpen {
-			d.open()
-		}
-		<-ctx.Done()
-		return d.stop()
-	}
-	err = demo.Tour(ctx, d.world, p.out)
-	if stopErr := d.stop(); stopErr != nil {
-		return errors.Join(err, stopErr)
-	}
-	if err != nil {
-		return &exitError{status: 1, text: "secbot: " + err.Error()}
-	}
-	return nil
-}
-
-func (o demoOptions) address() string {
-	switch {
-	case o.addr != "":
-		return o.addr
-	case o.script:
-		return "127.0.0.1:0"
-	}
-	return "127.0.0.1:8080"
-}
-
-func sandboxCommand(p *process) *cobra.Command {
-	var o sandbox.Options
-	c := command("sandbox", "Serve the AWS and Slack stand-ins by themselves.", cobra.NoArgs, func(ctx context.Context, _ []string) error {
-		return p.sandbox(ctx, o)
-	})
-	c.Flags().StringVar(&o.AWSAddr, "aws-addr", "127.0.0.1:4566", "where the stand-in for AWS listens, as `HOST:PORT`")
-	c.Flags().StringVar(&o.SlackAddr, "slack-addr", "127.0.0.1:4567", "where the stand-in for Slack listens, as `HOST:PORT`")
-	c.Flags().StringVar(&o.Target, "target", "http://127.0.0.1:8080", "the `URL` of secbot: events, clicks and commands go there")
-	c.Flags().StringVar(&o.EventsToken, "events-token", "", "the bearer `token` of its POST /events (SECBOT_EVENTS_TOKEN, else sandbox)")
-	return c
-}
-
-// sandbox serves both stand-ins until a signal comes.
-func (p *process) sandbox(ctx context.Context, o sandbox.Options) error {
-	o.EventsToken, o.Scopes, o.Log = cmp.Or(o.EventsToken, p.settings.EventsToken, "sandbox"), bot.ScopeNames(), p.log
-	sb, err := sandbox.Start(ctx, o)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(p.out, `AWS is at %s, Slack at %s. Run secbot on them with
-
-  export AWS_ENDPOINT_URL=%[1]s AWS_REGION=%[3]s AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox
-  export SLACK_API_URL=%[2]s/api/ SLACK_BOT_TOKEN=%[4]s SLACK_SIGNING_SECRET=%[5]s
-  export SECBOT_EVENTS_TOKEN=%[6]s SECBOT_CHANNEL=%[7]s SECBOT_RESPONDERS=%[8]s
-  secbot serve
-
-To have it connect by Socket Mode instead of waiting to be called:
-
-  export SLACK_APP_TOKEN=%[9]s
-
-What people see and do is under %[2]s/sandbox/. Stop with Ctrl-C.
-`, sb.AWSURL, sb.SlackURL, sb.AWS.Region(), sb.Slack.Token(), sb.Slack.Secret(), o.EventsToken,
-		fakeslack.ChannelSecurity, fakeslack.GroupResponders, sb.Slack.AppToken())
-	<-ctx.Done()
-	return sb.Close()
 }
 
 func serveCommand(p *process) *cobra.Command {

@@ -1,4 +1,4 @@
-//go:build !lambda.norpc
+//go:build !lambda
 
 package main
 
@@ -32,10 +32,6 @@ type deployOptions struct {
 	units, regions       []string // of an organisation
 	member, destroy, yes bool
 }
-
-// deployCommands are those that only a program for people has: the functions do
-// without them and what they need.
-func deployCommands(p *process) []*cobra.Command { return []*cobra.Command{deployCommand(p)} }
 
 func deployCommand(p *process) *cobra.Command {
 	var o deployOptions

@@ -3,10 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -22,16 +20,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
-	"github.com/cli/browser"
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"secbot/bot"
 	"secbot/events"
 	"secbot/internal/awsenv"
-	"secbot/internal/demo"
 	"secbot/internal/operator"
-	"secbot/internal/sandbox"
 	"secbot/internal/server"
 	"secbot/remediation"
 	"secbot/remediation/notify"
@@ -504,91 +499,6 @@ func together(ctx context.Context, cancel func(), parts []func(context.Context) 
 	}
 	running.Wait()
 	return errors.Join(errs...)
-}
-
-// demoApp is secbot on the stand-ins, with a small company that uses them.
-type demoApp struct {
-	app   *app
-	sb    *sandbox.Sandbox
-	world *demo.World
-	log   *slog.Logger
-	url   string
-	ended chan error
-	end   context.CancelFunc
-}
-
-// startDemo starts the stand-ins on free ports and secbot on addr.
-func startDemo(ctx context.Context, addr string, log *slog.Logger) (*demoApp, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("listen on %s (--addr): %w", addr, err)
-	}
-	token := rand.Text()
-	clock := &demo.Clock{}
-	sb, err := sandbox.Start(ctx, sandbox.Options{EventsToken: token, Scopes: bot.ScopeNames(), Log: log, Now: clock.Now})
-	if err != nil {
-		return nil, errors.Join(err, l.Close())
-	}
-	s := &settings{SlackToken: sb.Slack.Token(), SigningSecret: sb.Slack.Secret(), SlackAPI: sb.Slack.APIURL(),
-		Store: "memory://", EventsToken: token}
-	d := &demoApp{sb: sb, log: log, url: "http://" + l.Addr().String(), ended: make(chan error, 1)}
-	if err := d.wire(ctx, s, log, clock); err != nil {
-		return nil, errors.Join(err, l.Close(), sb.Close())
-	}
-	sb.SetTarget(d.url)
-	ctx, d.end = context.WithCancel(context.WithoutCancel(ctx))
-	d.app.handler = d.withPage(ctx)
-	go func() { d.ended <- d.app.serveOn(ctx, l) }()
-	return d, nil
-}
-
-func (d *demoApp) wire(ctx context.Context, s *settings, log *slog.Logger, clock *demo.Clock) error {
-	st := memory.New()
-	var err error
-	if d.app, err = wire(s, demo.AWSConfig(d.sb), demo.Policy(), st, log, clock.Now); err != nil {
-		return err
-	}
-	d.world, err = demo.NewWorld(ctx, d.sb, st, clock)
-	return err
-}
-
-// withPage serves the page in front of secbot's own routes.
-func (d *demoApp) withPage(ctx context.Context) http.Handler {
-	var commands []demo.Completion
-	for _, c := range bot.Commands() {
-		commands = append(commands, demo.Completion{Name: c.Name, Usage: c.Usage, Help: c.Help})
-	}
-	r := chi.NewRouter()
-	r.Group(demo.NewPage(ctx, d.world, commands).Routes)
-	r.NotFound(d.app.handler.ServeHTTP)
-	r.MethodNotAllowed(d.app.handler.ServeHTTP)
-	return r
-}
-
-// stop ends secbot, then the stand-ins.
-func (d *demoApp) stop() error {
-	d.end()
-	return errors.Join(<-d.ended, d.app.store.Close(), d.sb.Close())
-}
-
-// explain says where the page is, first thing, and what to try.
-func (d *demoApp) explain(out io.Writer) {
-	fmt.Fprintf(out, `%s
-
-Open this page: it shows a Slack channel and a small AWS account, both of this machine.
-Press "Open SSH to the world" and see what secbot says; then press "Undo Fix" in its message.
-"secbot demo --script" plays a tour without a browser. Stop with Ctrl-C.
-
-For other programs AWS is at %s (region %s, access key id %s for the engineer
-Dana, any secret), the Slack API at %s, and what people see and do at %[1]s/sandbox/.
-`, d.url, d.sb.AWSURL, d.sb.AWS.Region(), demo.EngineerKey, d.sb.Slack.APIURL())
-}
-
-// open shows the page in the browser; that there is none is no failure.
-func (d *demoApp) open() {
-	if err := browser.OpenURL(d.url); err != nil {
-		d.log.Warn("no browser could be opened; open the page yourself", "page", d.url, "error", err)
-	}
 }
 
 // names are what messages call things.

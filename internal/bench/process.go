@@ -32,7 +32,7 @@ func (b *bench) build(ctx context.Context, tags string) (string, error) {
 }
 
 // lambdaTags are those of the Makefile's target lambda.
-const lambdaTags = "lambda.norpc"
+const lambdaTags = "lambda.norpc,lambda"
 
 // process is one that the bench has started.
 type process struct {
