@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -46,14 +45,14 @@ type actorAsked struct {
 
 // emailName knows names of IAM users and of sessions that are e-mail addresses,
 // as IAM Identity Center gives them.
-var emailName = regexp.MustCompile(`^[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$`)
+var emailName = compiled(`^[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$`)
 
 // email is the address in the last part of the actor's ARN; empty where there is
 // none. Whoever starts a session chooses its name, so that this says whom to ask,
 // and nothing about who it was.
 func (a Actor) email() string {
 	name := a.ARN[strings.LastIndexByte(a.ARN, '/')+1:]
-	if len(name) > 254 || !emailName.MatchString(name) {
+	if len(name) > 254 || !emailName().MatchString(name) {
 		return ""
 	}
 	return name

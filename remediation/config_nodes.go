@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
@@ -84,15 +83,15 @@ func (d *configDecoder) indirect(n *yaml.Node) bool {
 }
 
 var (
-	syntaxLine    = regexp.MustCompile(`^yaml: (?:line ([0-9]+): )?`)
-	unknownAnchor = regexp.MustCompile(`unknown anchor '(.*)' referenced`)
+	syntaxLine    = compiled(`^yaml: (?:line ([0-9]+): )?`)
+	unknownAnchor = compiled(`unknown anchor '(.*)' referenced`)
 )
 
 // syntax reports an error of the YAML parser, whose lines may be one short
 // and are missing for the first.
 func (d *configDecoder) syntax(err error, data []byte) {
 	msg := err.Error()
-	at := syntaxLine.FindStringSubmatch(msg)
+	at := syntaxLine().FindStringSubmatch(msg)
 	line := 1
 	if at != nil {
 		msg = strings.TrimPrefix(msg, at[0])
@@ -103,7 +102,7 @@ func (d *configDecoder) syntax(err error, data []byte) {
 	if strings.Contains(msg, "control characters") {
 		line = lineAt(data, bytes.IndexFunc(data, isForbidden))
 	}
-	if m := unknownAnchor.FindStringSubmatch(msg); m != nil {
+	if m := unknownAnchor().FindStringSubmatch(msg); m != nil {
 		line = lineAt(data, bytes.Index(data, []byte("*"+m[1])))
 		msg = fmt.Sprintf("*%s is an alias in YAML", shorten(m[1]))
 	}
@@ -197,7 +196,7 @@ func accountNode(n *yaml.Node) (string, *fault) {
 		return "", &fault{"it is " + kindOf(n), hint}
 	case n.ShortTag() == "!!int" || n.ShortTag() == "!!float":
 		return "", &fault{quote(n.Value) + " is without quotes, so that YAML takes it for a number, and numbers lose leading zeros", hint}
-	case !accountID.MatchString(n.Value):
+	case !accountID().MatchString(n.Value):
 		return "", &fault{quote(n.Value) + " is no account id", hint}
 	}
 	return n.Value, nil

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -14,15 +15,21 @@ import (
 // The shapes of ids. Slack and AWS publish no grammar for most of them, so
 // these refuse only what can't be one.
 var (
-	channelID   = regexp.MustCompile(`^[CG][A-Z0-9]{1,63}$`)
-	responderID = regexp.MustCompile(`^[UWS][A-Z0-9]{1,63}$`)
-	userID      = regexp.MustCompile(`^[UW][A-Z0-9]{1,63}$`)
-	accountID   = regexp.MustCompile(`^[0-9]{12}$`)
-	regionName  = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]+$`)
-	playbookID  = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
-	topicARN    = regexp.MustCompile(`^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?$`)
-	portText    = regexp.MustCompile(`^(0|[1-9][0-9]{0,5})(-(0|[1-9][0-9]{0,5}))?$`)
+	channelID   = compiled(`^[CG][A-Z0-9]{1,63}$`)
+	responderID = compiled(`^[UWS][A-Z0-9]{1,63}$`)
+	userID      = compiled(`^[UW][A-Z0-9]{1,63}$`)
+	accountID   = compiled(`^[0-9]{12}$`)
+	regionName  = compiled(`^[a-z]{2,4}(-[a-z]+)+-[0-9]+$`)
+	playbookID  = compiled(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+	topicARN    = compiled(`^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?$`)
+	portText    = compiled(`^(0|[1-9][0-9]{0,5})(-(0|[1-9][0-9]{0,5}))?$`)
 )
+
+// compiled gives a regular expression that is compiled once it is used: every start
+// would pay for all of them otherwise, and most need few.
+func compiled(expr string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
+}
 
 // maxIntervalHours bounds intervals: thirty days.
 const maxIntervalHours = 720
@@ -53,7 +60,7 @@ func parseChannel(s string) (string, *fault) {
 		}
 		return "", &fault{quote(s) + " is no channel name", "after the # come at most 80 small letters, digits, - and _"}
 	}
-	if channelID.MatchString(s) {
+	if channelID().MatchString(s) {
 		return s, nil
 	}
 	hint := `write its id (C… or G…, at the foot of the channel's details in Slack) or its name after a #, in quotes, as "#alerts"`
@@ -72,7 +79,7 @@ func isChannelName(s string) bool {
 }
 
 func parseResponder(s string) (string, *fault) {
-	if responderID.MatchString(s) {
+	if responderID().MatchString(s) {
 		return s, nil
 	}
 	return "", &fault{quote(s) + " is no Slack id",
@@ -80,7 +87,7 @@ func parseResponder(s string) (string, *fault) {
 }
 
 func parseRegion(s string) (string, *fault) {
-	if regionName.MatchString(s) {
+	if regionName().MatchString(s) {
 		return s, nil
 	}
 	return "", &fault{quote(s) + " is no AWS region", `write its short name, as "eu-central-1"`}
@@ -88,7 +95,7 @@ func parseRegion(s string) (string, *fault) {
 
 func parseTopic(s string) (string, *fault) {
 	switch {
-	case !topicARN.MatchString(s):
+	case !topicARN().MatchString(s):
 		return "", &fault{quote(s) + " is no SNS topic's ARN", `it looks like "arn:aws:sns:eu-central-1:111122223333:NAME"`}
 	case strings.HasSuffix(s, ".fifo"):
 		// Publish to a FIFO topic needs a MessageGroupId.
@@ -140,7 +147,7 @@ func parseApprovals(s string) (int, *fault) {
 
 // parseTarget takes a channel or a user.
 func parseTarget(s string) (string, *fault) {
-	if userID.MatchString(s) {
+	if userID().MatchString(s) {
 		return s, nil
 	}
 	if _, f := parseChannel(s); f != nil {
@@ -150,7 +157,7 @@ func parseTarget(s string) (string, *fault) {
 }
 
 func parseUser(s string) (string, *fault) {
-	if userID.MatchString(s) {
+	if userID().MatchString(s) {
 		return s, nil
 	}
 	return "", &fault{quote(s) + " is no Slack user's id", "write U… or W… (Copy member ID in the profile's menu)"}
@@ -189,7 +196,7 @@ func parseMinutes(s string) (time.Duration, *fault) {
 }
 
 func parsePlaybook(s string) (string, *fault) {
-	if playbookID.MatchString(s) {
+	if playbookID().MatchString(s) {
 		return s, nil
 	}
 	return "", &fault{quote(s) + " is no playbook id", "`secbot playbooks` lists them"}
@@ -245,7 +252,7 @@ func parsePorts(s string) (PortRange, *fault) {
 	if s == "-1" {
 		return PortRange{}, &fault{`"-1" is no port`, "did you mean all? Otherwise " + hint}
 	}
-	if !portText.MatchString(s) {
+	if !portText().MatchString(s) {
 		return PortRange{}, &fault{quote(s) + " is no port", hint}
 	}
 	first, last, isRange := strings.Cut(s, "-")

@@ -53,7 +53,7 @@ func (e *Engine) statsCommand(ctx context.Context, h *held, cmd Command) error {
 	if err := e.authorise(ctx, cmd, nil); err != nil {
 		return e.refuse(ctx, h, cmd, err)
 	}
-	if !userID.MatchString(cmd.ReplyTo.User) { // at the shell nobody can be sent a picture, and the channel has not asked
+	if !userID().MatchString(cmd.ReplyTo.User) { // at the shell nobody can be sent a picture, and the channel has not asked
 		return h.commit(ctx, Write{}, true)
 	}
 	n, err := e.statsNotice(ctx, "stats/"+cmd.ID, cmd.ReplyTo.User)

@@ -30,7 +30,7 @@ func refOf(id string) Ref {
 	switch {
 	case strings.HasPrefix(id, "sg-"):
 		return Ref{Kind: KindSecurityGroup, ID: id}
-	case accountID.MatchString(id):
+	case accountID().MatchString(id):
 		return Ref{Kind: KindAccount, Account: id, ID: id}
 	}
 	return Ref{Kind: KindBucket, ID: id}
