@@ -25,6 +25,7 @@ const tolerance = 1.20
 func counted() []struct{ pkg, pattern, turns string } {
 	return []struct{ pkg, pattern, turns string }{
 		{".", "^BenchmarkMitigation$/^(memory|bolt)$", "50x"},
+		{".", "^BenchmarkScan$", "3x"},
 		{"./bot", "^BenchmarkCommands$", "2000x"},
 		{"./remediation/playbooks", "^BenchmarkExposures$", "20x"},
 	}

@@ -15,7 +15,7 @@ type results map[string]map[string]float64
 // goBenchmarks runs the benchmarks of a package whose names match a pattern, each
 // so many times.
 func goBenchmarks(ctx context.Context, pkg, pattern, benchtime string) (results, error) {
-	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", pattern, "-benchmem", "-benchtime", benchtime, "-timeout", "10m", pkg)
+	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", pattern, "-benchmem", "-benchtime", benchtime, "-timeout", "10m", pkg) //nolint:gosec // all of it is written down here
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return nil, fmt.Errorf("go test -bench %s %s: %w\n%s", pattern, pkg, err, out)

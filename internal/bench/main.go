@@ -52,7 +52,7 @@ type bench struct {
 	moto   string // moto_server
 	large  bool
 	report *report
-	built  map[string]string // see build
+	built  string // see build
 }
 
 func run(ctx context.Context, args []string) error {
@@ -79,7 +79,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return fmt.Errorf("make a directory for what is built: %w", err)
 	}
-	b := &bench{dir: dir, node: *node, python: *python, moto: *moto, large: *large, report: &report{out: os.Stdout}, built: map[string]string{}}
+	b := &bench{dir: dir, node: *node, python: *python, moto: *moto, large: *large, report: &report{out: os.Stdout}}
 	b.report.machine()
 	for _, p := range chosen {
 		b.report.section(p.title)

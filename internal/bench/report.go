@@ -45,7 +45,7 @@ func (r *report) columns(names ...string) {
 
 func (r *report) row(cells ...string) { fmt.Fprintf(r.out, "| %s |\n", strings.Join(cells, " | ")) }
 
-// goal begins a table of figures that are held against a goal.
+// goals begins a table of figures that are held against a goal.
 func (r *report) goals() { r.columns("what", "measured", "goal", "") }
 
 // atMost is a row whose figure should be that or less, atLeast one whose figure

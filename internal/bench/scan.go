@@ -86,7 +86,7 @@ func (s scanned) limit() time.Duration {
 }
 
 func (b *bench) scan(ctx context.Context, scope string, groups, buckets int) (scanned, error) {
-	program, err := b.build(ctx, lambdaTags)
+	program, err := b.build(ctx)
 	if err != nil {
 		return scanned{}, err
 	}

@@ -106,7 +106,7 @@ func (b *bench) startServers(ctx context.Context) ([]*server, error) {
 
 // startSecbot runs `secbot serve` with a store on disk, without AWS and Slack.
 func (b *bench) startSecbot(ctx context.Context, name string, text func(int) string) (*server, error) {
-	program, err := b.build(ctx, lambdaTags)
+	program, err := b.build(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -35,8 +35,11 @@ func measureTalk(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	defer l.close()
-	program, err := b.build(ctx, lambdaTags)
+	return errors.Join(b.talk(ctx, l), l.close())
+}
+
+func (b *bench) talk(ctx context.Context, l *lab) error {
+	program, err := b.build(ctx)
 	if err != nil {
 		return err
 	}
