@@ -46,13 +46,14 @@ func points() []point {
 
 // bench is what the points share.
 type bench struct {
-	dir    string // a temporary directory, which goes with the run
-	node   string // where make has put the packages and scripts of internal/node
-	python string // a Python that has boto3
-	moto   string // moto_server
-	large  bool
-	report *report
-	built  string // see build
+	dir       string // a temporary directory, which goes with the run
+	node      string // where make has put the packages and scripts of internal/node
+	python    string // a Python that has boto3
+	moto      string // moto_server
+	custodian string // the program of Cloud Custodian; empty: not compared
+	large     bool   // scan 100,000 rules too
+	report    *report
+	built     string // see build
 }
 
 func run(ctx context.Context, args []string) error {
@@ -63,6 +64,7 @@ func run(ctx context.Context, args []string) error {
 	node := flags.String("node", ".bin/node", "the `directory` with the packages and scripts of internal/node")
 	python := flags.String("python", "", "the Python `program` that has boto3")
 	moto := flags.String("moto", "", "the `program` moto_server")
+	custodian := flags.String("custodian", "", "the `program` custodian, to compare scans with")
 	large := flags.Bool("large", false, "scan 100,000 rules too")
 	renew := flags.Bool("renew", false, "with counts: write down what is counted now")
 	if err := flags.Parse(args); err != nil {
@@ -79,7 +81,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return fmt.Errorf("make a directory for what is built: %w", err)
 	}
-	b := &bench{dir: dir, node: *node, python: *python, moto: *moto, large: *large, report: &report{out: os.Stdout}}
+	b := &bench{dir: dir, node: *node, python: *python, moto: *moto, large: *large, custodian: *custodian, report: &report{out: os.Stdout}}
 	b.report.machine()
 	for _, p := range chosen {
 		b.report.section(p.title)

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -47,6 +49,18 @@ func measureScan(ctx context.Context, b *bench) error {
 	return b.measureGrowth(ctx)
 }
 
+// againstCustodian has Cloud Custodian look for open groups, on the same stand-in.
+func (b *bench) againstCustodian(ctx context.Context, own scanned) error {
+	other, err := b.custodianScan(ctx, 1000)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(b.report.out)
+	b.report.goals()
+	b.report.atLeast(fmt.Sprintf("Cloud Custodian on the groups (%.1f s, %d calls) ÷ secbot (%.1f s, %d calls)", other.took.Seconds(), other.calls, own.took.Seconds(), own.calls), ratio(other.took, own.took), 10, "%.2f")
+	return nil
+}
+
 // measureGrowth is scans of ever more groups.
 func (b *bench) measureGrowth(ctx context.Context) error {
 	sizes := []int{100, 1000}
@@ -56,6 +70,7 @@ func (b *bench) measureGrowth(ctx context.Context) error {
 	fmt.Fprintln(b.report.out)
 	b.report.columns("rules", "took", "calls", "time for each rule ÷ that of the first", "peak memory")
 	var first float64
+	var thousand scanned
 	for _, groups := range sizes {
 		s, err := b.scan(ctx, "sg", groups, 0)
 		if err != nil {
@@ -67,6 +82,12 @@ func (b *bench) measureGrowth(ctx context.Context) error {
 			first = each
 		}
 		b.report.row(fmt.Sprint(rules), fmt.Sprintf("%.1f s", s.took.Seconds()), fmt.Sprint(s.calls), fmt.Sprintf("%.2f", each/first), mib(s.peak))
+		if groups == 1000 {
+			thousand = s
+		}
+	}
+	if b.custodian != "" {
+		return b.againstCustodian(ctx, thousand)
 	}
 	return nil
 }
@@ -77,7 +98,7 @@ type scanned struct {
 	peak     int64
 	calls    int
 	atOnce   int
-	findings int
+	findings int // lines of standard output
 }
 
 // limit is how fast it could be.
@@ -85,37 +106,47 @@ func (s scanned) limit() time.Duration {
 	return time.Duration(s.calls) * latency / time.Duration(s.atOnce)
 }
 
+// scan runs `secbot scan --json`.
 func (b *bench) scan(ctx context.Context, scope string, groups, buckets int) (scanned, error) {
 	program, err := b.build(ctx)
 	if err != nil {
 		return scanned{}, err
 	}
+	return b.scanWith(ctx, groups, buckets, program, "scan", scope, "--json")
+}
+
+// custodianScan runs Cloud Custodian over the same. It writes what it finds to files.
+func (b *bench) custodianScan(ctx context.Context, groups int) (scanned, error) {
+	policies, err := filepath.Abs("internal/bench/custodian.yml")
+	if err != nil {
+		return scanned{}, err
+	}
+	return b.scanWith(ctx, groups, 0, b.custodian, "run", "-s", "out", "--cache-period", "0", "--region", "us-east-1", policies)
+}
+
+// scanWith runs a program on an account of its own.
+func (b *bench) scanWith(ctx context.Context, groups, buckets int, program string, args ...string) (scanned, error) {
 	sb, err := sandbox.Start(ctx, sandbox.Options{})
 	if err != nil {
 		return scanned{}, err
 	}
-	s, err := b.scanOf(ctx, sb, program, scope, groups, buckets)
+	s, err := b.scanOn(ctx, sb, groups, buckets, program, args...)
 	return s, errors.Join(err, sb.Close())
 }
 
-func (b *bench) scanOf(ctx context.Context, sb *sandbox.Sandbox, program, scope string, groups, buckets int) (scanned, error) {
+func (b *bench) scanOn(ctx context.Context, sb *sandbox.Sandbox, groups, buckets int, program string, args ...string) (scanned, error) {
 	if err := seed(ctx, sb, groups, buckets); err != nil {
 		return scanned{}, err
 	}
 	slow := &slowed{next: sb.AWS}
 	srv := httptest.NewServer(slow)
 	defer srv.Close()
-	p, err := b.once(ctx, []string{"AWS_ENDPOINT_URL=" + srv.URL, "AWS_REGION=" + sb.AWS.Region(), "AWS_ACCESS_KEY_ID=x", "AWS_SECRET_ACCESS_KEY=x"}, program, "scan", scope, "--json")
+	p, err := b.once(ctx, []string{"AWS_ENDPOINT_URL=" + srv.URL, "AWS_REGION=" + sb.AWS.Region(), "AWS_DEFAULT_REGION=" + sb.AWS.Region(),
+		"AWS_ACCESS_KEY_ID=x", "AWS_SECRET_ACCESS_KEY=x"}, program, args...)
 	if err != nil {
 		return scanned{}, err
 	}
-	findings := 0
-	for _, c := range p.out.Bytes() {
-		if c == '\n' {
-			findings++
-		}
-	}
-	return scanned{p.took, p.most.Load(), slow.calls, slow.most, findings}, nil
+	return scanned{p.took, p.most.Load(), slow.calls, slow.most, bytes.Count(p.out.Bytes(), []byte("\n"))}, nil
 }
 
 // slowed answers each request a moment late, and counts.

@@ -28,6 +28,7 @@ import (
 const (
 	signingSecret = "bench" // of no Slack app
 	commandsPath  = "/slack/commands"
+	help          = "help"
 	// connections are how many requests are under way at once.
 	connections = 32
 	// turn is how long one server gets requests before it is the next one's turn.
@@ -72,7 +73,7 @@ func measureSlack(ctx context.Context, b *bench) error {
 type server struct {
 	name    string
 	url     string
-	text    func(i int) string // of the command
+	text    string // of the command
 	process *process
 	took    []time.Duration
 	spent   time.Duration
@@ -82,14 +83,17 @@ type server struct {
 func (s *server) rate() float64 { return float64(len(s.took)) / s.spent.Seconds() }
 
 func (b *bench) startServers(ctx context.Context) ([]*server, error) {
-	help := func(int) string { return "help" }
 	secbot, err := b.startSecbot(ctx, "secbot", help)
 	if err != nil {
 		return nil, err
 	}
-	stored, err := b.startSecbot(ctx, "secbot, a command that is stored first", func(i int) string { return fmt.Sprintf("fix 01ARZ3NDEKTSV4RRFFQ69G5FAV %d", i) })
+	stored, err := b.startSecbot(ctx, "secbot, a command that is stored first", "resume")
 	if err != nil {
 		return nil, err
+	}
+	// Else it would be answered without being stored.
+	if answer, err := stored.ask(ctx); err != nil || !strings.HasPrefix(answer, "On it") {
+		return nil, fmt.Errorf("secbot answers %q to a command that it should store: %w", answer, err)
 	}
 	bolt, err := b.startBolt(ctx, secbot)
 	if err != nil {
@@ -105,7 +109,7 @@ func (b *bench) startServers(ctx context.Context) ([]*server, error) {
 }
 
 // startSecbot runs `secbot serve` with a store on disk, without AWS and Slack.
-func (b *bench) startSecbot(ctx context.Context, name string, text func(int) string) (*server, error) {
+func (b *bench) startSecbot(ctx context.Context, name, text string) (*server, error) {
 	program, err := b.build(ctx)
 	if err != nil {
 		return nil, err
@@ -151,7 +155,7 @@ func (s *server) ask(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer c.close()
-	body, err := c.send(signedCommand(s.text(0), time.Now()))
+	body, err := c.send(signedCommand(s.text, time.Now()))
 	if err != nil {
 		return "", err
 	}
@@ -233,7 +237,7 @@ func (s *server) askFor(ctx context.Context, d time.Duration) error {
 	took, errs := make([][]time.Duration, connections), make([]error, connections)
 	began := time.Now()
 	for i := range connections {
-		running.Go(func() { took[i], errs[i] = s.askOver(ctx, began.Add(d), len(s.took)*connections+i) })
+		running.Go(func() { took[i], errs[i] = s.askOver(ctx, began.Add(d)) })
 	}
 	running.Wait()
 	s.spent += time.Since(began)
@@ -243,14 +247,14 @@ func (s *server) askFor(ctx context.Context, d time.Duration) error {
 	return errors.Join(errs...)
 }
 
-func (s *server) askOver(ctx context.Context, until time.Time, first int) (took []time.Duration, err error) {
+func (s *server) askOver(ctx context.Context, until time.Time) (took []time.Duration, err error) {
 	c, err := dial(ctx, s.url)
 	if err != nil {
 		return nil, err
 	}
 	defer c.close()
-	for i := 0; time.Now().Before(until); i++ {
-		request := signedCommand(s.text(first+i*connections), time.Now())
+	for time.Now().Before(until) {
+		request := signedCommand(s.text, time.Now())
 		began := time.Now()
 		if _, err := c.send(request); err != nil {
 			return took, err
@@ -302,7 +306,7 @@ func (c *connection) send(request []byte) ([]byte, error) {
 func signedCommand(text string, now time.Time) []byte {
 	at := now.Unix()
 	body := url.Values{"command": {"/secbot"}, "text": {text}, "user_id": {"U0ALICE"}, "user_name": {"alice"}, "team_id": {"T0BENCH"}, "channel_id": {"C0SECBOT"}, "channel_name": {"security"},
-		"trigger_id": {strconv.FormatInt(now.UnixNano(), 10) + "." + text}, "response_url": {"https://hooks.slack.com/commands/x"}}.Encode()
+		"trigger_id": {strconv.FormatInt(now.UnixNano(), 10) + "." + text}, "response_url": {"http://127.0.0.1:1/answer"}}.Encode()
 	mac := hmac.New(sha256.New, []byte(signingSecret))
 	fmt.Fprintf(mac, "v0:%d:%s", at, body)
 	return fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-www-form-urlencoded\r\nX-Slack-Request-Timestamp: %d\r\nX-Slack-Signature: v0=%s\r\nContent-Length: %d\r\n\r\n%s",
