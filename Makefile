@@ -5,6 +5,7 @@ MOTO_VERSION := 5.2.1
 CFN_LINT_VERSION := 1.58.0
 CHECKOV_VERSION := 3.3.30
 BOTO3_VERSION := 1.44.8
+CUSTODIAN_VERSION := 0.9.53
 
 BIN := $(CURDIR)/.bin
 
@@ -132,8 +133,14 @@ demo:
 
 # What docs/performance.md tells, measured anew. POINTS chooses some of it.
 POINTS :=
-bench: node-scripts $(BIN)/boto3-$(BOTO3_VERSION)/bin/python3 $(BIN)/moto-$(MOTO_VERSION)/bin/moto_server
-	go run ./internal/bench -python $(BIN)/boto3-$(BOTO3_VERSION)/bin/python3 -moto $(BIN)/moto-$(MOTO_VERSION)/bin/moto_server $(POINTS)
+bench: node-scripts $(BIN)/boto3-$(BOTO3_VERSION)/bin/python3 $(BIN)/custodian-$(CUSTODIAN_VERSION)/bin/custodian $(BIN)/moto-$(MOTO_VERSION)/bin/moto_server
+	go run ./internal/bench -python $(BIN)/boto3-$(BOTO3_VERSION)/bin/python3 -moto $(BIN)/moto-$(MOTO_VERSION)/bin/moto_server \
+		-custodian $(BIN)/custodian-$(CUSTODIAN_VERSION)/bin/custodian $(POINTS)
+
+$(BIN)/custodian-$(CUSTODIAN_VERSION)/bin/custodian:
+	rm -rf $(BIN)/custodian-$(CUSTODIAN_VERSION)
+	python3 -m venv $(BIN)/custodian-$(CUSTODIAN_VERSION)
+	$(BIN)/custodian-$(CUSTODIAN_VERSION)/bin/pip install --quiet 'c7n==$(CUSTODIAN_VERSION)'
 
 $(BIN)/boto3-$(BOTO3_VERSION)/bin/python3:
 	rm -rf $(BIN)/boto3-$(BOTO3_VERSION)

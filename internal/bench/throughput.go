@@ -109,6 +109,10 @@ func (b *bench) throughput(ctx context.Context, l *lab, name, store string, n in
 	return nil
 }
 
+// attempts is how often an event is sent that is refused for now, as EventBridge
+// does too.
+const attempts = 20
+
 // post sends the event under an id of its own.
 func post(ctx context.Context, url string, event []byte, i int) error {
 	var e struct {
@@ -118,6 +122,19 @@ func post(ctx context.Context, url string, event []byte, i int) error {
 		return fmt.Errorf("read the event: %w", err)
 	}
 	body := bytes.ReplaceAll(event, []byte(e.Detail.EventID), fmt.Appendf(nil, "00000000-0000-4000-8000-%012d", i))
+	var err error
+	for range attempts {
+		if err = postOnce(ctx, url, body); !errors.Is(err, errAgain) {
+			return err
+		}
+	}
+	return err
+}
+
+// errAgain says that secbot could not store an event and wants it again.
+var errAgain = errors.New("the event could not be stored")
+
+func postOnce(ctx context.Context, url string, body []byte) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/events", bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("make the request: %w", err)
@@ -131,8 +148,11 @@ func post(ctx context.Context, url string, event []byte, i int) error {
 	if err := errors.Join(err, resp.Body.Close()); err != nil {
 		return fmt.Errorf("read the answer: %w", err)
 	}
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("secbot answers %s: %s", resp.Status, answer)
+	switch resp.StatusCode {
+	case http.StatusOK:
+		return nil
+	case http.StatusServiceUnavailable:
+		return fmt.Errorf("%w: %s", errAgain, answer)
 	}
-	return nil
+	return fmt.Errorf("secbot answers %s: %s", resp.Status, answer)
 }
