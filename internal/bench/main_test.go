@@ -26,7 +26,7 @@ func TestPerformanceTellsEachPoint(t *testing.T) {
 }
 
 func TestUnknownPointsAreRefused(t *testing.T) {
-	if chosen, err := choose([]string{"start", "strat"}); err == nil {
+	if chosen, err := choose([]string{"start", "moon"}); err == nil {
 		t.Errorf("chose %v", chosen)
 	}
 	if chosen, err := choose(nil); err != nil || len(chosen) != len(points()) {
