@@ -554,11 +554,11 @@ func TestPageScan(t *testing.T) {
 	b.run(`[...document.querySelectorAll("#modal .boxes label")].find((l) => l.innerText.includes("web (")).click()`)
 	b.shoot("fix-all")
 	b.do(chromedp.Click("#modal-submit"))
-	b.somewhere("Scan finished", "now fixed")
+	b.somewhere("Scan finished", "· fixed")
 	b.is("the project is closed", `![...document.querySelectorAll("#aws tr.world")].some((r) => r.innerText.includes("batch jobs"))`)
 	b.shows(group, "the shop")
 	b.somewhere("Only visible to you", "Reverted 4 of 4.")
-	b.reveal("now fixed")
+	b.reveal("· fixed")
 	b.shoot("fixed-together")
 
 	b.command("/secbot why " + group)

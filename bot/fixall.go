@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/slack-go/slack"
+	"golang.org/x/sync/errgroup"
 
 	"secbot/remediation"
 )
@@ -40,40 +41,45 @@ func fixAllValue(playbook, scan string) string { return cut(playbook, 60) + ":" 
 // before the click is acknowledged.
 func (h *Handler) openFixAll(ctx context.Context, c click) {
 	playbook, scan, _ := strings.Cut(c.incident, ":")
-	waiting, mayNot, refusal := h.fixable(ctx, c.by, playbook, scan)
+	waiting, besides, refusal := h.fixable(ctx, c.by, playbook, scan)
 	if refusal != nil {
 		h.tell(ctx, c.reply, *refusal)
 		return
 	}
-	view, err := fixAllModal(playbook, waiting, mayNot, h.Names, fixAllMemory{Scan: scan, Channel: c.reply.Channel, ResponseURL: c.reply.ResponseURL})
+	view, err := fixAllModal(playbook, waiting, besides, h.Names, fixAllMemory{Scan: scan, Channel: c.reply.Channel, ResponseURL: c.reply.ResponseURL})
 	h.open(ctx, c, view, err, words("Slack did not open the form. See what is open with `/secbot incidents open %s`, and type `/secbot fix ID` for each instead.", escaped(playbook, 60)))
 }
 
+// besides counts what a form does not list.
+type besides struct {
+	mayNot int // others decide about them, or nobody can tell
+	more   int // the scan has found more than a form takes
+}
+
 // fixable are the incidents of a scan and a playbook that wait, and about which the
-// person may decide; mayNot is how many there are besides. Where there is none, it
-// says what to tell them.
-func (h *Handler) fixable(ctx context.Context, by, playbook, scan string) (waiting []*remediation.Incident, mayNot int, refusal *Message) {
+// person may decide. Where there is none, it says what to tell them.
+func (h *Handler) fixable(ctx context.Context, by, playbook, scan string) (waiting []*remediation.Incident, not besides, refusal *Message) {
 	ctx, cancel := context.WithTimeout(ctx, storeWithin/2)
 	defer cancel()
 	say := func(m Message) *Message { return &m }
 	run, err := remediation.ReadScan(ctx, h.Store, scan)
 	if errors.Is(err, remediation.ErrNotFound) || err == nil && run.Report == nil {
-		return nil, 0, say(words("secbot does not know that scan any more, so nothing was changed. Look anew with `/secbot scan`."))
+		return nil, not, say(words("secbot does not know that scan any more, so nothing was changed. Look anew with `/secbot scan`."))
 	}
 	var ids []string
 	if err == nil {
 		for _, g := range run.Report.Groups {
 			if g.Playbook == playbook {
-				ids = g.Incidents
+				ids, not.more = g.Incidents, max(0, g.Open-remediation.MaxTargets)
 			}
 		}
 		waiting, err = h.stillOpen(ctx, playbook, ids)
 	}
 	if err != nil {
-		return nil, 0, say(h.notRead(scan, err))
+		return nil, not, say(h.notRead(scan, err))
 	}
 	if len(waiting) == 0 {
-		return nil, 0, say(words("None of these is open any more, so nothing was changed."))
+		return nil, not, say(words("None of these is open any more, so nothing was changed."))
 	}
 	var refused error
 	may := slices.DeleteFunc(slices.Clone(waiting), func(inc *remediation.Incident) bool {
@@ -84,32 +90,47 @@ func (h *Handler) fixable(ctx context.Context, by, playbook, scan string) (waiti
 		return err != nil
 	})
 	if len(may) == 0 {
-		return nil, 0, say(h.refusal(waiting[0], refused))
+		return nil, not, say(h.refusal(waiting[0], refused))
 	}
-	return may, len(waiting) - len(may), nil
+	not.mayNot = len(waiting) - len(may)
+	return may, not, nil
 }
 
 // stillOpen are those of the ids that wait, the worst first as the scan has them.
 func (h *Handler) stillOpen(ctx context.Context, playbook string, ids []string) ([]*remediation.Incident, error) {
-	found, err := h.Store.Incidents(ctx, remediation.IncidentQuery{Playbook: playbook,
-		Statuses: []remediation.Status{remediation.StatusOpen, remediation.StatusFailed}, Limit: maxCounted})
-	if err != nil {
-		return nil, err
+	read := make([]*remediation.Incident, len(ids))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(16)
+	for i, id := range ids {
+		group.Go(func() error {
+			inc, err := h.Store.Incident(ctx, id)
+			if err == nil {
+				read[i] = inc
+			} else if !errors.Is(err, remediation.ErrNotFound) {
+				return err
+			}
+			return nil
+		})
 	}
-	found = slices.DeleteFunc(found, func(inc *remediation.Incident) bool { return !slices.Contains(ids, inc.ID) || inc.Request != nil })
-	return sorted(found, ids), nil
+	err := group.Wait()
+	return slices.DeleteFunc(read, func(inc *remediation.Incident) bool {
+		return inc == nil || inc.Finding.Playbook != playbook || inc.Request != nil || inc.Status != remediation.StatusOpen && inc.Status != remediation.StatusFailed
+	}), err
 }
 
 // fixAllModal lists incidents with a box each.
-func fixAllModal(playbook string, waiting []*remediation.Incident, mayNot int, names Names, memory fixAllMemory) (slack.ModalViewRequest, error) {
+func fixAllModal(playbook string, waiting []*remediation.Incident, not besides, names Names, memory fixAllMemory) (slack.ModalViewRequest, error) {
 	raw, err := json.Marshal(memory)
 	if err != nil {
 		return slack.ModalViewRequest{}, err
 	}
 	waiting = waiting[:min(len(waiting), remediation.MaxTargets)]
 	said := "*" + escaped(names.title(playbook), 60) + ".* What is ticked is reverted, each as if by its own button: it is read anew, only the offending part is taken away, and each can be undone."
-	if mayNot > 0 {
-		said += fmt.Sprintf("\nNot listed: %s about which others decide.", plural(mayNot, "finding"))
+	if not.mayNot > 0 {
+		said += fmt.Sprintf("\nNot listed: %s about which you may not decide, as far as secbot can tell.", plural(not.mayNot, "finding"))
+	}
+	if not.more > 0 {
+		said += fmt.Sprintf("\nNot listed: the scan has found %d more. Scan again once these are done.", not.more)
 	}
 	blocks := []slack.Block{section(said)}
 	group := 0
@@ -121,7 +142,7 @@ func fixAllModal(playbook string, waiting []*remediation.Incident, mayNot int, n
 		id := fixAllInput + strconv.Itoa(group)
 		ticks := slack.NewCheckboxGroupsBlockElement(id, options...)
 		ticks.InitialOptions = options
-		label := fmt.Sprintf("%d to %d of %d", group*boxes+1, group*boxes+len(some), len(waiting))
+		label := fmt.Sprintf("%d to %d of %d listed", group*boxes+1, group*boxes+len(some), len(waiting))
 		blocks = append(blocks, slack.NewInputBlock(id, plain(label, 100), nil, ticks).WithOptional(true))
 		group++
 	}
@@ -169,7 +190,7 @@ func (h *Handler) fixAllSubmitted(ctx context.Context, ic *slack.InteractionCall
 		fault = "Tick what is to be reverted, or cancel."
 	case h.submit(ctx, remediation.Command{ID: hashID(string(ic.Type), ic.User.ID, ic.View.ID, memory.Scan), Verb: remediation.VerbFixAll,
 		By: ic.User.ID, Scope: cut(memory.Scan, 200), Targets: targets, ReplyTo: reply}) != nil:
-		fault = "secbot could not store this, so nothing was changed. Try again in a while."
+		fault = "secbot can't tell whether this was stored. Look with /secbot incidents what has become of it before you try again."
 	}
 	if fault != "" {
 		return takenWith(slack.NewErrorsViewSubmissionResponse(map[string]string{fixAllInput + "0": fault}))

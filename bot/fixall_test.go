@@ -44,7 +44,7 @@ func TestFixAllFromTheMessage(t *testing.T) {
 	if l.gate.isOpen() {
 		t.Error("it is still open")
 	}
-	if strings.Contains(string(l.shows("now *fixed*").Blocks), `"fix_all"`) {
+	if strings.Contains(string(l.shows("*fixed*").Blocks), `"fix_all"`) {
 		t.Error("what is fixed can be fixed again")
 	}
 	l.told(fakeslack.Bob, "Reverted 1 of 1.")
@@ -75,7 +75,7 @@ func TestFixAllForm(t *testing.T) {
 			one.ID = fmt.Sprintf("%s%03d", incidentID[:23], i)
 			waiting = append(waiting, &one)
 		}
-		form, err := fixAllModal(inc.Finding.Playbook, waiting, 2, names(), fixAllMemory{Scan: "s", Channel: "C1", ResponseURL: "https://hooks.slack.com/x"})
+		form, err := fixAllModal(inc.Finding.Playbook, waiting, besides{mayNot: 2, more: 150}, names(), fixAllMemory{Scan: "s", Channel: "C1", ResponseURL: "https://hooks.slack.com/x"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -97,7 +97,7 @@ func TestFixAllForm(t *testing.T) {
 
 func TestFixAllGolden(t *testing.T) {
 	inc := incident(opened())
-	form, err := fixAllModal("sg-rule-added", []*remediation.Incident{inc, inc}, 1, names(), fixAllMemory{Scan: "s"})
+	form, err := fixAllModal("sg-rule-added", []*remediation.Incident{inc, inc}, besides{mayNot: 1}, names(), fixAllMemory{Scan: "s"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,5 +117,31 @@ func TestFixAllHostile(t *testing.T) {
 		if refusal == nil || !strings.Contains(refusal.Text, want) {
 			t.Errorf("%.20q: %+v", value, refusal)
 		}
+	}
+}
+
+// TestFixAllAmongMany: what a scan has found is offered, however much else is open.
+func TestFixAllAmongMany(t *testing.T) {
+	r := newRig(t)
+	store := r.store
+	var ids []string
+	for i := range 1200 {
+		inc := incident(opened())
+		inc.ID = fmt.Sprintf("%s%04d", incidentID[:22], i)
+		inc.Finding.Resource.ID = fmt.Sprintf("sg-%04d", i)
+		inc.Key = inc.Finding.Key()
+		inc.CreatedAt = at(i)
+		if err := store.Commit(t.Context(), remediation.Write{Incident: inc}); err != nil {
+			t.Fatal(err)
+		}
+		if i < remediation.MaxTargets {
+			ids = append(ids, inc.ID)
+		}
+	}
+	r.scan(remediation.ScanRun{ID: "s", Report: &remediation.ScanReport{ID: "s",
+		Groups: []remediation.ScanGroup{{Playbook: "sg-rule-added", Open: 1200, Incidents: ids}}}}, nil)
+	waiting, not, refusal := r.handler.fixable(t.Context(), fakeslack.Alice, "sg-rule-added", "s")
+	if refusal != nil || len(waiting) != remediation.MaxTargets || not.more != 1100 {
+		t.Errorf("%d are offered, %+v besides; %+v", len(waiting), not, refusal)
 	}
 }

@@ -2,7 +2,6 @@ package bot
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/slack-go/slack"
@@ -115,7 +114,7 @@ func scanGroup(g remediation.ScanGroup, scan string, names Names, d detail) slac
 			line += " · *new*"
 		}
 		if f.Status != "" {
-			line += " · now *" + escaped(string(f.Status), 20) + "*"
+			line += " · *" + escaped(string(f.Status), 20) + "* " + date(f.At)
 		}
 		lines = append(lines, line)
 	}
@@ -186,10 +185,4 @@ func scanUnread(r remediation.ScanReport, d detail) string {
 		text += fmt.Sprintf("\n… and %d beyond that", more)
 	}
 	return text
-}
-
-// sorted gives incidents in the order of the ids.
-func sorted(found []*remediation.Incident, ids []string) []*remediation.Incident {
-	slices.SortStableFunc(found, func(a, b *remediation.Incident) int { return slices.Index(ids, a.ID) - slices.Index(ids, b.ID) })
-	return found
 }

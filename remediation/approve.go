@@ -50,6 +50,9 @@ func (c *change) request(cmd Command, needed int) error {
 		return err
 	}
 	c.show()
+	if cmd.Quiet { // the scan's thread calls them once
+		return nil
+	}
 	others := slices.DeleteFunc(slices.Clone(c.inc.Decision.Approvers), func(id string) bool { return id == cmd.By })
 	c.mentionIn(append(others, cmd.By), fmt.Sprintf("%s asks to %s. It needs %s of others.", cmd.By, c.inc.Request.Words(), counted(needed, "approval")))
 	c.answer(&cmd, fmt.Sprintf("Asked for. It is carried out once %s approved it.", counted(needed, "other person has", "other people have")), false)

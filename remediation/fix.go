@@ -316,8 +316,10 @@ func (fx *fixing) succeed(ctx context.Context) error {
 		if err := c.move(StatusFixed, ByItself, "read back"); err != nil {
 			return err
 		}
-		c.show()
-		c.thread(strings.Join(append(notesOf(c.inc.Outcomes), "What was changed:"), "\n"), c.inc.Plan.Diff...)
+		if c.inc.NoticeSeq > 0 || fx.r.Command == nil || !fx.r.Command.Quiet { // else the scan's message tells it
+			c.show()
+			c.thread(strings.Join(append(notesOf(c.inc.Outcomes), "What was changed:"), "\n"), c.inc.Plan.Diff...)
+		}
 		if c.inc.Decision.Action == ActionAuto && fx.r.Command == nil && c.e.o.Config.Notify.SNSTopicARN != "" {
 			c.tell(NotifySNS, OpMitigated, nil)
 		}

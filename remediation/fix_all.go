@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -24,7 +25,10 @@ func (e *Engine) fixAll(ctx context.Context, h *held, cmd Command) error {
 	group.SetLimit(fixAllAtOnce)
 	for i, t := range cmd.Targets {
 		group.Go(func() (err error) {
-			refusals[i], err = e.fixOneOf(ctx, h, cmd, t)
+			err = e.safely("the fix of incident "+t.Incident, func() error { refusals[i], err = e.fixOneOf(ctx, h, cmd, t); return err })
+			if err != nil && ctx.Err() == nil && h.job.Attempts >= maxRunAttempts { // one must not keep what became of the others from being told
+				refusals[i], err = Reply{Text: "Incident " + t.Incident + ": " + explain(err)}, nil
+			}
 			return err
 		})
 	}
@@ -59,23 +63,36 @@ func (e *Engine) fixOneOf(ctx context.Context, h *held, cmd Command, t Target) (
 	return Reply{}, err
 }
 
+// clockSkew is how much the clocks of two processes may differ.
+const clockSkew = 30 * time.Second
+
 // decidedBy reports whether somebody has had the incident fixed, or asked for it,
-// since a job was stored.
+// since a job was stored, by another process perhaps.
 func (i *Incident) decidedBy(by string, job *Job) bool {
-	if i.Request != nil && i.Request.By == by && !i.Request.At.Before(job.CreatedAt) {
+	since := job.CreatedAt.Add(-clockSkew)
+	if i.Request != nil && i.Request.By == by && !i.Request.At.Before(since) {
 		return true
 	}
 	return slices.ContainsFunc(i.History, func(t Transition) bool {
-		return t.To == StatusFixing && t.By == by && !t.At.Before(job.CreatedAt)
+		return t.To == StatusFixing && t.By == by && !t.At.Before(since)
 	})
+}
+
+// decided is what has become of one of several incidents, for the audit log.
+type decided struct {
+	Incident string `json:"incident"`
+	Status   Status `json:"status,omitempty"`
+	Refused  string `json:"refused,omitempty"`
 }
 
 // bulk counts what has become of the incidents of one command.
 type bulk struct {
-	all, fixed, asked, under, refused int
-	statuses                          map[string]Status
-	lines                             []string // what did not work, and why
-	people                            []string
+	all, fixed, closed, asked, under, refused int
+	statuses                                  map[string]Status
+	lines                                     []string // what did not work, and why
+	people                                    []string // who is named in them
+	approvers                                 []string // who may approve what waits for that
+	each                                      []decided
 }
 
 // tellFixAll says what has become of each, to whoever asked and in the thread of
@@ -85,7 +102,7 @@ func (e *Engine) tellFixAll(ctx context.Context, h *held, cmd Command, refusals 
 	whys := map[string]int{}
 	for i, t := range cmd.Targets {
 		inc, err := e.o.Store.Incident(ctx, t.Incident)
-		if err != nil && !errors.Is(err, ErrNotFound) {
+		if err != nil && !errors.Is(err, ErrNotFound) && refusals[i].Text == "" {
 			return fmt.Errorf("read incident %s: %w", t.Incident, err)
 		}
 		if why := refusals[i].Text; why != "" {
@@ -95,6 +112,7 @@ func (e *Engine) tellFixAll(ctx context.Context, h *held, cmd Command, refusals 
 			}
 			b.refused++
 		}
+		b.each = append(b.each, decided{Incident: t.Incident, Refused: refusals[i].Text})
 		b.add(inc, refusals[i].Text != "")
 	}
 	for i, line := range b.lines {
@@ -117,15 +135,23 @@ func (b *bulk) add(inc *Incident, refused bool) {
 	if inc == nil {
 		return
 	}
+	b.each[len(b.each)-1].Status = inc.Status
 	b.statuses[inc.ID] = inc.Status
 	switch {
 	case refused:
 	case inc.Status == StatusFixed:
 		b.fixed++
+	case inc.Status == StatusResolved:
+		b.closed++
 	case inc.Status == StatusFixing:
 		b.under++
 	case inc.Request != nil:
 		b.asked++
+		for _, a := range inc.Decision.Approvers {
+			if !slices.Contains(b.approvers, a) {
+				b.approvers = append(b.approvers, a)
+			}
+		}
 	case inc.Status == StatusFailed:
 		b.lines = append(b.lines, "Incident "+inc.ID+" did not work: "+inc.Error)
 	default:
@@ -136,6 +162,9 @@ func (b *bulk) add(inc *Incident, refused bool) {
 // text says how it went, the most important first.
 func (b *bulk) text() string {
 	parts := []string{fmt.Sprintf("Reverted %d of %d", b.fixed, b.all)}
+	if b.closed > 0 {
+		parts = append(parts, fmt.Sprintf("%d were closed already", b.closed))
+	}
 	if b.under > 0 {
 		parts = append(parts, fmt.Sprintf("%d are under way", b.under))
 	}
@@ -150,8 +179,12 @@ func (b *bulk) text() string {
 
 // tellBulk adds the answer, and what the scan's message and its thread say.
 func (c *change) tellBulk(ctx context.Context, cmd Command, b bulk) error {
-	c.reply(cmd, Reply{Text: b.text(), Lines: b.lines, People: b.people, Failed: b.fixed+b.asked+b.under == 0})
-	if err := errors.Join(c.err, c.auditOwn(ctx, cmd.By, "reverted several at once", b.text(), cmd.Targets)); err != nil {
+	c.reply(cmd, Reply{Text: b.text(), Lines: b.lines, People: b.people, Failed: b.fixed+b.closed+b.asked+b.under == 0})
+	what := "asked to revert several at once"
+	if b.refused == b.all {
+		what = "refused to revert several at once"
+	}
+	if err := errors.Join(c.err, c.auditOwn(ctx, cmd.By, what, b.text(), b.each)); err != nil {
 		return err
 	}
 	rec, run, err := readScan(ctx, c.e.o.Store.Record, cmd.Scope)
@@ -161,10 +194,10 @@ func (c *change) tellBulk(ctx context.Context, cmd Command, b bulk) error {
 	if err != nil || run.Report == nil {
 		return err
 	}
-	run.Report.decided(b.statuses)
+	run.Report.decided(b.statuses, c.now)
 	run.NoticeSeq++
 	note, err := c.e.notice(fmt.Sprintf("%s/%d", ScanMessage(run.ID), run.NoticeSeq), NotifySlack, OpThread,
-		ThreadNote{Text: "Fix All by " + cmd.By + ": " + b.text(), People: []string{cmd.By}})
+		ThreadNote{Text: "Fix All by " + cmd.By + ": " + b.text(), People: append([]string{cmd.By}, b.approvers...)})
 	if err != nil {
 		return err
 	}
@@ -179,17 +212,17 @@ func (c *change) tellBulk(ctx context.Context, cmd Command, b bulk) error {
 }
 
 // decided takes over what has become of incidents of the scan.
-func (r *ScanReport) decided(statuses map[string]Status) {
+func (r *ScanReport) decided(statuses map[string]Status, now time.Time) {
 	for i := range r.Groups {
 		g := &r.Groups[i]
 		for j, f := range g.Findings {
 			if s, ok := statuses[f.Incident]; ok {
-				g.Findings[j].Status = s
+				g.Findings[j].Status, g.Findings[j].At = s, now
 			}
 		}
 		g.Incidents = slices.DeleteFunc(g.Incidents, func(id string) bool {
 			s, ok := statuses[id]
-			return ok && s != StatusOpen && s != StatusFailed
+			return ok && s != StatusOpen && s != StatusFailed && s != StatusFixing
 		})
 	}
 }

@@ -217,6 +217,9 @@ type LeftAlone struct {
 type ScanFinding struct {
 	Finding  Finding `json:"finding"`
 	Incident string  `json:"incident,omitempty"`
-	New      bool    `json:"new,omitempty"`    // the scan before has not found it
-	Status   Status  `json:"status,omitempty"` // the incident's, where somebody has decided about it from the scan's message
+	New      bool    `json:"new,omitempty"` // the scan before has not found it
+	// Status is the incident's at At, where somebody has decided about it from the
+	// scan's message.
+	Status Status    `json:"status,omitempty"`
+	At     time.Time `json:"at,omitzero"`
 }

@@ -28,6 +28,9 @@ func (e *Engine) scanCommand(ctx context.Context, h *held, cmd Command) error {
 		return e.refuse(ctx, h, cmd, err)
 	}
 	show, err := e.beginShown(ctx, h, cmd)
+	if errors.Is(err, errNotNow) {
+		return err
+	}
 	if err != nil {
 		return e.refuse(ctx, h, cmd, err)
 	}
@@ -59,7 +62,11 @@ func (e *Engine) beginShown(ctx context.Context, h *held, cmd Command) (*scanSho
 	s := &scanShow{e: e, h: h}
 	var err error
 	if s.rec, s.run, err = readScan(ctx, e.o.Store.Record, cmd.ID); err == nil {
-		return s, e.beginScan(ctx, h, cmd.ID, Write{})
+		err := e.beginScan(ctx, h, cmd.ID, Write{})
+		if isRefusal(err) { // people see it under way: it waits until the other has ended
+			err = fmt.Errorf("%w: %w", errNotNow, err)
+		}
+		return s, err
 	}
 	if !errors.Is(err, ErrNotFound) {
 		return nil, err
@@ -83,8 +90,7 @@ func (e *Engine) beginScan(ctx context.Context, h *held, id string, w Write) err
 		rec = &Record{Key: scanRecord}
 	case err != nil:
 		return fmt.Errorf("read which scan is running: %w", err)
-	case string(rec.Data) == strconv.Quote(id):
-		return nil // it goes on after a crash
+	case string(rec.Data) == strconv.Quote(id): // it goes on after a crash
 	case rec.Until.After(e.now()):
 		return &RefusedError{Text: "A scan is running already, so no other was begun. Its summary will be posted here."}
 	}
@@ -115,7 +121,7 @@ func (e *Engine) endScan(ctx context.Context, h *held, report *ScanReport, w Wri
 			return err
 		}
 		end.Notices = append(end.Notices, w.Notices...)
-		end.Records = append(append(end.Records, w.Records...), e.endedScan(ctx)...)
+		end.Records = append(append(end.Records, w.Records...), e.endedScan(ctx, report.ID)...)
 		if err := h.commit(ctx, end, true); !errors.Is(err, ErrConflict) || try == maxConflicts {
 			return err
 		}
@@ -124,11 +130,14 @@ func (e *Engine) endScan(ctx context.Context, h *held, report *ScanReport, w Wri
 
 // endedScan frees the place of the scan under way; none where it can't be read:
 // it is free again after a while.
-func (e *Engine) endedScan(ctx context.Context) []*Record {
+func (e *Engine) endedScan(ctx context.Context, id string) []*Record {
 	rec, err := e.o.Store.Record(ctx, scanRecord)
 	if err != nil {
 		e.o.Log.Warn("the end of a scan was not kept", "error", err)
 		return nil
+	}
+	if string(rec.Data) != strconv.Quote(id) {
+		return nil // another has taken it
 	}
 	rec.Until = e.now()
 	return []*Record{rec}
@@ -154,6 +163,9 @@ func (e *Engine) scanAndOpen(ctx context.Context, h *held, of scanOf, scan reads
 	waiting, err := e.unsettled(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if of.show != nil {
+		report.Started = of.show.run.Started // before a crash perhaps
 	}
 	reading, cancel := inTime(ctx, e.now())
 	defer cancel()
@@ -208,9 +220,34 @@ func (e *Engine) scanAndOpen(ctx context.Context, h *held, of scanOf, scan reads
 			return nil, err
 		}
 	}
+	if report.CancelledBy != "" {
+		if err := e.addOpened(ctx, report); err != nil {
+			return nil, err
+		}
+	}
 	report.Finished = e.now()
 	report.Diff = of.last.diff(report)
 	return report, nil
+}
+
+// addOpened adds what a scan that was cancelled has opened before a crash.
+func (e *Engine) addOpened(ctx context.Context, r *ScanReport) error {
+	known, err := e.o.Store.Incidents(ctx, IncidentQuery{Statuses: []Status{StatusOpen}, Since: r.Started.Add(-clockSkew), Limit: maxCounted})
+	if err != nil {
+		return fmt.Errorf("read what the scan has opened: %w", err)
+	}
+	for _, inc := range known {
+		if inc.Finding.EventID == "scan/"+r.ID && !r.has(inc.ID) {
+			r.New++
+			r.add(ScanFinding{Finding: inc.Finding, Incident: inc.ID})
+		}
+	}
+	return nil
+}
+
+// has reports whether an incident is in the report.
+func (r *ScanReport) has(incident string) bool {
+	return slices.ContainsFunc(r.Groups, func(g ScanGroup) bool { return slices.Contains(g.Incidents, incident) })
 }
 
 // unread adds what could not be read.
@@ -220,9 +257,16 @@ func (r *ScanReport) unread(why string) {
 	}
 }
 
+// listed is a finding with what a list tells of it: a report is one row of the store.
+func (f Finding) listed() Finding {
+	f.Was, f.Tags, f.Notes, f.Rest, f.Earlier = nil, nil, nil, nil, nil
+	return f
+}
+
 // add puts a finding into the group of its playbook. Findings come the worst first.
 func (r *ScanReport) add(f ScanFinding) {
 	r.Open++
+	f.Finding = f.Finding.listed()
 	i := slices.IndexFunc(r.Groups, func(g ScanGroup) bool { return g.Playbook == f.Finding.Playbook })
 	if i < 0 {
 		i, r.Groups = len(r.Groups), append(r.Groups, ScanGroup{Playbook: f.Finding.Playbook, Severity: f.Finding.Severity})
@@ -279,12 +323,13 @@ func (e *Engine) openScanned(ctx context.Context, h *held, f Finding, report *Sc
 		}
 		switch {
 		case part.Decision.Action == ActionIgnore:
+			last.found(part.Finding)
 			report.Ignored++
 			continue
 		case s != nil:
 			last.found(part.Finding)
 			if report.LetBe++; len(report.Left) < maxScanLeft {
-				report.Left = append(report.Left, LeftAlone{Finding: part.Finding, Incident: s.Incident, By: s.By, Until: s.Until})
+				report.Left = append(report.Left, LeftAlone{Finding: part.Finding.listed(), Incident: s.Incident, By: s.By, Until: s.Until})
 			}
 			continue
 		}

@@ -130,9 +130,14 @@ func (l *lastScan) write(r *ScanReport) ([]*Record, error) {
 	}
 	l.now.At, l.now.Partial = r.Finished, !r.Complete()
 	for id, gone := range l.was.Found {
-		if len(l.now.Found) < maxLastScan && l.outOfSight(gone, r) {
-			l.now.Found[id] = gone // still open, as far as anybody knows
+		if !l.outOfSight(gone, r) {
+			continue
 		}
+		if _, ok := l.now.Found[id]; !ok && len(l.now.Found) >= maxLastScan {
+			l.now.TooMany = true
+			break
+		}
+		l.now.Found[id] = gone // still open, as far as anybody knows
 	}
 	if l.now.TooMany {
 		l.now.Found = nil

@@ -53,7 +53,7 @@ type bench struct {
 	custodian string // the program of Cloud Custodian; empty: not compared
 	large     bool   // scan 100,000 rules too
 	report    *report
-	built     string // see build
+	built     map[string]string // by tags, see build
 }
 
 func run(ctx context.Context, args []string) error {
@@ -81,7 +81,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return fmt.Errorf("make a directory for what is built: %w", err)
 	}
-	b := &bench{dir: dir, node: *node, python: *python, moto: *moto, large: *large, custodian: *custodian, report: &report{out: os.Stdout}}
+	b := &bench{dir: dir, built: map[string]string{}, node: *node, python: *python, moto: *moto, large: *large, custodian: *custodian, report: &report{out: os.Stdout}}
 	b.report.machine()
 	for _, p := range chosen {
 		b.report.section(p.title)

@@ -108,7 +108,7 @@ func (s scanned) limit() time.Duration {
 
 // scan runs `secbot scan --json`.
 func (b *bench) scan(ctx context.Context, scope string, groups, buckets int) (scanned, error) {
-	program, err := b.build(ctx)
+	program, err := b.build(ctx, allCommands)
 	if err != nil {
 		return scanned{}, err
 	}

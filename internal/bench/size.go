@@ -13,7 +13,7 @@ import (
 
 // measureSize is the size of the Lambda bootstrap, and whose code it is.
 func measureSize(ctx context.Context, b *bench) error {
-	bootstrap, err := b.build(ctx)
+	bootstrap, err := b.build(ctx, lambdaTags)
 	if err != nil {
 		return err
 	}

@@ -110,7 +110,7 @@ func (b *bench) startServers(ctx context.Context) ([]*server, error) {
 
 // startSecbot runs `secbot serve` with a store on disk, without AWS and Slack.
 func (b *bench) startSecbot(ctx context.Context, name, text string) (*server, error) {
-	program, err := b.build(ctx)
+	program, err := b.build(ctx, allCommands)
 	if err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@ const heavy = 200 * time.Microsecond
 
 // measureStart is a start of secbot against one of Python that does nothing.
 func measureStart(ctx context.Context, b *bench) error {
-	secbot, err := b.build(ctx)
+	secbot, err := b.build(ctx, allCommands)
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ func measureTalk(ctx context.Context, b *bench) error {
 }
 
 func (b *bench) talk(ctx context.Context, l *lab) error {
-	program, err := b.build(ctx)
+	program, err := b.build(ctx, lambdaTags)
 	if err != nil {
 		return err
 	}

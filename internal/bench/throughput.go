@@ -74,7 +74,7 @@ func (b *bench) throughputOnMoto(ctx context.Context, l *lab) error {
 }
 
 func (b *bench) throughput(ctx context.Context, l *lab, name, store string, n int, env ...string) error {
-	program, err := b.build(ctx)
+	program, err := b.build(ctx, allCommands)
 	if err != nil {
 		return err
 	}

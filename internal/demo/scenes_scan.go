@@ -55,7 +55,7 @@ func (t *tour) scanned(ctx context.Context) error {
 	}
 	t.ok("Slack", "Bob is told that %d were reverted", forgotten)
 	t.Clock.Pass(time.Minute) // many messages, of which a channel takes one a second
-	if _, err := t.posted(ctx, "now *fixed*"); err != nil {
+	if _, err := t.posted(ctx, "· *fixed*"); err != nil {
 		return err
 	}
 	if err := t.described(ctx, "the shop", 1); err != nil { // Bob has not ticked it
