@@ -87,18 +87,18 @@ type decided struct {
 
 // bulk counts what has become of the incidents of one command.
 type bulk struct {
-	all, fixed, closed, asked, under, refused int
-	statuses                                  map[string]Status
-	lines                                     []string // what did not work, and why
-	people                                    []string // who is named in them
-	approvers                                 []string // who may approve what waits for that
-	each                                      []decided
+	all, fixed, closed, asked, under, refused, left int
+	statuses                                        map[string]Status
+	lines                                           []string // what did not work, and why
+	people                                          []string // who is named in them
+	approvers                                       []string // who may approve what waits for that
+	each                                            []decided
 }
 
 // tellFixAll says what has become of each, to whoever asked and in the thread of
 // the scan.
 func (e *Engine) tellFixAll(ctx context.Context, h *held, cmd Command, refusals []Reply) error {
-	b := bulk{all: len(cmd.Targets), statuses: map[string]Status{}}
+	b := bulk{all: len(cmd.Targets) + len(cmd.Left), left: len(cmd.Left), statuses: map[string]Status{}}
 	whys := map[string]int{}
 	for i, t := range cmd.Targets {
 		inc, err := e.o.Store.Incident(ctx, t.Incident)
@@ -120,9 +120,10 @@ func (e *Engine) tellFixAll(ctx context.Context, h *held, cmd Command, refusals 
 			b.lines[i] = fmt.Sprintf("%d times: %s", n, line)
 		}
 	}
+	b.lines = append(b.lines, cmd.Left...)
 	for try := 1; ; try++ {
 		c := &change{e: e, now: e.now()}
-		if err := c.tellBulk(ctx, cmd, b); err != nil {
+		if err := c.tellBulk(ctx, cmd, &b); err != nil {
 			return err
 		}
 		if err := h.commit(ctx, c.w, true); !errors.Is(err, ErrConflict) || try == maxConflicts {
@@ -174,12 +175,24 @@ func (b *bulk) text() string {
 	if b.refused > 0 {
 		parts = append(parts, fmt.Sprintf("%d were refused", b.refused))
 	}
+	if b.left > 0 {
+		parts = append(parts, fmt.Sprintf("%d are not as they were shown any more, and were left alone", b.left))
+	}
 	return strings.Join(parts, "; ") + "."
 }
 
+// failed reports whether it did not go as was asked: in Slack where nothing came of
+// it, and at the shell, where scripts go by it, where not everything is fixed.
+func (b *bulk) failed(to ReplyTo) bool {
+	if to.Shell {
+		return b.fixed+b.closed < b.all
+	}
+	return b.fixed+b.closed+b.asked+b.under == 0
+}
+
 // tellBulk adds the answer, and what the scan's message and its thread say.
-func (c *change) tellBulk(ctx context.Context, cmd Command, b bulk) error {
-	c.reply(cmd, Reply{Text: b.text(), Lines: b.lines, People: b.people, Failed: b.fixed+b.closed+b.asked+b.under == 0})
+func (c *change) tellBulk(ctx context.Context, cmd Command, b *bulk) error {
+	c.reply(cmd, Reply{Text: b.text(), Lines: b.lines, People: b.people, Failed: b.failed(cmd.ReplyTo)})
 	what := "asked to revert several at once"
 	if b.refused == b.all {
 		what = "refused to revert several at once"

@@ -410,15 +410,17 @@ func (l judged) proposal(f Finding) []DiffLine {
 	if l.env == nil || l.state == nil {
 		return nil
 	}
+	diff, _ := l.plan(f) // the fix itself will say why there is none
+	return diff
+}
+
+func (l judged) plan(f Finding) ([]DiffLine, error) {
 	pb := l.env.Playbook(f.Playbook)
 	if pb == nil {
-		return nil
+		return nil, fmt.Errorf("there is no playbook %s", f.Playbook)
 	}
 	p, err := pb.Plan(l.state, f)
-	if err != nil {
-		return nil // the fix itself will say why
-	}
-	return p.Diff
+	return p.Diff, err
 }
 
 // create opens an incident and, where the policy says so, the job of its fix.
