@@ -35,11 +35,12 @@ type scanOptions struct {
 	scope                  string
 	json, csv, html, sarif bool
 	output, failOn, diff   string
+	fix, yes               bool
 }
 
 func scanCommand(p *process) *cobra.Command {
 	var o scanOptions
-	c := command("scan [s3|sg|all]", "Look for what is open now. Changes nothing.", cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs), func(ctx context.Context, args []string) error {
+	c := command("scan [s3|sg|all]", "Look for what is open now. Changes nothing without --fix.", cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs), func(ctx context.Context, args []string) error {
 		o.scope = append(args, "all")[0]
 		return p.scan(ctx, o)
 	})
@@ -48,7 +49,11 @@ func scanCommand(p *process) *cobra.Command {
 
 Prints a table, or one of the formats below. The exit status is 0 where everything
 could be read; 1 where something could not, or you stopped it; 2 where --fail-on
-finds what it looks for, whether or not the rest could be read.`
+finds what it looks for, whether or not the rest could be read.
+
+With --fix it shows what Revert would do about each finding, asks on the terminal, and
+has the running server revert what was shown, or does it itself where none runs. Then
+1 also says that not all of it was reverted.`
 	f := c.Flags()
 	f.BoolVar(&o.json, "json", false, "one JSON object a finding")
 	f.BoolVar(&o.csv, "csv", false, "a table for spreadsheets")
@@ -58,6 +63,8 @@ finds what it looks for, whether or not the rest could be read.`
 	f.StringVar(&o.failOn, "fail-on", "", "exit with 2 where there is a finding of `SEVERITY` (critical, high, medium or low) or worse that the policy does not ignore")
 	f.StringVar(&o.diff, "diff", "", "tell what is new and gone since the last scan, or since --diff=`FILE` that --json has written")
 	f.Lookup("diff").NoOptDefVal = lastScan
+	f.BoolVar(&o.fix, "fix", false, "show what Revert would do, ask, and revert what was shown")
+	f.BoolVar(&o.yes, "yes", false, "with --fix: do not ask")
 	return c
 }
 
@@ -96,8 +103,16 @@ func (o scanOptions) check() (report.Format, error) {
 // "nothing found" would be a lie where something could not be read.
 func (p *process) scan(ctx context.Context, o scanOptions) error {
 	format, err := o.check()
+	if err == nil {
+		err = p.checkFix(o, format)
+	}
 	if err != nil {
 		return &exitError{status: 2, text: "secbot: " + err.Error()}
+	}
+	if o.fix {
+		if err := p.haveStore(); err != nil {
+			return err
+		}
 	}
 	s, err := p.newScanning(ctx, o)
 	if err != nil {
@@ -127,7 +142,22 @@ func (p *process) scan(ctx context.Context, o scanOptions) error {
 	if format != report.Table || o.output != "" {
 		p.log.Info("scan finished", "resources", s.report.Read, "failures", len(s.report.Failures))
 	}
-	return s.status(remediation.Severity(o.failOn))
+	return s.ended(ctx)
+}
+
+// ended fixes, where that was asked for, and gives the exit status, which is that of
+// the scan where the two are at odds.
+func (s *scanning) ended(ctx context.Context) error {
+	err := s.status(remediation.Severity(s.o.failOn))
+	if !s.o.fix || s.report.Interrupted {
+		return err
+	}
+	fixErr := s.fix(ctx)
+	var exit *exitError
+	if fixErr != nil && errors.As(err, &exit) {
+		return &exitError{status: exit.status, text: exit.text + "\nsecbot: " + fixErr.Error()}
+	}
+	return joined(err, fixErr)
 }
 
 // scanning is a scan of the shell.

@@ -122,11 +122,9 @@ func (p *process) ask(ctx context.Context, req operator.Request) error {
 		if !errors.Is(err, operator.ErrNoServer) {
 			return err
 		}
-		if _, err := os.Stat(path); err != nil {
-			return fmt.Errorf("there is no store at %s: set SECBOT_STORE, or run secbot where the server runs", path)
-		}
-	} else if !store.Shared(p.settings.Store) {
-		return fmt.Errorf("SECBOT_STORE is %s: what a server keeps in its memory can't be asked for at the shell", p.settings.Store)
+	}
+	if err := p.haveStore(); err != nil {
+		return err
 	}
 	d, end, err := p.desk(ctx, req)
 	if err != nil {
@@ -139,6 +137,22 @@ func (p *process) ask(ctx context.Context, req operator.Request) error {
 		err = p.await(ctx, req, itself, askTableEvery)
 	}
 	return errors.Join(err, end())
+}
+
+// haveStore returns an error where there is neither a store nor a server that could
+// carry commands out.
+func (p *process) haveStore() error {
+	path, ok := store.Path(p.settings.Store)
+	if !ok && !store.Shared(p.settings.Store) {
+		return fmt.Errorf("SECBOT_STORE is %s: what a server keeps in its memory can't be asked for at the shell", p.settings.Store)
+	}
+	if !ok {
+		return nil
+	}
+	if _, err := os.Stat(path); err != nil {
+		return fmt.Errorf("there is no store at %s: set SECBOT_STORE, or run secbot where the server runs", path)
+	}
+	return nil
 }
 
 // unserved says what becomes of a command where there is no server, and of its
@@ -177,7 +191,7 @@ func (p *process) await(ctx context.Context, req operator.Request, ask asking, e
 
 // desk answers from the store itself.
 func (p *process) desk(ctx context.Context, req operator.Request) (d *operator.Desk, end func() error, err error) {
-	if req.Name != "say" {
+	if req.Name != "say" && req.Name != "fix found" {
 		st, err := store.Open(p.settings.Store, func() (aws.Config, error) {
 			cfg, _, err := awsenv.LoadConfig(ctx)
 			return cfg, err

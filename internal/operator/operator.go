@@ -21,19 +21,21 @@ import (
 
 // Request is one question.
 type Request struct {
-	Name     string `json:"name"`               // "say", "answer", "incidents", "audit verify" or "audit export"
-	Words    string `json:"words,omitempty"`    // say, incidents: what was typed, as bot.ParseCommand takes it
-	User     string `json:"user,omitempty"`     // say: what the operating system calls whoever typed it
-	Command  string `json:"command,omitempty"`  // answer: the PendingError's
-	Incident string `json:"incident,omitempty"` // audit: only this one
-	Limit    int    `json:"limit,omitempty"`    // incidents: of a page; 0 is 100
-	JSON     bool   `json:"json,omitempty"`     // incidents
+	Name     string  `json:"name"`               // "say", "fix found", "answer", "incidents", "audit verify" or "audit export"
+	Words    string  `json:"words,omitempty"`    // say, incidents: what was typed, as bot.ParseCommand takes it
+	User     string  `json:"user,omitempty"`     // say, fix found: what the operating system calls whoever typed it
+	Command  string  `json:"command,omitempty"`  // answer: the PendingError's; say: the id of the command that comes of it, empty for a new one
+	Incident string  `json:"incident,omitempty"` // audit: only this one
+	Limit    int     `json:"limit,omitempty"`    // incidents: of a page; 0 is 100
+	JSON     bool    `json:"json,omitempty"`     // incidents
+	Scan     string  `json:"scan,omitempty"`     // fix found: the id of the scan since which each finding has an incident
+	Shown    []Shown `json:"shown,omitempty"`    // fix found: what may be fixed, remediation.MaxTargets at most
 }
 
 // Desk answers requests.
 type Desk struct {
 	Store remediation.Store
-	Bot   *bot.Handler  // takes commands; nil: "say" is refused
+	Bot   *bot.Handler  // takes commands; nil: "say" and "fix found" are refused
 	NewID func() string // of commands; rand.Text where nil
 }
 
@@ -54,6 +56,8 @@ func (d *Desk) Answer(ctx context.Context, req Request, w io.Writer) error {
 	switch req.Name {
 	case "say":
 		return d.say(ctx, req, w)
+	case "fix found":
+		return d.fixFound(ctx, req, w)
 	case "answer":
 		return d.answer(ctx, req, w)
 	case "incidents":
@@ -66,17 +70,27 @@ func (d *Desk) Answer(ctx context.Context, req Request, w io.Writer) error {
 	return fmt.Errorf("this secbot can't answer %q; is the running server older than the shell's secbot?", req.Name)
 }
 
+func errNoCommands() error { return errors.New("this secbot takes no commands") }
+
+// id is a new command's.
+func (d *Desk) id() string {
+	if d.NewID != nil {
+		return d.NewID()
+	}
+	return rand.Text()
+}
+
 // say answers a command, or stores it.
 func (d *Desk) say(ctx context.Context, req Request, w io.Writer) error {
 	if d.Bot == nil {
-		return errors.New("this secbot takes no commands")
+		return errNoCommands()
 	}
-	id := rand.Text
-	if d.NewID != nil {
-		id = d.NewID
+	id := req.Command
+	if id == "" {
+		id = d.id()
 	}
 	// The name is believed: only the owner of the socket may open it, and of the store.
-	said, err := d.Bot.Say(ctx, bot.Typed{Text: req.Words, By: remediation.ShellUser(req.User), ID: id()})
+	said, err := d.Bot.Say(ctx, bot.Typed{Text: req.Words, By: remediation.ShellUser(req.User), ID: id})
 	if err != nil {
 		return err
 	}

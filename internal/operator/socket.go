@@ -15,8 +15,9 @@ import (
 	"time"
 )
 
-// maxRequest bounds a request's JSON.
-const maxRequest = 64 << 10
+// maxRequest bounds a request's JSON: what is shown of remediation.MaxTargets
+// findings, each of its characters escaped.
+const maxRequest = 256 << 10
 
 // Listen opens the Unix socket at path for the owner alone. A socket that a
 // dead process left is replaced; that one is alive is known by the store's

@@ -126,6 +126,7 @@ func trimmed(s string) string {
 const (
 	bold   = "1;"
 	red    = "31"
+	green  = "32"
 	yellow = "33"
 	blue   = "34"
 )
