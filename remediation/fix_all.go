@@ -182,7 +182,7 @@ func (b *bulk) text() string {
 }
 
 // failed reports whether it did not go as was asked: in Slack where nothing came of
-// it, and at the shell, where scripts go by it, where not everything is fixed.
+// it, and at the shell, where scripts go by it, where something may still be open.
 func (b *bulk) failed(to ReplyTo) bool {
 	if to.Shell {
 		return b.fixed+b.closed < b.all

@@ -32,7 +32,7 @@ func (r *Report) WritePlans(w io.Writer, plans []Plan, o Options) error {
 	b.WriteString("What Revert would do:\n")
 	for _, p := range plans {
 		f := p.Row.Finding
-		fmt.Fprintf(&b, "\n%s %s: %s\n", paint(colourOf(f.Severity), string(f.Severity)), p.Name(), r.title(f.Playbook))
+		fmt.Fprintf(&b, "\n%s: %s, %s\n", r.title(f.Playbook), p.Name(), paint(colourOf(f.Severity), string(f.Severity)))
 		if p.Err != nil {
 			b.WriteString("    nothing: " + events.Printable(p.Err.Error()) + "\n")
 			continue
