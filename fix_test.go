@@ -227,7 +227,7 @@ func TestScanFixOfWhatHasChanged(t *testing.T) {
 					t.Error(err)
 				}
 			}, "scan sg --fix")
-			if status != 0 || !strings.Contains(out, "Reverted 0 of 1; 1 are safe already.") {
+			if status != 0 || !strings.Contains(out, "Reverted 0 of 1; 1 were closed already.") {
 				t.Errorf("where it is gone: %d %s %s", status, out, errOut)
 			}
 		})
@@ -371,6 +371,29 @@ func TestScanFixInTurn(t *testing.T) {
 	})
 	if !errors.Is(err, io.ErrUnexpectedEOF) || !slices.Equal(sizes, []int{100, 100, 1}) || !slices.Equal(asked, shown) {
 		t.Errorf("%v, %v", sizes, err)
+	}
+}
+
+// TestFixFoundRequests: the server takes no request that no scan of the shell would
+// make.
+func TestFixFoundRequests(t *testing.T) {
+	sb, w := startSandbox(t)
+	onEmulators(t, sb)
+	withStore(t, true)
+	says(t, 0, "scan sg")
+	socket := strings.TrimPrefix(os.Getenv("SECBOT_STORE"), "bolt://") + ".sock"
+	for name, c := range map[string]struct {
+		n    int
+		want string
+	}{"none": {0, "Between 1 and 100"}, "too many": {101, "Between 1 and 100"}, "of no scan": {100, "has not ended"}} {
+		req := operator.Request{Name: "fix found", Scan: "none", User: "eve", Shown: slices.Repeat([]operator.Shown{{Key: strings.Repeat("k", 32), Name: strings.Repeat("<", operator.MaxName)}}, c.n)}
+		err := operator.Ask(t.Context(), socket, req, io.Discard)
+		if err == nil || !strings.Contains(strings.ToLower(err.Error()), strings.ToLower(c.want)) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := rulesAre(t, w, theShop); err != nil {
+		t.Error(err)
 	}
 }
 
