@@ -26,15 +26,15 @@ import (
 
 const question = "Type yes: "
 
-// terminal is where a person is asked. asked is called once, before they answer.
-type terminal struct {
+// pseudoTerminal is where a person is asked. asked is called once, before they answer.
+type pseudoTerminal struct {
 	bytes.Buffer
 	asked func()
 	keys  io.Writer
 	types string
 }
 
-func (o *terminal) Write(b []byte) (int, error) {
+func (o *pseudoTerminal) Write(b []byte) (int, error) {
 	if strings.HasSuffix(string(b), question) {
 		if o.asked != nil {
 			o.asked()
@@ -54,7 +54,7 @@ func atTerminal(t *testing.T, types string, asked func(), args string) (status i
 		t.Fatal(err)
 	}
 	defer func() { _ = errors.Join(keys.Close(), tty.Close()) }()
-	screen, complaints := &terminal{asked: asked, keys: keys, types: types}, &bytes.Buffer{}
+	screen, complaints := &pseudoTerminal{asked: asked, keys: keys, types: types}, &bytes.Buffer{}
 	status = run(t.Context(), strings.Fields(args), tty, screen, complaints)
 	return status, screen.String(), complaints.String()
 }
@@ -145,7 +145,7 @@ func TestScanFix(t *testing.T) {
 	}
 }
 
-// TestScanFixUnasked: without a terminal only --yes fixes, and what else --fix does
+// TestScanFixUnasked: without a pseudoTerminal only --yes fixes, and what else --fix does
 // not go with is said before AWS is asked.
 func TestScanFixUnasked(t *testing.T) {
 	sb, w := startSandbox(t)

@@ -112,7 +112,7 @@ func TestFixAllAtTheShell(t *testing.T) {
 			shut = append(shut, target)
 		}
 	}
-	if r := say("safe", shut[:1]); r.Failed || r.Text != "Reverted 0 of 1; 1 are safe already." {
+	if r := say("safe", shut[:1]); r.Failed || r.Text != "Reverted 0 of 1; 1 were closed already." {
 		t.Errorf("closed by others: %+v", r)
 	}
 	if r := say("left", shut[1:], "h9: gone"); !r.Failed || len(r.Lines) != 1 || r.Lines[0] != "h9: gone" {
