@@ -250,7 +250,7 @@ func TestShellWithoutAServer(t *testing.T) {
 				told[b.Text] = true
 			}
 		}
-		if !told["Undo Fix"] || !told["Paused: secbot fixes nothing. of the night"] {
+		if !told["Undo Fix"] || !told["Paused: secbot fixes nothing. of the night. Findings are still told, and fixes can be undone. To end it: /secbot resume"] {
 			return fmt.Errorf("Slack is told %v", told)
 		}
 		return nil

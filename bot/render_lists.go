@@ -168,7 +168,7 @@ func findingLine(f remediation.Finding, names Names) string {
 
 // whereWords tells what a finding is about, and where.
 func whereWords(f remediation.Finding, names Names) string {
-	return nameAndID(f, 60) + " in " + names.short(f.Resource.Account) + " " + escaped(f.Resource.Region, 30) + changeWords(f)
+	return strings.TrimSpace(nameAndID(f, 60)+" in "+names.short(f.Resource.Account)+" "+escaped(f.Resource.Region, 30)) + changeWords(f)
 }
 
 // changeWords names the first of a finding's changes, and counts the others.

@@ -40,6 +40,13 @@ func renderScan(r remediation.ScanReport, names Names) Message {
 		title = "Scan cancelled: "
 	}
 	title += fmt.Sprintf("%d open", r.Open)
+	closed := 0
+	for _, g := range r.Groups {
+		closed += g.Closed
+	}
+	if closed > 0 {
+		title += fmt.Sprintf(", %d of them closed since", closed)
+	}
 	if n := r.LetBe + r.Ignored; n > 0 {
 		title += fmt.Sprintf(", %d open and let be", n)
 	}
@@ -92,7 +99,7 @@ func scanSaid(r remediation.ScanReport) string {
 	case r.Open == 0:
 		s += "Nothing is open " + among + "."
 	default:
-		s += "What is open " + among + "."
+		s += "What was open " + among + "."
 	}
 	s += " The scan has changed nothing."
 	if r.Posted > 0 {
@@ -103,7 +110,11 @@ func scanSaid(r remediation.ScanReport) string {
 
 // scanGroup is what is open for one playbook, with a button to revert it all.
 func scanGroup(g remediation.ScanGroup, scan string, names Names, d detail) slack.Block {
-	lines := []string{fmt.Sprintf("*%s* · %d open", escaped(names.title(g.Playbook), 60), g.Open)}
+	title := fmt.Sprintf("*%s* · %d open", escaped(names.title(g.Playbook), 60), g.Open)
+	if g.Closed > 0 {
+		title += fmt.Sprintf(", %d closed since", g.Closed)
+	}
+	lines := []string{title}
 	shown := min(len(g.Findings), d.lines)
 	if d == details()[len(details())-1] {
 		shown = 0

@@ -168,7 +168,7 @@ func (c *change) control(ctx context.Context, cmd Command) (said string, err err
 	switch cmd.Verb {
 	case VerbPause:
 		if is.Paused != nil {
-			return "", &RefusedError{Text: upperFirst(is.Paused.why()) + " already."}
+			return "", &RefusedError{Text: "Nothing was changed, the reason neither: " + strings.Replace(is.Paused.why(), "is paused", "is paused already,", 1) + ".", People: []string{is.Paused.By}}
 		}
 		is.Paused = &Pause{By: cmd.By, At: c.now, Reason: cmd.Reason}
 		title, said, what = "Paused: secbot fixes nothing", "Paused. Nothing is fixed until somebody resumes; findings are still told, and fixes can be undone.", "paused"
@@ -193,7 +193,11 @@ func (c *change) control(ctx context.Context, cmd Command) (said string, err err
 	if err := c.auditOwn(ctx, cmd.By, what, cmd.Reason, is); err != nil {
 		return "", err
 	}
-	c.alert("control/"+cmd.ID, Alert{Title: title, Text: cmd.Reason, By: cmd.By})
+	text := cmd.Reason
+	if cmd.Verb == VerbPause {
+		text = joinText(" ", asSentence(text), "Findings are still told, and fixes can be undone. To end it: /secbot resume")
+	}
+	c.alert("control/"+cmd.ID, Alert{Title: title, Text: text, By: cmd.By})
 	return said, nil
 }
 
@@ -222,3 +226,11 @@ func (c *Control) set(cmd Command, file Mode) (said string, err error) {
 
 // maxModes bounds how many targets have a mode of their own.
 const maxModes = 200
+
+// asSentence ends a reason with a full stop; empty stays empty.
+func asSentence(s string) string {
+	if s == "" || strings.HasSuffix(s, ".") || strings.HasSuffix(s, "!") || strings.HasSuffix(s, "?") {
+		return s
+	}
+	return s + "."
+}

@@ -73,7 +73,7 @@ func TestPaused(t *testing.T) {
 	for _, a := range payloads[remediation.Alert](t, l, remediation.OpAlert) {
 		titles += a.Title + "|" + a.By + "|" + a.Text + "\n"
 	}
-	if !strings.Contains(titles, "Paused: secbot fixes nothing|U1|a drill") || !strings.Contains(titles, "Resumed: secbot fixes again|U1") {
+	if !strings.Contains(titles, "Paused: secbot fixes nothing|U1|a drill. Findings are still told") || !strings.Contains(titles, "Resumed: secbot fixes again|U1") {
 		t.Errorf("the channel was told\n%s", titles)
 	}
 	log, err := l.store.Audit(t.Context(), remediation.OwnLog)
@@ -160,5 +160,24 @@ func TestWhy(t *testing.T) {
 	}
 	if len(l.doors.changes()) != 0 || len(l.incidents()) != 0 {
 		t.Error("something was changed or opened")
+	}
+}
+
+// TestWhyNamesWhatWaits: what a scan would not find, and people are asked about, is
+// not passed over.
+func TestWhyNamesWhatWaits(t *testing.T) {
+	l := newLab(t)
+	l.doors.set("sg-h", "side")
+	l.accept(signal("e1", "sg-h", "side"))
+	l.drain()
+	inc := l.one(remediation.StatusOpen)
+	l.doors.set("sg-h") // the scan's judge finds nothing, and nobody has told of it
+	r := l.order("w", remediation.VerbWhy, "sg-h")
+	if !strings.Contains(r.Text, "What waits for a decision") || len(r.Lines) != 1 || !strings.Contains(r.Lines[0], inc.ID+" is open") {
+		t.Errorf("the answer is %+v", r)
+	}
+	l.say("i", remediation.VerbIgnore, "U1", inc)
+	if r := l.order("w2", remediation.VerbWhy, "sg-h"); len(r.Lines) != 0 || !strings.Contains(r.Text, "nothing waits") {
+		t.Errorf("once it is ignored: %+v", r)
 	}
 }

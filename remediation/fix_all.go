@@ -233,6 +233,11 @@ func (r *ScanReport) decided(statuses map[string]Status, now time.Time) {
 				g.Findings[j].Status, g.Findings[j].At = s, now
 			}
 		}
+		for id, s := range statuses {
+			if (s == StatusFixed || s == StatusResolved) && slices.Contains(g.Incidents, id) {
+				g.Closed++
+			}
+		}
 		g.Incidents = slices.DeleteFunc(g.Incidents, func(id string) bool {
 			s, ok := statuses[id]
 			return ok && s != StatusOpen && s != StatusFailed && s != StatusFixing

@@ -185,8 +185,9 @@ type ScanGroup struct {
 	Playbook  string        `json:"playbook"`
 	Severity  Severity      `json:"severity"` // the worst
 	Open      int           `json:"open"`
-	Findings  []ScanFinding `json:"findings"`  // some of them, the worst first
-	Incidents []string      `json:"incidents"` // that can be fixed together, MaxTargets at most
+	Closed    int           `json:"closed,omitempty"` // of those, from the scan's message
+	Findings  []ScanFinding `json:"findings"`         // some of them, the worst first
+	Incidents []string      `json:"incidents"`        // that can be fixed together, MaxTargets at most
 }
 
 // ScanDiff is what differs from the scan before.

@@ -220,7 +220,7 @@ func TestFixAll(t *testing.T) {
 		t.Errorf("%d changes", n)
 	}
 	group := l.scanned("s").Groups[0]
-	if len(group.Incidents) != 3 || !slices.ContainsFunc(group.Findings, func(f remediation.ScanFinding) bool { return f.Status == remediation.StatusFixed }) {
+	if len(group.Incidents) != 3 || group.Closed != 12 || !slices.ContainsFunc(group.Findings, func(f remediation.ScanFinding) bool { return f.Status == remediation.StatusFixed }) {
 		t.Errorf("the scan's message says %+v", group)
 	}
 	if !strings.Contains(l.threadTexts(), "Fix All by U1: Reverted 12 of 12.") {

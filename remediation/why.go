@@ -37,6 +37,7 @@ func refOf(id string) Ref {
 }
 
 func (e *Engine) why(ctx context.Context, id string) (Reply, error) {
+	id = strings.TrimPrefix(id, "arn:aws:s3:::")
 	env, state, err := e.find(ctx, refOf(id))
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -66,11 +67,60 @@ func (e *Engine) why(ctx context.Context, id string) (Reply, error) {
 		}
 	}
 	r := state.Ref()
-	text := fmt.Sprintf("%s in %s %s, as it is now:", r.ID, r.Account, r.Region)
-	if len(lines) == 0 {
-		text = fmt.Sprintf("Nothing is open at %s in %s %s, as it is now. A change is judged when it is made.", r.ID, r.Account, r.Region)
+	where := joinText(" in ", r.ID, joinText(" ", r.Account, r.Region))
+	if r.Kind == KindAccount {
+		where = "account " + r.ID
 	}
-	return Reply{Text: text, Lines: lines}, nil
+	waits, err := e.waitingAt(ctx, r, lines)
+	if err != nil {
+		return Reply{}, err
+	}
+	switch text := "As " + where + " is now:"; {
+	case len(lines) > 0:
+		return Reply{Text: text, Lines: append(lines, waits...)}, nil
+	case len(waits) > 0:
+		return Reply{Text: "A scan would find nothing open at " + where + ", as it is now. What waits for a decision about it:", Lines: waits}, nil
+	}
+	return Reply{Text: "Nothing is open at " + where + " as it is now, and nothing waits for a decision about it."}, nil
+}
+
+// waitingAt tells what waits for people about a resource and is not in the lines:
+// most changes are judged by their events alone.
+func (e *Engine) waitingAt(ctx context.Context, r Ref, lines []string) ([]string, error) {
+	known, err := e.o.Store.Incidents(ctx, IncidentQuery{Resource: r.ID, Statuses: waiting(), Limit: maxCounted})
+	if err != nil {
+		return nil, fmt.Errorf("read what waits about %s: %w", r, err)
+	}
+	said, waits := strings.Join(lines, "\n"), []string{}
+	for _, inc := range known {
+		at := inc.Finding.Resource
+		if at.Kind == r.Kind && (r.Account == "" || at.Account == r.Account) && !strings.Contains(said, inc.ID) {
+			waits = append(waits, fmt.Sprintf("%s, incident %s is %s", inc.Finding.what(), inc.ID, inc.Status))
+		}
+	}
+	return waits, nil
+}
+
+// what names a finding with its changes in a line: "sg-rule-added, low: tcp 22 from …".
+func (f Finding) what() string {
+	var what []string
+	for _, r := range f.Rules {
+		what = append(what, r.String())
+	}
+	for _, g := range f.Grants {
+		what = append(what, "ACL grant "+g.String())
+	}
+	for _, s := range f.Statements {
+		what = append(what, "statement "+s.Sid)
+	}
+	if len(f.Off) > 0 {
+		what = append(what, strings.Join(f.Off, ", ")+" off")
+	}
+	line := fmt.Sprintf("%s, %s", f.Playbook, f.Severity)
+	if len(what) > 0 {
+		line += ": " + strings.Join(what, "; ")
+	}
+	return line
 }
 
 // find reads a resource in the first of the regions in which it is.
@@ -88,17 +138,7 @@ func (e *Engine) find(ctx context.Context, ref Ref) (env *Environment, state Sta
 // whyPart says what becomes of a part of a finding, and because of what.
 func (e *Engine) whyPart(ctx context.Context, part Part) (string, error) {
 	f, d := part.Finding, part.Decision
-	var what []string
-	for _, r := range f.Rules {
-		what = append(what, r.String())
-	}
-	for _, g := range f.Grants {
-		what = append(what, "ACL grant "+g.String())
-	}
-	for _, s := range f.Statements {
-		what = append(what, "statement "+s.Sid)
-	}
-	line := strings.TrimSpace(fmt.Sprintf("%s, %s: %s", f.Playbook, f.Severity, strings.Join(what, "; ")))
+	line := f.what()
 	line += fmt.Sprintf(" – the policy says %s (%s)", d.Action, joinText("; ", d.Rule, d.Why))
 	s, err := e.suppressed(ctx, f)
 	if err != nil {
