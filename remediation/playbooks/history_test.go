@@ -454,7 +454,7 @@ func TestDeletedGroupWarnsOfWhatItReopens(t *testing.T) {
 	for cidr, warned := range map[string]bool{"0.0.0.0/0": true, "10.0.0.0/8": false} {
 		p := newPast(t)
 		must(p.ec2.AuthorizeSecurityGroupIngress(p.ctx, &ec2.AuthorizeSecurityGroupIngressInput{GroupId: &p.ref.ID,
-			IpPermissions: []types.IpPermission{{IpProtocol: aws.String("tcp"), FromPort: aws.Int32(22), ToPort: aws.Int32(22), IpRanges: []types.IpRange{{CidrIp: &cidr}}}}}))(t)
+			IpPermissions: []types.IpPermission{{IpProtocol: aws.String("tcp"), FromPort: aws.Int32(8022), ToPort: aws.Int32(8022), IpRanges: []types.IpRange{{CidrIp: &cidr}}}}}))(t)
 		p.keep()
 		if f := p.one(p.delete(), "sg-deleted"); strings.Contains(f.Doubt, "opens the group to more than private addresses") != warned {
 			t.Errorf("%s: the doubt is %q", cidr, f.Doubt)
