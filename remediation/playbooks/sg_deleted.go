@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"secbot/remediation"
 )
@@ -76,7 +77,7 @@ func (p groupDeleted) Judge(st remediation.State, sig *remediation.Signal) []rem
 		return []remediation.Finding{f}
 	}
 	f.Earlier, f.Name, f.Tags = earlier, was.Name, was.Tags
-	f.Doubt = reopening(was.Rules, s.Lists)
+	f.Doubt = reopening(slices.DeleteFunc(slices.Clone(was.Rules), func(r remediation.Rule) bool { return r.Direction != remediation.Ingress }), s.Lists)
 	f.Notes = []string{
 		fmt.Sprintf("it had %d rules: %s", len(was.Rules), naming(was.Rules)), "known from " + s.Earlier.Source,
 		"a group that is created again gets a new id",
