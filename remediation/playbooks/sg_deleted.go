@@ -77,12 +77,15 @@ func (p groupDeleted) Judge(st remediation.State, sig *remediation.Signal) []rem
 		return []remediation.Finding{f}
 	}
 	f.Earlier, f.Name, f.Tags = earlier, was.Name, was.Tags
-	f.Doubt = reopening(slices.DeleteFunc(slices.Clone(was.Rules), func(r remediation.Rule) bool { return r.Direction != remediation.Ingress }), s.Lists)
 	f.Notes = []string{
 		fmt.Sprintf("it had %d rules: %s", len(was.Rules), naming(was.Rules)), "known from " + s.Earlier.Source,
 		"a group that is created again gets a new id",
 	}
 	f.Notes = append(f.Notes, s.Earlier.tagless()...)
+	ingress := slices.DeleteFunc(slices.Clone(was.Rules), func(r remediation.Rule) bool { return r.Direction != remediation.Ingress })
+	if opens := reopening(ingress, s.Lists); opens != "" {
+		f.Notes = append([]string{opens}, f.Notes...)
+	}
 	return []remediation.Finding{f}
 }
 
