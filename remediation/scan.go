@@ -109,7 +109,7 @@ func (s *scanning) list(ctx context.Context, kind Kind, region string) {
 		return
 	}
 	places := map[string]*errgroup.Group{}
-	for look, err := range looks(ctx, reader, Looking{Now: s.e.now, Closely: s.closely(reader)}) {
+	for look, err := range Looks(ctx, reader, Looking{Now: s.e.now, Closely: s.closely(reader)}) {
 		if err != nil {
 			s.unread(ctx, fmt.Errorf("list %s in %s: %w", kind, env.Region, err))
 			continue
@@ -130,9 +130,9 @@ func (s *scanning) list(ctx context.Context, kind Kind, region string) {
 	}
 }
 
-// looks are the looks of a Scanner, and of every other Reader those that show
-// nothing.
-func looks(ctx context.Context, r Reader, how Looking) iter.Seq2[Look, error] {
+// Looks are the looks of a Scanner, and of every other Reader those that show
+// nothing, one for each resource that it lists.
+func Looks(ctx context.Context, r Reader, how Looking) iter.Seq2[Look, error] {
 	if scanner, ok := r.(Scanner); ok {
 		return scanner.Scan(ctx, how)
 	}

@@ -156,6 +156,33 @@ type reads func(context.Context, []Kind, *scanning) (int, error)
 // scanAndOpen scans and opens an incident for everything that is not known yet.
 func (e *Engine) scanAndOpen(ctx context.Context, h *held, of scanOf, scan reads) (*ScanReport, error) {
 	report := &ScanReport{ID: of.ID, By: of.By, Scope: of.Scope, Started: e.now(), Groups: []ScanGroup{}, Failures: []string{}}
+	if of.show != nil {
+		report.Started = of.show.run.Started // before a crash perhaps
+	}
+	findings, err := e.scanInto(ctx, h, of, scan, report)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(findings, worstFirst)
+	for _, f := range findings {
+		f.EventID = "scan/" + of.ID
+		if err := e.openScanned(ctx, h, f, report, of.last); err != nil {
+			return nil, err
+		}
+	}
+	if report.CancelledBy != "" {
+		if err := e.addOpened(ctx, report); err != nil {
+			return nil, err
+		}
+	}
+	report.Finished = e.now()
+	report.Diff = of.last.diff(report)
+	return report, nil
+}
+
+// scanInto reads, and tells the report what was read and what could not be. What
+// waits for people and is over is settled on the way.
+func (e *Engine) scanInto(ctx context.Context, h *held, of scanOf, scan reads, report *ScanReport) (findings []Finding, err error) {
 	kinds, err := kindsOf(of.Scope)
 	if err != nil {
 		return nil, err
@@ -164,16 +191,12 @@ func (e *Engine) scanAndOpen(ctx context.Context, h *held, of scanOf, scan reads
 	if err != nil {
 		return nil, err
 	}
-	if of.show != nil {
-		report.Started = of.show.run.Started // before a crash perhaps
-	}
 	reading, cancel := inTime(ctx, e.now())
 	defer cancel()
 	show := of.show
 	if show == nil {
 		show = &scanShow{run: &ScanRun{}}
 	}
-	var findings []Finding
 	s := &scanning{e: e,
 		found: func(f Finding) { findings = append(findings, f); show.found.Add(1) },
 		failed: func(err error) {
@@ -202,32 +225,23 @@ func (e *Engine) scanAndOpen(ctx context.Context, h *held, of scanOf, scan reads
 		defer show.watch(ctx)()
 	}
 	report.Read, err = scan(reading, kinds, s)
-	switch report.CancelledBy = show.cancelled(); {
+	return findings, report.ended(ctx, err, show.cancelled())
+}
+
+// ended tells how the reading ended; an error where that is no end of a scan's.
+func (r *ScanReport) ended(ctx context.Context, err error, cancelledBy string) error {
+	switch {
 	case ctx.Err() != nil:
-		return nil, ctx.Err()
+		return ctx.Err()
 	case errors.Is(err, context.DeadlineExceeded):
-		report.unread(fmt.Sprintf("the time was up after %d resources: scan less at once (regions in secbot.yaml, /secbot scan s3 or sg), or give secbot more time", report.Read))
-	case errors.Is(err, context.Canceled) && report.CancelledBy != "":
-	case err != nil:
-		return nil, err
-	default:
-		report.CancelledBy = "" // it came too late: everything was read
+		r.CancelledBy = cancelledBy
+		r.unread(fmt.Sprintf("the time was up after %d resources: scan less at once (regions in secbot.yaml, /secbot scan s3 or sg), or give secbot more time", r.Read))
+		return nil
+	case errors.Is(err, context.Canceled) && cancelledBy != "":
+		r.CancelledBy = cancelledBy
+		return nil
 	}
-	slices.SortStableFunc(findings, worstFirst)
-	for _, f := range findings {
-		f.EventID = "scan/" + of.ID
-		if err := e.openScanned(ctx, h, f, report, of.last); err != nil {
-			return nil, err
-		}
-	}
-	if report.CancelledBy != "" {
-		if err := e.addOpened(ctx, report); err != nil {
-			return nil, err
-		}
-	}
-	report.Finished = e.now()
-	report.Diff = of.last.diff(report)
-	return report, nil
+	return err // where nil, a cancellation came too late: everything was read
 }
 
 // addOpened adds what a scan that was cancelled has opened before a crash.

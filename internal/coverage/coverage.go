@@ -133,7 +133,7 @@ func (r *reader) Scan(ctx context.Context, how remediation.Looking) iter.Seq2[re
 			})
 		}()
 		broken := false
-		for look, err := range r.looks(ctx, how) {
+		for look, err := range remediation.Looks(ctx, r.r, how) {
 			if err != nil {
 				broken = true
 				r.w.change(func() { r.w.counts.Denied++ })
@@ -146,19 +146,6 @@ func (r *reader) Scan(ctx context.Context, how remediation.Looking) iter.Seq2[re
 			}
 		}
 		whole = !broken
-	}
-}
-
-func (r *reader) looks(ctx context.Context, how remediation.Looking) iter.Seq2[remediation.Look, error] {
-	if s, ok := r.r.(remediation.Scanner); ok {
-		return s.Scan(ctx, how)
-	}
-	return func(yield func(remediation.Look, error) bool) {
-		for ref, err := range r.r.List(ctx) {
-			if !yield(remediation.Look{Ref: ref}, err) {
-				return
-			}
-		}
 	}
 }
 

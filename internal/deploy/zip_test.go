@@ -102,7 +102,7 @@ func TestArchitecture(t *testing.T) {
 	}
 	self, err := os.ReadFile("/bin/sh")
 	if err != nil {
-		t.Skip("there is no /bin/sh to look at")
+		t.Fatal(err)
 	}
 	if got, err := deploy.Architecture(self); err == nil {
 		t.Errorf("what is linked dynamically is taken for %s", got)
