@@ -141,6 +141,8 @@ const (
 	jobLapse    = "lapse"
 	// jobClose closes what was allowed for a while.
 	jobClose = "close"
+	// jobSettle looks again at what seemed to be closed without secbot.
+	jobSettle = "settle"
 	// jobForget drops a request that was not approved.
 	jobForget = "forget"
 	jobSweep  = "sweep" // once a day

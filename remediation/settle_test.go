@@ -59,6 +59,67 @@ func TestTooSoonToSettle(t *testing.T) {
 	l.advance(10 * time.Second)
 	l.accept(signal("e2", "h"))
 	l.one(remediation.StatusOpen)
+	l.settled()
+	// No other event comes, and yet it is not asked about for ever.
+	l.advance(51 * time.Second)
+	inc := l.one(remediation.StatusResolved)
+	if !strings.Contains(inc.Last().Reason, "without secbot") {
+		t.Errorf("%q", inc.Last().Reason)
+	}
+}
+
+// TestSeemedClosed: what AWS showed too soon as closed, and is not, stays open.
+func TestSeemedClosed(t *testing.T) {
+	l := newLab(t)
+	l.config.Rules = []remediation.PolicyRule{}
+	l.doors.set("h", "front")
+	l.accept(signal("e1", "h", "front"))
+	l.drain()
+	l.doors.set("h")
+	l.advance(10 * time.Second)
+	l.accept(signal("e2", "h"))
+	l.drain()
+	l.doors.set("h", "front")
+	before := l.doors.reads
+	if inc := l.later(2 * time.Minute); inc.Status != remediation.StatusOpen || l.doors.reads == before {
+		t.Errorf("it is %s after %d looks", inc.Status, l.doors.reads-before)
+	}
+}
+
+// TestGoneAfterAnUndo: what an undo has put back and somebody then closes by hand is
+// not let be any more, and its message says so.
+func TestGoneAfterAnUndo(t *testing.T) {
+	for name, wait := range map[string]time.Duration{"at once": time.Second, "later": 10 * time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			l, inc := asked(t, nil)
+			l.say("c1", remediation.VerbFix, "U1", inc)
+			l.say("c2", remediation.VerbUndo, "U1", inc)
+			shown := l.slack.count(remediation.OpMessage)
+			l.advance(wait)
+			l.doors.set("h")
+			l.accept(signal("by hand", "h"))
+			l.drain()
+			l.later(2 * time.Minute)
+			if live, err := l.store.Suppressions(t.Context(), l.clock()); err != nil || len(live) != 0 {
+				t.Errorf("%d are let be, %v", len(live), err)
+			}
+			if got := l.threadTexts(); !strings.Contains(got, "What the undo had put back is gone") || l.slack.count(remediation.OpMessage) != shown+1 {
+				t.Errorf("shown %d times before and %d now, thread\n%s", shown, l.slack.count(remediation.OpMessage), got)
+			}
+			l.accept(signal("again by hand", "h"))
+			l.drain()
+			if got := l.threadTexts(); strings.Count(got, "is gone") != 1 {
+				t.Errorf("told again:\n%s", got)
+			}
+			l.advance(time.Second)
+			l.doors.set("h", "side")
+			l.accept(signal("again", "h", "side"))
+			l.drain()
+			if all := l.incidents(); len(all) != 2 || all[0].Status != remediation.StatusOpen {
+				t.Errorf("what comes after it is not asked about: %d incidents", len(all))
+			}
+		})
+	}
 }
 
 // TestAskedAnew: a question that no longer tells what has come again gets a

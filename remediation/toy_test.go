@@ -421,7 +421,9 @@ func (l *lab) settled() {
 	l.t.Helper()
 	l.until("no work is left", func() bool {
 		far := l.clock().Add(30 * time.Minute) // longer than any retry, shorter than an ignore
-		jobs := l.jobs(far)
+		jobs := slices.DeleteFunc(l.jobs(far), func(j *remediation.Job) bool {
+			return j.Kind == "settle" && j.Due.After(l.clock()) // whose time does not come by itself here
+		})
 		notices, err := l.store.DueNotices(l.t.Context(), far, 10)
 		if err != nil {
 			l.t.Fatal(err)

@@ -451,6 +451,8 @@ func (e *Engine) perform(ctx context.Context, h *held) error {
 		return decoded(h.job, func(r run) error { return e.lapse(ctx, h, r) })
 	case jobClose:
 		return decoded(h.job, func(r run) error { return e.closeAllowed(ctx, h, r) })
+	case jobSettle:
+		return decoded(h.job, func(r run) error { return e.settle(ctx, h, r) })
 	case jobForget:
 		return decoded(h.job, func(r run) error { return e.forget(ctx, h, r) })
 	case jobSweep:
