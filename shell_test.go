@@ -121,7 +121,12 @@ func TestShellDecides(t *testing.T) {
 	says(t, 0, "mode file sg-rule-added", "as the file says")
 
 	says(t, 0, "why "+w.Group, w.Group, "tcp 443 from 0.0.0.0/0", "the policy says ask")
+	says(t, 0, "why web", w.Group, "tcp 443 from 0.0.0.0/0", "the policy says ask")
 	says(t, 1, "why sg-00000000000000000", "There is no sg-00000000000000000 here")
+	says(t, 1, "why no-such-name", "no bucket, and no security group of that name")
+	if text := says(t, 1, "why 999988887777", "it is in account 999988887777, and secbot's credentials are for account"); strings.Contains(text, "Retry") {
+		t.Errorf("there is no button to click: %s", text)
+	}
 
 	says(t, 0, "ignore "+id+" for 7d because -partner- needs it", "Ignored until", id)
 	says(t, 0, "ignores", "1 finding is let be", me, "-partner- needs it", "secbot unignore ID")
@@ -133,7 +138,10 @@ func TestShellDecides(t *testing.T) {
 	if err := rulesAre(t, w, theShop); err != nil {
 		t.Error(err)
 	}
-	says(t, 1, "fix "+id, "is already fixed")
+	if got, out, _ := shell(t, "", "fix", id); got != 1 || strings.Contains(out, "On it") {
+		t.Errorf("what is refused is said to be done: %s", out)
+	}
+	says(t, 1, "fix "+id, "is already fixed", "secbot undo "+id)
 	says(t, 0, "undo "+id, "Done")
 	if err := rulesAre(t, w, theShop, "8443 198.51.100.0/24 partner"); err != nil {
 		t.Error(err)

@@ -99,15 +99,29 @@ func (h *Handler) request(ctx context.Context, p Parsed, cmd remediation.Command
 		return h.stats(ctx, cmd)
 	}
 	reading, cancel := context.WithTimeout(ctx, storeWithin/2)
+	defer cancel()
 	doing, err := h.meant(reading, p, &cmd)
-	cancel()
 	if err != nil {
 		return h.notRead(p.Incident, err)
 	}
+	begun := h.begun(reading, cmd)
 	if err := h.submit(ctx, cmd); err != nil {
 		return words("Your command could not be stored, so nothing was changed. Try again in a while.")
 	}
-	return words("On it: %s.", doing)
+	return words("%s: %s.", begun, doing)
+}
+
+// begun says what becomes of a command at once. One that will be refused, as far as can
+// be told, is stored all the same: the engine says why, and keeps that it was asked.
+func (h *Handler) begun(ctx context.Context, cmd remediation.Command) string {
+	switch cmd.Verb {
+	case remediation.VerbScan, remediation.VerbWhy: // which everybody may
+		return "On it"
+	}
+	if err := h.Engine.Check(ctx, cmd); err != nil {
+		return "Asked for, which may not be possible; the answer follows"
+	}
+	return "On it"
 }
 
 // meant fills in which incident a command is about, and says, in mrkdwn, what was

@@ -478,6 +478,22 @@ func TestCommandsAnswer(t *testing.T) {
 	}
 }
 
+// TestOnItOnlyWhereItMayBe: what will be refused is stored, and nobody is told before
+// that it is done.
+func TestOnItOnlyWhereItMayBe(t *testing.T) {
+	r := newRig(t)
+	r.save(incident(opened()))
+	r.engine.denied = &remediation.DeniedError{By: fakeslack.Alice, Approvers: []string{"S0RESPOND"}}
+	for _, text := range []string{"fix " + incidentID, "pause", "undo " + incidentID} {
+		if got := r.typed(text); strings.Contains(got, "On it") || !strings.Contains(got, "which may not be possible") {
+			t.Errorf("%s: %s", text, got)
+		}
+	}
+	if n := len(r.engine.commands()); n != 3 {
+		t.Errorf("%d of them were stored, of which the log would tell", n)
+	}
+}
+
 func TestCommandThatCannotBeStored(t *testing.T) {
 	r := newRig(t)
 	r.engine.err = errors.New("disk full")

@@ -155,6 +155,8 @@ func (e *fakeEngine) Submit(ctx context.Context, cmd remediation.Command) error 
 
 func (e *fakeEngine) Authorise(context.Context, string, *remediation.Incident) error { return e.denied }
 
+func (e *fakeEngine) Check(context.Context, remediation.Command) error { return e.denied }
+
 func (e *fakeEngine) Rights(context.Context, string) []remediation.Right { return e.rights }
 
 func (e *fakeEngine) commands() []remediation.Command {

@@ -32,6 +32,9 @@ const (
 type Engine interface {
 	// Submit stores a command; its answer comes by way of its ReplyTo.
 	Submit(ctx context.Context, cmd remediation.Command) error
+	// Check returns nil where a command could be carried out as everything stands;
+	// see remediation.Engine.Check.
+	Check(ctx context.Context, cmd remediation.Command) error
 	// Authorise returns nil where by may decide about inc.
 	Authorise(ctx context.Context, by string, inc *remediation.Incident) error
 	// Rights says what by may decide; see remediation.Engine.Rights.

@@ -66,10 +66,11 @@ func (h *Handler) order(ctx context.Context, t Typed, p Parsed) (Said, error) {
 	if err != nil {
 		return Said{}, refusedAtShell(h.notRead(p.Incident, err), err)
 	}
+	begun := h.begun(ctx, cmd)
 	if err := h.Engine.Submit(ctx, cmd); err != nil {
 		return Said{}, err
 	}
-	return Said{Text: words("On it: %s.", doing).Terminal(), Command: cmd.ID}, nil
+	return Said{Text: words("%s: %s.", begun, doing).Terminal(), Command: cmd.ID}, nil
 }
 
 // refusedAtShell is a message for people at the shell as an error.

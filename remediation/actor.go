@@ -79,6 +79,7 @@ func (c *change) askActor(ctx context.Context) error {
 	}
 	rec.At, rec.Until = c.now, asked.From.Add(actorWindow)
 	c.w.Records = append(c.w.Records, rec)
+	c.inc.Asked = &who
 	c.tellActor(who)
 	return nil
 }
@@ -163,7 +164,7 @@ func (c *change) answerActor(cmd Command) error {
 	if yes {
 		c.mentionIn([]string{cmd.By}, cmd.By+", whom AWS names for this change, says that it was them: "+cmd.Reason)
 	}
-	c.show()
+	c.tell(NotifySlack, OpMessage, nil)
 	c.tellActor(ActorQuestion{User: cmd.By})
 	return nil
 }
@@ -181,10 +182,36 @@ func (c *change) disowned(by string) error {
 	}
 	f := &c.inc.Finding
 	d := c.raise()
-	text := "The person behind " + f.Actor.String() + " says that this change was not theirs. Somebody else may have their access: look at what else it was used for, and take it away."
+	text := "The person behind " + f.Actor.String() + " says that this change of " + f.named() + " was not theirs. Somebody else may have their access: look at what else it was used for, and take it away. " + c.inc.stands()
 	c.mentionIn(append([]string{by}, d.Approvers...), text)
 	c.point(d.Channel, Pointer{Title: "It was not the person whose access was used", Text: text, People: d.Approvers})
 	return nil
+}
+
+// stands says in a sentence what has become of the change that an incident is about.
+func (i *Incident) stands() string {
+	switch i.Status {
+	case StatusOpen:
+		if i.Decision.Action == ActionNotify {
+			return "secbot has changed nothing, so that the change still stands as far as it knows; nobody is asked about it."
+		}
+		return "The change still stands, as far as secbot knows: it waits for a decision."
+	case StatusFixing:
+		return "secbot is reverting the change right now."
+	case StatusFixed:
+		return "secbot has reverted the change already, and read that back from AWS."
+	case StatusFailed:
+		return "secbot could not revert the change; it may still stand, and waits for a decision."
+	case StatusUndoing, StatusUndone:
+		return "secbot had reverted the change, and was told to take that back, so that it may stand again."
+	case StatusIgnored:
+		return "The change is ignored by a decision, so that it still stands as far as secbot knows."
+	case StatusAllowed:
+		return "The change is allowed until " + i.Until.Format(stampFormat) + "; then secbot reverts it."
+	case StatusResolved:
+		return "The change does not stand any more, as the live state has shown."
+	}
+	return "Nobody has decided about the change in time, so that it may still stand."
 }
 
 // raise makes the finding critical, also for the policy, which may name others for

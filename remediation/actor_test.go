@@ -2,6 +2,7 @@ package remediation_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,8 +37,8 @@ func TestTheActorIsAsked(t *testing.T) {
 			switch {
 			case tt.want == remediation.ActorQuestion{} && len(got) != 0:
 				t.Errorf("asked %+v", got)
-			case tt.want != remediation.ActorQuestion{} && (len(got) != 1 || got[0] != tt.want):
-				t.Errorf("asked %+v, want %+v", got, tt.want)
+			case tt.want != remediation.ActorQuestion{} && !slices.Equal(got, []remediation.ActorQuestion{tt.want, tt.want}):
+				t.Errorf("asked %+v, want %+v, and what became of it", got, tt.want)
 			}
 		})
 	}
@@ -119,6 +120,9 @@ func TestItWasNotMe(t *testing.T) {
 	pointers := payloads[remediation.Pointer](t, l, remediation.OpPointer)
 	if len(pointers) != 1 || channel != "C0SEC" || len(pointers[0].People) != 1 || pointers[0].People[0] != "U7" {
 		t.Errorf("told in %q: %+v", channel, pointers)
+	}
+	if text := pointers[0].Text; !strings.Contains(text, "this change of h was not theirs") || !strings.Contains(text, "still stands, as far as secbot knows: it waits for a decision") {
+		t.Errorf("the alarm does not say what it is about and how that stands: %q", text)
 	}
 	inc = l.say("c2", remediation.VerbFix, "U1", inc)
 	if inc.Status != remediation.StatusOpen || !l.lastReply().Failed {

@@ -84,8 +84,14 @@ func (c *change) tell(to, op string, payload any) {
 	c.w.Notices = append(c.w.Notices, n)
 }
 
-// show has the incident's message brought up to date.
-func (c *change) show() { c.tell(NotifySlack, OpMessage, nil) }
+// show has the incident's message brought up to date, and with it, once something is
+// settled, what stands in the direct message to whoever was asked about the change.
+func (c *change) show() {
+	c.tell(NotifySlack, OpMessage, nil)
+	if c.inc.Asked != nil && len(c.inc.History) > 1 && c.inc.Status != StatusFixing && c.inc.Status != StatusUndoing {
+		c.tellActor(*c.inc.Asked)
+	}
+}
 
 // thread adds a reply under the incident's message.
 func (c *change) thread(text string, diff ...DiffLine) {

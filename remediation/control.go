@@ -97,7 +97,11 @@ func (e *Engine) Decide(ctx context.Context, f Finding) ([]Part, error) {
 	parts := config.Decide(f)
 	if control.Paused != nil {
 		for i := range parts {
-			parts[i].Decision = parts[i].Decision.AtMost(ActionAsk, control.Paused.why())
+			d := parts[i].Decision.AtMost(ActionAsk, control.Paused.why())
+			if d.Action == ActionAsk {
+				d.Paused = control.Paused.By
+			}
+			parts[i].Decision = d
 		}
 	}
 	return parts, nil

@@ -47,6 +47,9 @@ func TestPaused(t *testing.T) {
 	if asked.Status != remediation.StatusOpen || !strings.Contains(asked.Decision.Why, "secbot is paused") || !strings.Contains(asked.Decision.Why, "a drill") {
 		t.Errorf("it is %s, since %s", asked.Status, asked.Decision.Why)
 	}
+	if asked.Decision.Paused != "U1" {
+		t.Errorf("paused by %q", asked.Decision.Paused)
+	}
 	if got := l.say("c1", remediation.VerbFix, "U1", asked); got.Status != remediation.StatusOpen || !strings.Contains(l.lastReply().Text, "/secbot resume") {
 		t.Errorf("a click fixes while it is paused: %s, %+v", got.Status, l.lastReply())
 	}

@@ -38,6 +38,35 @@ func (e *Engine) execute(ctx context.Context, h *held, cmd Command) error {
 	return nil
 }
 
+// Check returns nil where a command could be carried out as everything stands now;
+// else the errors with which it would be refused. It changes nothing, and what it
+// says may be otherwise by the time that the command is carried out.
+func (e *Engine) Check(ctx context.Context, cmd Command) error {
+	if cmd.Incident == "" {
+		return e.authorise(ctx, cmd, nil)
+	}
+	inc, err := e.o.Store.Incident(ctx, cmd.Incident)
+	if err != nil {
+		return fmt.Errorf("read incident %s: %w", cmd.Incident, err)
+	}
+	if err := e.authorise(ctx, cmd, inc); err != nil {
+		return err
+	}
+	c := &change{e: e, inc: inc, now: e.now()}
+	switch {
+	case c.stale(cmd):
+		return &StaleError{Incident: inc}
+	case cmd.Verb == VerbApprove, cmd.Verb == VerbDecline, cmd.Verb == VerbClaim, cmd.Verb == VerbDisown:
+		return nil
+	}
+	return c.check(ctx, cmd)
+}
+
+// stale reports whether somebody decides on what they see no more.
+func (c *change) stale(cmd Command) bool {
+	return cmd.State != nil && *cmd.State != c.inc.State() || cmd.Request > 0 && cmd.Request != c.inc.Requests
+}
+
 // decide changes the incident as the command says; with done, the command's job
 // ends together with that. It returns the job of a fix or undo that is to begin.
 func (e *Engine) decide(ctx context.Context, h *held, cmd Command, done bool) (*held, error) {
@@ -59,7 +88,7 @@ func (e *Engine) decide(ctx context.Context, h *held, cmd Command, done bool) (*
 	}
 	var fix *held
 	_, err = e.update(ctx, h, cmd.Incident, done, func(c *change) (err error) {
-		if cmd.State != nil && *cmd.State != c.inc.State() || cmd.Request > 0 && cmd.Request != c.inc.Requests {
+		if c.stale(cmd) {
 			return &StaleError{Incident: c.inc}
 		}
 		if fix, err = c.decide(ctx, cmd, person); fix != nil {
@@ -303,6 +332,9 @@ func (e *Engine) refuse(ctx context.Context, h *held, cmd Command, cause error) 
 	if h.job.Done || !ok {
 		return cause
 	}
+	if later := e.laterThan(ctx, cause); later != "" {
+		reply.Text += " What came after it is incident " + later + ": /secbot show " + later
+	}
 	e.o.Metrics.refusals.Inc()
 	e.o.Log.Info("a command was refused", "verb", cmd.Verb, "incident", cmd.Incident, "by", cmd.By, "reason", cause)
 	for try := 1; ; try++ {
@@ -356,21 +388,53 @@ type refused struct {
 	Command  string `json:"command"`
 }
 
-// wayOn says what can be done about an incident that is over.
+// wayOn says what can be done about an incident as it stands.
 func (s Status) wayOn(id string) string {
 	switch s {
+	case StatusOpen:
+		return " To decide: /secbot fix " + id + " or /secbot ignore " + id + " for 7d because …"
+	case StatusFixed:
+		return " To put back what the fix has changed, and let it be for a day: /secbot undo " + id
+	case StatusFailed:
+		return " To try again: /secbot fix " + id
+	case StatusFixing, StatusUndoing:
+		return " It ends by itself; look again in a while: /secbot show " + id
+	case StatusIgnored:
+		return " To have it asked about again: /secbot unignore " + id
+	case StatusAllowed:
+		return " To close it before its time: /secbot fix " + id
 	case StatusUndone:
 		return " To have it asked about again: /secbot unignore " + id
+	case StatusResolved:
+		return " Nothing is left to decide. What is open now: /secbot incidents open"
 	case StatusExpired:
 		return " What is still open a scan asks about anew: /secbot scan"
 	}
 	return ""
 }
 
+// laterThan is the incident that tells the same as one that is over and about which
+// somebody wanted to decide; empty where there is none, or it can't be read.
+func (e *Engine) laterThan(ctx context.Context, cause error) string {
+	var status *StatusError
+	if !errors.As(cause, &status) || status.Status.Active() {
+		return ""
+	}
+	inc, err := e.o.Store.Incident(ctx, status.Incident)
+	if err != nil {
+		return ""
+	}
+	last, err := e.o.Store.Last(ctx, inc.Key)
+	if err != nil || last.ID == inc.ID {
+		return ""
+	}
+	return last.ID
+}
+
 // standing says in a sentence where an incident stands.
 func standing(inc *Incident) string {
 	last := inc.Last()
-	s := fmt.Sprintf("incident %s is %s since %s", inc.ID, inc.Status, last.At.Format("15:04:05 UTC"))
+	s := fmt.Sprintf("incident %s is %s since %s", inc.ID, inc.Status, last.At.Format(stampFormat))
 	if last.By != ByItself {
 		s += ", decided by " + last.By
 	}

@@ -74,6 +74,9 @@ type Decision struct {
 	Approvals int      `json:"approvals,omitempty"` // how many of them must approve what one of them asks for
 	Question  Question `json:"question,omitzero"`
 	Why       string   `json:"why,omitempty"` // what lowered the action: the mode, a doubt, the cap
+	// Paused is who has paused secbot, where that is what lowered the action: they are
+	// named in Why by their Slack id or as "shell:NAME".
+	Paused string `json:"paused,omitempty"`
 }
 
 // Transition is one change of an incident's status, kept as its history.
@@ -110,6 +113,8 @@ type Incident struct {
 	Requests  int          `json:"requests,omitempty"` // how often one was made, or went without being carried out
 	Until     time.Time    `json:"until,omitzero"`     // open: when the question ends; allowed: when it is closed; zero: never
 	Answer    *ActorAnswer `json:"answer,omitempty"`   // of whoever is said to have made the change
+	// Asked is who was to be asked whether the change was theirs; nil for nobody.
+	Asked *ActorQuestion `json:"asked,omitempty"`
 }
 
 // Request is a decision that one person has asked for and that others have to

@@ -357,7 +357,7 @@ func (e *Engine) seenAgain(ctx context.Context, h *held, active *Incident, part 
 		// Powers of two: a flood must not flood the thread.
 		if bits.OnesCount(uint(c.inc.Repeats)) == 1 || part.Finding.Playbook == OwnRolePlaybook {
 			c.thread(fmt.Sprintf("Seen again (%d times since %s), last by %s.", c.inc.Repeats,
-				c.inc.CreatedAt.Format("15:04 UTC"), part.Finding.Actor))
+				c.inc.CreatedAt.Format(stampFormat), part.Finding.Actor))
 		}
 		return nil
 	})

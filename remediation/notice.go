@@ -204,6 +204,7 @@ type ScanDiff struct {
 type Gone struct {
 	Playbook string `json:"playbook"`
 	Resource Ref    `json:"resource"`
+	Name     string `json:"name,omitempty"` // what people call the resource, maxGoneName characters at most
 }
 
 // LeftAlone is a finding of a scan that a decision lets be.

@@ -61,10 +61,10 @@ func (e *Engine) remind(ctx context.Context, h *held, r run) error {
 	return e.unanswered(ctx, h, r, func(c *change, standing string) error {
 		if r := c.inc.Request; r != nil {
 			missing := counted(r.Needed-len(r.Approved), "more approval")
-			c.mentionIn(append(slices.Clone(c.inc.Decision.Approvers), r.By), fmt.Sprintf("Reminder: %s asks to %s, which waits for %s. %s%s", r.By, r.Words(), missing, upperFirst(standing), c.ending()))
+			c.mentionIn(append(slices.Clone(c.inc.Decision.Approvers), r.By), fmt.Sprintf("Reminder about %s: %s asks to %s, which waits for %s. %s%s", c.inc.Finding.named(), r.By, r.Words(), missing, upperFirst(standing), c.ending()))
 		} else {
-			c.mentionIn(c.inc.Decision.Approvers, fmt.Sprintf("Reminder: nobody has decided since %s. %s%s",
-				c.inc.Last().At.Format(stampFormat), upperFirst(standing), c.ending()))
+			c.mentionIn(c.inc.Decision.Approvers, fmt.Sprintf("Reminder about %s: nobody has decided since %s. %s%s",
+				c.inc.Finding.named(), c.inc.Last().At.Format(stampFormat), upperFirst(standing), c.ending()))
 		}
 		return c.audit(ByItself, "reminded", strings.Join(c.inc.Decision.Approvers, ", "), nil)
 	})
@@ -106,7 +106,7 @@ func (e *Engine) escalate(ctx context.Context, h *held, r run) error {
 			c.point(target, Pointer{Title: "Nobody has decided yet",
 				Text: fmt.Sprintf("This has waited for a decision since %s. %s.", c.inc.Last().At.Format(stampFormat), upperFirst(standing))})
 		}
-		c.mentionIn(to, "Nobody has decided, so that others are told now.")
+		c.mentionIn(to, "Nobody has decided about "+c.inc.Finding.named()+", so that others are told now.")
 		return c.audit(ByItself, "escalated", strings.Join(to, ", "), nil)
 	})
 }

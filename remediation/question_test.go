@@ -82,7 +82,7 @@ func TestNobodyDecides(t *testing.T) {
 		t.Error("reminded too early")
 	}
 	l.later(2 * time.Minute)
-	if got := l.threadTexts(); strings.Count(got, "Reminder") != 1 || !strings.Contains(got, "It is still as it was found") || !strings.Contains(got, "U1,S1") {
+	if got := l.threadTexts(); strings.Count(got, "Reminder") != 1 || !strings.Contains(got, "Reminder about h: nobody") || !strings.Contains(got, "It is still as it was found") || !strings.Contains(got, "U1,S1") {
 		t.Errorf("the thread after an hour:\n%s", got)
 	}
 	l.later(time.Hour)
@@ -373,5 +373,64 @@ func TestScanTellsWhatIsLetBe(t *testing.T) {
 	}
 	if r := l.lastReply(); !strings.Contains(r.Text, "0 open, and 1 more that are let be") {
 		t.Errorf("the answer is %q", r.Text)
+	}
+}
+
+// TestTheWayOn: whoever asks for what does not fit is told what does, and which
+// incident tells the same by now.
+func TestTheWayOn(t *testing.T) {
+	l, inc := asked(t, func(c *remediation.Config) { c.Question = remediation.Question{} })
+	refused := func(id string, verb remediation.Verb, want ...string) {
+		t.Helper()
+		cmd := command(id, verb, inc)
+		cmd.Reason = "it is meant so"
+		l.submit(cmd)
+		l.drain()
+		r := l.lastReply()
+		for _, w := range append(want, "Nothing was changed") {
+			if !r.Failed || !strings.Contains(r.Text, w) {
+				t.Errorf("%s of what is %s: %q is missing in %q", verb, l.incidents()[0].Status, w, r.Text)
+			}
+		}
+	}
+	refused("c1", remediation.VerbUndo, "is already open", "/secbot fix "+inc.ID)
+	l.say("c2", remediation.VerbFix, "U1", inc)
+	refused("c3", remediation.VerbIgnore, "is already fixed", "/secbot undo "+inc.ID)
+	l.say("c4", remediation.VerbUndo, "U1", inc)
+	refused("c5", remediation.VerbFix, "is already undone", "/secbot unignore "+inc.ID)
+	l.advance(time.Minute)
+	l.say("c6", remediation.VerbUnignore, "U1", inc)
+	newer := l.incidents()[0]
+	if newer.ID == inc.ID {
+		t.Fatal("it was not asked about anew")
+	}
+	refused("c7", remediation.VerbFix, "is incident "+newer.ID+": /secbot show "+newer.ID)
+}
+
+// TestCheck: whether a command could be carried out is known without carrying it out.
+func TestCheck(t *testing.T) {
+	l, inc := asked(t, nil)
+	stale := 7
+	for name, c := range map[string]struct {
+		cmd  remediation.Command
+		fits bool
+	}{
+		"fix":                 {command("", remediation.VerbFix, inc), true},
+		"undo":                {command("", remediation.VerbUndo, inc), false},
+		"approve":             {command("", remediation.VerbApprove, inc), true},
+		"stale":               {remediation.Command{Verb: remediation.VerbFix, Incident: inc.ID, By: "U1", State: &stale}, false},
+		"another's request":   {remediation.Command{Verb: remediation.VerbApprove, Incident: inc.ID, By: "U1", Request: 9}, false},
+		"by a stranger":       {remediation.Command{Verb: remediation.VerbFix, Incident: inc.ID, By: "U9"}, false},
+		"pause":               {remediation.Command{Verb: remediation.VerbPause, By: "U1"}, true},
+		"pause by a stranger": {remediation.Command{Verb: remediation.VerbPause, By: "U9"}, false},
+		"no incident":         {remediation.Command{Verb: remediation.VerbFix, Incident: "none", By: "U1"}, false},
+		"without a reason":    {remediation.Command{Verb: remediation.VerbIgnore, Incident: inc.ID, By: "U1"}, false},
+	} {
+		if err := l.engine.Check(t.Context(), c.cmd); (err == nil) != c.fits {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if got := l.incidents()[0]; got.Version != inc.Version || len(l.doors.changes()) != 0 {
+		t.Errorf("a check has changed something: %+v", got)
 	}
 }

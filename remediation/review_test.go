@@ -80,7 +80,7 @@ func TestAllowanceThatCannotBeClosed(t *testing.T) {
 		t.Fatalf("it is %s\n%s", inc.Status, l.threadTexts())
 	}
 	l.later(61 * time.Minute)
-	if !strings.Contains(l.threadTexts(), "Reminder: nobody has decided") {
+	if !strings.Contains(l.threadTexts(), "Reminder about h: nobody has decided") {
 		t.Errorf("nobody is reminded:\n%s", l.threadTexts())
 	}
 	if inc = l.later(5 * time.Hour); inc.Status != remediation.StatusFailed {

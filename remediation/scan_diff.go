@@ -14,6 +14,9 @@ import (
 // row of the store holds no more. Of more than that nothing is compared.
 const maxLastScan = 1000
 
+// maxGoneName bounds the name that is kept of each, in characters, for the same reason.
+const maxGoneName = 60
+
 // maxGone is how many of those that are closed a report names.
 const maxGone = 10
 
@@ -82,10 +85,18 @@ func (l *lastScan) found(f Finding) bool {
 	if len(l.now.Found) == maxLastScan {
 		l.now.TooMany = true
 	} else {
-		l.now.Found[id] = Gone{Playbook: f.Playbook, Resource: f.Resource}
+		l.now.Found[id] = Gone{Playbook: f.Playbook, Resource: f.Resource, Name: firstRunes(f.Name, maxGoneName)}
 	}
 	_, before := l.was.Found[id]
 	return l.ever && !l.was.TooMany && !before
+}
+
+// firstRunes are the first n characters of s.
+func firstRunes(s string, n int) string {
+	if runes := []rune(s); len(runes) > n {
+		return string(runes[:n])
+	}
+	return s
 }
 
 // diff compares the scan with the one before; nil where there was none, or too much

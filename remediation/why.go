@@ -38,14 +38,22 @@ func refOf(id string) Ref {
 
 func (e *Engine) why(ctx context.Context, id string) (Reply, error) {
 	id = strings.TrimPrefix(id, "arn:aws:s3:::")
+	if err := e.reachable(ctx, refOf(id)); err != nil {
+		return Reply{Text: fmt.Sprintf("%s could not be looked at: %s.", id, err), Failed: true}, nil
+	}
 	env, state, err := e.find(ctx, refOf(id))
+	if refOf(id).Kind == KindBucket && (errors.Is(err, ErrGone) || errors.Is(err, ErrOtherAccount)) {
+		env, state, err = e.groupCalled(ctx, id, err)
+	}
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return Reply{}, err
+	case (errors.Is(err, ErrGone) || errors.Is(err, ErrOtherAccount)) && refOf(id).Kind == KindBucket:
+		return Reply{Text: fmt.Sprintf("There is no %s here: no bucket, and no security group of that name in a default VPC. Name a group of another VPC by its id (sg-…).", id), Failed: true}, nil
 	case errors.Is(err, ErrGone), errors.Is(err, ErrOtherAccount):
 		return Reply{Text: fmt.Sprintf("There is no %s here.", id), Failed: true}, nil
 	case err != nil:
-		return Reply{Text: fmt.Sprintf("%s could not be read: %s", id, explain(err)), Failed: true}, nil
+		return Reply{Text: fmt.Sprintf("%s could not be read: %s.", id, Explain(err)), Failed: true}, nil
 	}
 	var lines []string
 	for _, pb := range env.Playbooks {
@@ -101,6 +109,14 @@ func (e *Engine) waitingAt(ctx context.Context, r Ref, lines []string) ([]string
 	return waits, nil
 }
 
+// named is what people call the finding's resource, with its id: "web (sg-0abc)".
+func (f Finding) named() string {
+	if f.Name == "" || f.Name == f.Resource.ID {
+		return f.Resource.ID
+	}
+	return f.Name + " (" + f.Resource.ID + ")"
+}
+
 // what names a finding with its changes in a line: "sg-rule-added, low: tcp 22 from …".
 func (f Finding) what() string {
 	var what []string
@@ -133,6 +149,16 @@ func (e *Engine) find(ctx context.Context, ref Ref) (env *Environment, state Sta
 		}
 	}
 	return env, nil, err
+}
+
+// groupCalled finds the security group of a name that is no bucket's; the bucket's
+// error where there is none.
+func (e *Engine) groupCalled(ctx context.Context, name string, noBucket error) (*Environment, State, error) {
+	env, state, err := e.find(ctx, Ref{Kind: KindSecurityGroup, ID: name})
+	if errors.Is(err, ErrGone) {
+		return nil, nil, noBucket
+	}
+	return env, state, err
 }
 
 // whyPart says what becomes of a part of a finding, and because of what.
