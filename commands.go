@@ -33,7 +33,7 @@ func commandLine(p *process) *cobra.Command {
 	root.AddCommand(ownMachine(p)...)
 	root = withShell(p, root)
 	root.SetFlagErrorFunc(unknownFlag)
-	root.PersistentFlags().String("log-level", "", "debug, info, warn or error (SECBOT_LOG_LEVEL; else info, and warn in the demo)")
+	root.PersistentFlags().String("log-level", "", "debug, info, warn or error (SECBOT_LOG_LEVEL; else info, and warn in the demo and for what can be typed in Slack)")
 	root.PersistentFlags().String("log-format", "", "json or text (SECBOT_LOG_FORMAT; else text on a terminal and in the demo)")
 	return root
 }

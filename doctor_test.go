@@ -243,3 +243,17 @@ func snapshot(t *testing.T, sb *sandbox.Sandbox) string {
 	}
 	return string(raw)
 }
+
+// TestDoctorWithoutATokenStillLooks: what needs no token is told all the same.
+func TestDoctorWithoutATokenStillLooks(t *testing.T) {
+	p := newPatient(t)
+	t.Setenv("SLACK_BOT_TOKEN", "")
+	if _, text, _ := p.examined(t); !strings.Contains(text, "messages go to "+fakeslack.ChannelSecurity) || !strings.Contains(text, fakeslack.Alice) {
+		t.Errorf("channel and responders are not told of:\n%s", text)
+	}
+	t.Setenv("SECBOT_CHANNEL", "")
+	t.Setenv("SECBOT_RESPONDERS", "")
+	if _, text, _ := p.examined(t); !strings.Contains(text, "FAULT   channels: ") || !strings.Contains(text, "FAULT   responders: ") {
+		t.Errorf("their faults are not found:\n%s", text)
+	}
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -386,7 +387,7 @@ func TestFixFoundRequests(t *testing.T) {
 		n    int
 		want string
 	}{"none": {0, "Between 1 and 100"}, "too many": {101, "Between 1 and 100"}, "of no scan": {100, "has not ended"}} {
-		req := operator.Request{Name: "fix found", Scan: "none", User: "eve", Shown: slices.Repeat([]operator.Shown{{Key: strings.Repeat("k", 32), Name: strings.Repeat("<", operator.MaxName)}}, c.n)}
+		req := operator.Request{Name: "fix found", Command: rand.Text(), Scan: "none", User: "eve", Shown: slices.Repeat([]operator.Shown{{Key: strings.Repeat("k", 32), Name: strings.Repeat("<", operator.MaxName)}}, c.n)}
 		err := operator.Ask(t.Context(), socket, req, io.Discard)
 		if err == nil || !strings.Contains(strings.ToLower(err.Error()), strings.ToLower(c.want)) {
 			t.Errorf("%s: %v", name, err)

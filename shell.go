@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -113,10 +114,18 @@ type asking func(ctx context.Context, req operator.Request) error
 
 // ask answers a shell command: by the running server, else from the store itself.
 func (p *process) ask(ctx context.Context, req operator.Request) error {
+	if req.Command == "" {
+		req.Command = rand.Text() // whoever is asked, and however often: it is one command
+	}
 	path, ok := store.Path(p.settings.Store)
 	if ok {
 		server := func(ctx context.Context, req operator.Request) error {
-			return operator.Ask(ctx, path+".sock", req, p.out)
+			err := operator.Ask(ctx, path+".sock", req, p.out)
+			var broken *operator.BrokenError
+			if errors.As(err, &broken) && ctx.Err() == nil {
+				return operator.Ask(ctx, path+".sock", req, p.out)
+			}
+			return err
 		}
 		err := p.await(ctx, req, server, askServerEvery)
 		if !errors.Is(err, operator.ErrNoServer) {
@@ -205,6 +214,7 @@ func (p *process) desk(ctx context.Context, req operator.Request) (d *operator.D
 	if err != nil {
 		return nil, nil, err
 	}
+	a.told = p.errOut
 	return a.desk(), a.store.Close, nil
 }
 
@@ -213,6 +223,6 @@ func (a *app) desk() *operator.Desk { return &operator.Desk{Store: a.store, Bot:
 
 // carryOut does a command of the shell where no server runs.
 func (a *app) carryOut(ctx context.Context, cmd remediation.Command) error {
-	a.log.Info("no server runs, so that secbot does this by itself; what Slack is to be told waits for `secbot serve`")
+	fmt.Fprintln(a.told, "No server runs, so that secbot does this by itself; what Slack is to be told waits for `secbot serve`.")
 	return a.engine.CarryOut(ctx, cmd)
 }

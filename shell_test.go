@@ -3,10 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"regexp"
 	"strings"
@@ -205,7 +207,7 @@ func TestNothingSteersTheTerminal(t *testing.T) {
 	socket := strings.TrimPrefix(os.Getenv("SECBOT_STORE"), "bolt://") + ".sock"
 	var said bytes.Buffer
 	for _, words := range []string{"whoami", "ignore " + id + " for 7d because " + hostile, "ignores", "show " + id, "why " + *made.GroupId, "why " + hostile, hostile, "runbook " + hostile} {
-		req := operator.Request{Name: "say", Words: words, User: hostile}
+		req := operator.Request{Name: "say", Words: words, User: hostile, Command: rand.Text()}
 		err := operator.Ask(t.Context(), socket, req, &said)
 		var pending *operator.PendingError
 		for errors.As(err, &pending) {
@@ -248,6 +250,15 @@ func TestShellWithoutAServer(t *testing.T) {
 		t.Errorf("Slack was told without a server: %+v", m)
 	}
 	says(t, 0, "pause because of the night", "Paused.")
+	// Whoever types reads the answer, and no log.
+	want := "No server runs, so that secbot does this by itself; what Slack is to be told waits for `secbot serve`.\n"
+	if _, _, errOut := shell(t, "", "mode", "ask", "sg-created"); errOut != want {
+		t.Errorf("beside the answer stands %q", errOut)
+	}
+	if _, _, errOut := shell(t, "", "mode"); errOut != "" {
+		t.Errorf("beside what only reads stands %q", errOut)
+	}
+	says(t, 0, "mode file sg-created")
 
 	s = startServer(t)
 	s.eventually(func() error {
@@ -346,4 +357,50 @@ func TestShellOnATable(t *testing.T) {
 		t.Errorf("pause: %s", got)
 	}
 	says(t, 0, "mode", "secbot is paused")
+}
+
+// TestShellAsksTwiceAndIsHeardOnce: where the connection breaks once the command is
+// stored, the shell asks again, and it is one command.
+func TestShellAsksTwiceAndIsHeardOnce(t *testing.T) {
+	sb, w := startSandbox(t)
+	onEmulators(t, sb)
+	s := startServer(t)
+	id := s.asked(sb, w, 8443)
+	path := strings.TrimPrefix(os.Getenv("SECBOT_STORE"), "bolt://") + ".sock"
+	if err := os.Rename(path, path+".real"); err != nil {
+		t.Fatal(err)
+	}
+	l, err := operator.Listen(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var heard []operator.Request
+	between := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		var req operator.Request
+		if err := json.NewDecoder(r.Body).Decode(&req); err != nil {
+			t.Error(err)
+		}
+		heard = append(heard, req)
+		var out bytes.Buffer
+		err := operator.Ask(r.Context(), path+".real", req, &out)
+		if len(heard) == 1 {
+			panic(http.ErrAbortHandler) // the answer gets lost
+		}
+		var pending *operator.PendingError
+		if errors.As(err, &pending) {
+			rw.Header().Set("Secbot-Command", pending.Command)
+			rw.WriteHeader(http.StatusAccepted)
+		}
+		_, _ = rw.Write(out.Bytes())
+	})}
+	go func() { _ = between.Serve(l) }()
+	t.Cleanup(func() { _ = between.Close() })
+	says(t, 0, "ignore "+id+" for 7d because the partner needs it", "Ignored until")
+	if len(heard) < 2 || heard[0].Command == "" || heard[0].Command != heard[1].Command {
+		t.Errorf("asked: %+v", heard)
+	}
+	log := says(t, 0, "audit export")
+	if n := strings.Count(log, `"what":"ignored"`); n != 1 || strings.Contains(log, "refused to ignore") {
+		t.Errorf("it was carried out %d times:\n%s", n, log)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -188,7 +189,8 @@ type app struct {
 	poller   *events.Queue // the same
 	socket   *bot.Socket   // nil without SLACK_APP_TOKEN
 	bot      *bot.Handler
-	alone    bool // a shell command's, where no other process works on the store
+	alone    bool      // a shell command's, where no other process works on the store
+	told     io.Writer // where whoever typed that is told what is beside the answer
 }
 
 // purpose is what an app is made for.

@@ -114,7 +114,7 @@ func renderActor(v view) Message {
 	}
 	blocks := []slack.Block{
 		slack.NewHeaderBlock(plain(title, maxHeader)),
-		section(p.happened()),
+		section(p.happened(), withPeople(v.inc.Stands(), nil)),
 		section(said),
 		slack.NewSectionBlock(nil, p.fields(), nil),
 		section(p.changes("*The change:*")),

@@ -19,6 +19,7 @@ type CommandSpec struct {
 	Name  string // the first word
 	Usage string // what follows it: "ID for 7d because …"
 	Help  string // one line
+	Group string // under which help lists it
 	parse func(args []string) (Parsed, error)
 }
 
@@ -52,30 +53,38 @@ func (e *UsageError) Error() string {
 // exampleID stands for an incident's id in examples.
 const exampleID = "01JQ8Z5N6X7W9V4T3R2P1M0K8H"
 
+// The groups of commands.
+const (
+	groupLook   = "Look"
+	groupDecide = "Decide about an incident"
+	groupSet    = "Say what secbot may do"
+	groupLearn  = "Learn"
+)
+
 // Commands is the table of commands, in the order in which help lists them.
 func Commands() []CommandSpec {
 	return []CommandSpec{
-		{"scan", "[s3|sg|all]", "Look for what is open now.", parseScan},
-		{"incidents", "[status|severity|playbook|account …] [page N]", "List incidents, the newest first.", parseIncidents},
-		{"show", "ID", "Show one incident with its history.", withID("show", "")},
-		{"fix", "ID", "Revert the change, or try a failed fix again.", withID("fix", remediation.VerbFix)},
-		{"undo", "ID", "Put back what a fix has taken away.", withID("undo", remediation.VerbUndo)},
-		{"ignore", "ID [resource|playbook|account] for 7d because …", "Leave it for a while (30m, 12h, 7d, 4w) or forever; with a word, as far as that reaches.", parseIgnore},
-		{"unignore", "ID", "Take an ignore back, or ask again about what was undone.", withID("unignore", remediation.VerbUnignore)},
-		{"allow", "ID [for 2h] [because …]", "Leave it for some hours, then revert it without asking again.", parseAllow},
-		{"approve", "ID", "Agree to what somebody else has asked for.", withID("approve", remediation.VerbApprove)},
-		{"decline", "ID", "Drop what somebody has asked for.", withID("decline", remediation.VerbDecline)},
-		{"ignores", "", "List what is ignored or allowed, until when and why.", parseNothing("ignores")},
-		{"why", "RESOURCE", "Tell what is open at a bucket, security group or account, and what the policy would do.", parseWhy},
-		{"pause", "[because …]", "The kill switch: fix nothing, neither by itself nor by a click.", parsePause},
-		{"resume", "", "Fix again.", parseVerb("resume", remediation.VerbResume)},
-		{"mode", "[observe|ask|auto|file] [all|PLAYBOOK|ACCOUNT]", "Show or set the most that secbot may do; file is what secbot.yaml says.", parseMode},
-		{"playbooks", "", "List the playbooks.", parseNothing("playbooks")},
-		{"runbook", "PLAYBOOK", "Show what a playbook means, does, and how to do it by hand.", parseRunbook},
-		{"whoami", "", "Tell how the policy knows you, and what you may decide.", parseNothing("whoami")},
-		{"stats", "", "Show the numbers of the last thirty days; in Slack with their chart.", parseVerb("stats", remediation.VerbStats)},
-		{"reset", "", "Let secbot fix by itself again after the circuit breaker has opened.", parseReset},
-		{"help", "", "Show this list.", parseHelp},
+		{"scan", "[s3|sg|all]", "Look for what is open now.", groupLook, parseScan},
+		{"incidents", "[status|severity|playbook|account …] [page N]", "List incidents, the newest first.", groupLook, parseIncidents},
+		{"show", "ID", "Show one incident with its history.", groupLook, withID("show", "")},
+		{"ignores", "", "List what is ignored or allowed, until when and why.", groupLook, parseNothing("ignores")},
+		{"why", "RESOURCE", "Tell what is open at a bucket, security group or account, and what the policy would do.", groupLook, parseWhy},
+		{"stats", "", "Show the numbers of the last thirty days; in Slack with their chart.", groupLook, parseVerb("stats", remediation.VerbStats)},
+		{"fix", "ID", "Revert the change, or try a failed fix again.", groupDecide, withID("fix", remediation.VerbFix)},
+		{"undo", "ID", "Put back what a fix has taken away.", groupDecide, withID("undo", remediation.VerbUndo)},
+		{"ignore", "ID [resource|playbook|account] for 7d because …", "Leave it for a while (30m, 12h, 7d, 4w) or forever; with a word, as far as that reaches.", groupDecide, parseIgnore},
+		{"unignore", "ID", "Take an ignore back, or ask again about what was undone.", groupDecide, withID("unignore", remediation.VerbUnignore)},
+		{"allow", "ID [for 2h] [because …]", "Leave it for some hours, then revert it without asking again.", groupDecide, parseAllow},
+		{"approve", "ID", "Agree to what somebody else has asked for.", groupDecide, withID("approve", remediation.VerbApprove)},
+		{"decline", "ID", "Drop what somebody has asked for.", groupDecide, withID("decline", remediation.VerbDecline)},
+		{"pause", "[because …]", "The kill switch: fix nothing, neither by itself nor by a click.", groupSet, parsePause},
+		{"resume", "", "Fix again.", groupSet, parseVerb("resume", remediation.VerbResume)},
+		{"mode", "[observe|ask|auto|file] [all|PLAYBOOK|ACCOUNT]", "Show or set the most that secbot may do; file is what secbot.yaml says.", groupSet, parseMode},
+		{"reset", "", "Let secbot fix by itself again after the circuit breaker has opened.", groupSet, parseReset},
+		{"playbooks", "", "List the playbooks.", groupLearn, parseNothing("playbooks")},
+		{"runbook", "PLAYBOOK", "Show what a playbook means, does, and how to do it by hand.", groupLearn, parseRunbook},
+		{"whoami", "", "Tell how the policy knows you, and what you may decide.", groupLearn, parseNothing("whoami")},
+		{"help", "", "Show this list.", groupLearn, parseHelp},
 	}
 }
 

@@ -186,13 +186,18 @@ func (h *Handler) show(ctx context.Context, p Parsed) (Message, error) {
 	return renderShow(v), nil
 }
 
-// help is made from the table of commands.
+// help is made from the table of commands, a section for each of their groups.
 func help(name string) Message {
+	m := words("secbot closes holes in AWS accounts, or asks here whether to.")
 	var lines []string
-	for _, c := range Commands() {
+	all := Commands()
+	for i, c := range all {
 		lines = append(lines, fmt.Sprintf("• %s – %s", code(strings.TrimSpace(name+" "+c.Name+" "+c.Usage), 100), escaped(c.Help, 200)))
+		if i+1 == len(all) || all[i+1].Group != c.Group {
+			m.Blocks = append(m.Blocks, section(append([]string{"*" + c.Group + "*"}, lines...)...))
+			lines = nil
+		}
 	}
-	text := "secbot closes holes in AWS accounts, or asks here whether to.\n" + strings.Join(lines, "\n") +
-		fmt.Sprintf("\nOf an incident's id the last %d characters are enough.", shortID)
-	return words("%s", text)
+	m.Blocks = append(m.Blocks, slack.NewContextBlock("", mrkdwn(fmt.Sprintf("Of an incident's id the last %d characters are enough.", shortID))))
+	return m
 }

@@ -42,6 +42,11 @@ func (f Filter) words() string {
 	return strings.Join(slices.Concat(all, f.Playbooks, f.Accounts), " ")
 }
 
+// Next gives the filter of the next page as it may be typed: "open page 2".
+func (f Filter) Next() string {
+	return strings.TrimSpace(fmt.Sprintf("%s page %d", f.words(), max(f.Page, 1)+1))
+}
+
 // read answers what only reads; false where p is no such command.
 func (h *Handler) read(ctx context.Context, name, user string, p Parsed) (Message, bool) {
 	ctx, cancel := context.WithTimeout(ctx, storeWithin)
@@ -91,15 +96,19 @@ func (h *Handler) list(ctx context.Context, name string, f Filter) (Message, err
 	page := max(f.Page, 1)
 	from := min((page-1)*maxListed, len(found))
 	to := min(from+maxListed, len(found))
+	if from == len(found) && from > 0 {
+		return words("There is no page %d: %s on %s.", page, plural(len(found), "such incident is", "such incidents are"), plural((len(found)+maxListed-1)/maxListed, "page")), nil
+	}
 	var more string
-	switch {
-	case to < len(found):
-		more = fmt.Sprintf("%d to %d of %d. The next: `%s incidents %s`", from+1, to, len(found), escaped(name, 40),
-			escaped(strings.TrimSpace(fmt.Sprintf("%s page %d", f.words(), page+1)), 200))
-	case from == len(found) && from > 0:
-		return words("There are only %d such incidents, which are %d pages.", len(found), (len(found)+maxListed-1)/maxListed), nil
-	case searched == maxSearched:
-		more = fmt.Sprintf("These are among the newest %d incidents; there are older ones.", maxSearched)
+	if to < len(found) || from > 0 {
+		more = fmt.Sprintf("%d to %d of %d.", from+1, to, len(found))
+	}
+	if to < len(found) {
+		more += fmt.Sprintf(" The next page: `%s incidents %s`", escaped(name, 40),
+			escaped(f.Next(), 200))
+	}
+	if searched == maxSearched {
+		more = strings.TrimSpace(fmt.Sprintf("%s Only the newest %d incidents were looked through; there may be older ones.", more, maxSearched))
 	}
 	return renderIncidents(found[from:to], h.Names, more), nil
 }

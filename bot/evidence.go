@@ -135,6 +135,9 @@ func (e evidence) actorFacts() []slack.Block {
 	a := e.f.Actor
 	said := facts("Who made the change", e.coded("Type", a.Type), e.coded("ARN", a.ARN), e.coded("Issued by", a.IssuerARN), e.account(a.Account),
 		e.coded("From address", a.SourceIP), e.coded("With", a.Via), e.coded("User agent", a.UserAgent))
+	if said == nil && e.f.Event == "scan" {
+		return facts("Who made the change", e.told("Actor", "not known, since it was "+foundByScan))
+	}
 	if said == nil {
 		return facts("Who made the change", e.told("Actor", unknownActor))
 	}
@@ -314,8 +317,8 @@ func (e evidence) history() []slack.Block {
 	for _, t := range all {
 		item := joined(phrase{richDate(t.At)}, add(nil, " "+cut(clean(string(t.To)), 20), styled{Bold: true}))
 		item = joined(add(item, " by ", styled{}), phrase{richMention(t.By)})
-		if t.Reason != "" {
-			item = add(item, ": "+cut(clean(t.Reason), e.d.line), styled{})
+		if reason := reasonWords(t); reason != "" {
+			item = add(item, ": "+cut(clean(reason), e.d.line), styled{})
 		}
 		if len(t.Approved) > 0 {
 			item = joined(add(item, " · approved by ", styled{}), richMentions(t.Approved, maxNamed))

@@ -37,7 +37,7 @@ type fixAllMemory struct {
 func fixAllValue(playbook, scan string) string { return cut(playbook, 60) + ":" + cut(scan, 200) }
 
 // openFixAll shows what is still open of a scan's findings of one playbook, each
-// with a box that is ticked. The trigger lives for 3 s, so the modal is opened
+// with a box; those of one resource are ticked. The trigger lives for 3 s, so the modal is opened
 // before the click is acknowledged.
 func (h *Handler) openFixAll(ctx context.Context, c click) {
 	playbook, scan, _ := strings.Cut(c.incident, ":")
@@ -125,7 +125,11 @@ func fixAllModal(playbook string, waiting []*remediation.Incident, not besides, 
 		return slack.ModalViewRequest{}, err
 	}
 	waiting = waiting[:min(len(waiting), remediation.MaxTargets)]
-	said := "*" + escaped(names.title(playbook), 60) + ".* What is ticked is reverted, each as if by its own button: it is read anew, only the offending part is taken away, and each can be undone."
+	meta := names.meta(playbook)
+	said := "*" + escaped(meta.Title, 60) + ".* What is ticked is reverted, each as if by its own button: it is read anew, only the offending part is taken away, and each can be undone."
+	if meta.Labels.Confirm != "" {
+		said += "\n" + escaped(meta.Labels.Confirm, 500)
+	}
 	if not.mayNot > 0 {
 		said += fmt.Sprintf("\nNot listed: %s about which you may not decide, as far as secbot can tell.", plural(not.mayNot, "finding"))
 	}
@@ -141,7 +145,9 @@ func fixAllModal(playbook string, waiting []*remediation.Incident, not besides, 
 		}
 		id := fixAllInput + strconv.Itoa(group)
 		ticks := slack.NewCheckboxGroupsBlockElement(id, options...)
-		ticks.InitialOptions = options
+		if meta.Kind != remediation.KindAccount { // what reaches over all of an account is chosen one by one
+			ticks.InitialOptions = options
+		}
 		label := fmt.Sprintf("%d to %d of %d listed", group*boxes+1, group*boxes+len(some), len(waiting))
 		blocks = append(blocks, slack.NewInputBlock(id, plain(label, 100), nil, ticks).WithOptional(true))
 		group++

@@ -12,6 +12,7 @@ import (
 	"secbot/internal/blockkit"
 	"secbot/internal/sandbox/fakeslack"
 	"secbot/remediation"
+	"secbot/remediation/playbooks"
 )
 
 // TestFixAllFromTheMessage: the whole line from the scan's message by the form to
@@ -102,6 +103,16 @@ func TestFixAllGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "modal-fix-all", form)
+	// What reaches over all of an account is told, and ticked by hand.
+	account := of("s3-account-block-public-access", opened())
+	account.inc.Finding.Resource.Kind = remediation.KindAccount
+	form, err = fixAllModal(account.meta.ID, []*remediation.Incident{account.inc}, besides{}, Names{Metas: playbooks.Metas()}, fixAllMemory{Scan: "s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if raw := string(golden(t, "modal-fix-all-account", form)); strings.Contains(raw, "initial_options") || !strings.Contains(raw, "Every public bucket of the account stops being public") {
+		t.Errorf("%s", raw)
+	}
 }
 
 // TestFixAllHostile: what a form or a button names that secbot has not shown leads

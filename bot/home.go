@@ -150,10 +150,22 @@ func (h home) item(item homeItem, text func(painter, homeItem) string) []slack.B
 		last = "<" + slackEscaped(item.link) + "|Go to the message> · " + last
 	}
 	blocks := []slack.Block{section(first, text(p, item), last)}
-	if buttons := slices.Concat(p.head().buttons, p.more()); len(buttons) > 0 {
+	if buttons := slices.Concat(h.possible(p.head().buttons), p.more()); len(buttons) > 0 {
 		blocks = append(blocks, slack.NewActionBlock(blockID(inc), buttons...))
 	}
 	return blocks
+}
+
+// possible leaves out the buttons that are refused while secbot is paused. A home is
+// made anew whenever it is opened; messages stay as they are, and say it.
+func (h home) possible(buttons []slack.BlockElement) []slack.BlockElement {
+	if !h.standing.Paused {
+		return buttons
+	}
+	return slices.DeleteFunc(slices.Clone(buttons), func(b slack.BlockElement) bool {
+		button, ok := b.(*slack.ButtonBlockElement)
+		return ok && (button.ActionID == string(remediation.VerbFix) || button.ActionID == string(remediation.VerbRetry))
+	})
 }
 
 func waitingText(p painter, _ homeItem) string {

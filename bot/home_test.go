@@ -72,7 +72,10 @@ func TestHome(t *testing.T) {
 	undone := numbered(9, opened(), step(remediation.StatusFixing, remediation.ByItself, ""), step(remediation.StatusFixed, remediation.ByItself, ""),
 		step(remediation.StatusUndoing, fakeslack.Bob, ""), step(remediation.StatusUndone, remediation.ByItself, ""))
 	const link = "https://example.slack.com/archives/C0/p1?a=1&b=2"
+	scanned := numbered(10, opened())
+	scanned.Finding.Event, scanned.Finding.Actor = "scan", remediation.Actor{}
 	for name, h := range map[string]home{
+		"scanned": {waiting: homeList{items: []homeItem{{inc: scanned}, {inc: failed}}}},
 		"full": {
 			standing: Standing{Paused: true, By: fakeslack.Alice, At: at(3), Reason: "we <migrate>", Mode: "ask"},
 			waiting:  homeList{items: []homeItem{{inc: open, link: link}, {inc: failed}, {inc: asked}}, more: 188, plus: "+"},

@@ -20,6 +20,7 @@ type MessageStore interface {
 	Incident(ctx context.Context, id string) (*remediation.Incident, error)
 	Suppressions(ctx context.Context, now time.Time) ([]*remediation.Suppression, error)
 	Message(ctx context.Context, incident string) (*remediation.MessageRef, error)
+	Last(ctx context.Context, key string) (*remediation.Incident, error)
 	Record(ctx context.Context, key string) (*remediation.Record, error)
 	Commit(ctx context.Context, w remediation.Write) error
 }
@@ -100,6 +101,9 @@ func (n *Notifier) message(ctx context.Context, notice remediation.Notice) error
 	if err != nil {
 		return err
 	}
+	if v.later != nil {
+		v.link = n.permalink(ctx, v.later)
+	}
 	return n.show(ctx, ref, renderIncident(v))
 }
 
@@ -130,7 +134,7 @@ func (n *Notifier) incident(ctx context.Context, id string) (*remediation.Incide
 // it is still to be posted, in the named channel.
 func (n *Notifier) reference(ctx context.Context, notice remediation.Notice, named string) (*remediation.MessageRef, error) {
 	id := notice.Incident
-	ref, err := n.Store.Message(ctx, id)
+	ref, err := n.known(ctx, id)
 	if err == nil {
 		return ref, nil
 	}
@@ -175,8 +179,17 @@ func (n *Notifier) first(ctx context.Context, ref *remediation.MessageRef, m Mes
 }
 
 func (n *Notifier) remember(ctx context.Context, ref *remediation.MessageRef) error {
-	if err := n.Store.Commit(ctx, remediation.Write{Message: ref}); err != nil {
-		return fmt.Errorf("remember where the message of incident %s is: %w", ref.Incident, err)
+	w := remediation.Write{Message: ref}
+	if scan, ok := scanOf(ref.Incident); ok {
+		raw, err := json.Marshal(ref)
+		if err != nil {
+			return fmt.Errorf("encode where the message of %s is: %w", ref.Incident, err)
+		}
+		now := n.now()
+		w = remediation.Write{Records: []*remediation.Record{{Key: remediation.ScanMessageRecord(scan), Version: ref.Version, Data: raw, At: now, Until: now.Add(remediation.KeepScan)}}}
+	}
+	if err := n.Store.Commit(ctx, w); err != nil {
+		return fmt.Errorf("remember where the message of %s is: %w", ref.Incident, err)
 	}
 	return nil
 }
@@ -240,7 +253,7 @@ func (n *Notifier) thread(ctx context.Context, notice remediation.Notice) error 
 // scan's eleventh finding) gets its message now, since notices go out in order
 // and no other will come before; a settled one is left alone.
 func (n *Notifier) threadOf(ctx context.Context, notice remediation.Notice) (*remediation.MessageRef, error) {
-	ref, err := n.Store.Message(ctx, notice.Incident)
+	ref, err := n.known(ctx, notice.Incident)
 	if !errors.Is(err, remediation.ErrNotFound) {
 		return ref, err
 	}
@@ -275,7 +288,7 @@ func (n *Notifier) reply(ctx context.Context, notice remediation.Notice) error {
 
 // scan shows a scan as it stands now.
 func (n *Notifier) scan(ctx context.Context, notice remediation.Notice) error {
-	id := strings.TrimPrefix(notice.Incident, remediation.ScanMessage(""))
+	id, _ := scanOf(notice.Incident)
 	run, err := remediation.ReadScan(ctx, n.Store, id)
 	if errors.Is(err, remediation.ErrNotFound) {
 		return fmt.Errorf("%w: %w", remediation.ErrUndeliverable, err)
@@ -288,6 +301,29 @@ func (n *Notifier) scan(ctx context.Context, notice remediation.Notice) error {
 		return err
 	}
 	return n.show(ctx, ref, renderScanRun(run, n.Names))
+}
+
+// scanOf is the scan that a message is about; false where it is an incident's.
+func scanOf(incident string) (string, bool) {
+	return strings.CutPrefix(incident, remediation.ScanMessage(""))
+}
+
+// known reads where a message is; remediation.ErrNotFound.
+func (n *Notifier) known(ctx context.Context, id string) (*remediation.MessageRef, error) {
+	scan, ok := scanOf(id)
+	if !ok {
+		return n.Store.Message(ctx, id)
+	}
+	rec, err := n.Store.Record(ctx, remediation.ScanMessageRecord(scan))
+	if err != nil {
+		return nil, err
+	}
+	ref := &remediation.MessageRef{}
+	if err := json.Unmarshal(rec.Data, ref); err != nil {
+		return nil, fmt.Errorf("decode %s: %w", rec.Key, err)
+	}
+	ref.Version = rec.Version
+	return ref, nil
 }
 
 // alert posts a message about secbot itself.

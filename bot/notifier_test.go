@@ -405,6 +405,22 @@ func TestScanSummaryOnce(t *testing.T) {
 	if m := r.only(); !strings.Contains(string(m.Blocks), "Scan finished") {
 		t.Errorf("once it has ended the message says %s", m.Blocks)
 	}
+	if err := r.notify(remediation.OpScan, 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	// Where the message is, is forgotten with the scan.
+	if _, err := r.store.Message(t.Context(), remediation.ScanMessage("s")); !errors.Is(err, remediation.ErrNotFound) {
+		t.Errorf("where the message is, is kept for ever: %v", err)
+	}
+	if _, err := r.store.Record(t.Context(), remediation.ScanMessageRecord("s")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.store.Sweep(t.Context(), r.now.Add(remediation.KeepScan+time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.store.Record(t.Context(), remediation.ScanMessageRecord("s")); !errors.Is(err, remediation.ErrNotFound) {
+		t.Errorf("it is not swept: %v", err)
+	}
 }
 
 // TestIgnoredUntil: the message says until when, as the store has it.

@@ -53,10 +53,12 @@ type view struct {
 	inc   *remediation.Incident
 	meta  remediation.Meta
 	names Names
-	scope remediation.Scope // how far an ignore reaches
-	until *time.Time        // when an ignore, or the allowance of an undo, ends; zero: never; nil: not known
-	bare  bool              // without buttons
-	past  bool              // tells what happened, whatever has become of it since
+	scope remediation.Scope     // how far an ignore reaches
+	until *time.Time            // when an ignore, or the allowance of an undo, ends; zero: never; nil: not known
+	later *remediation.Incident // which tells the same by now, where nothing is let be any more; nil for none
+	link  string                // of its message; empty where that is not known
+	bare  bool                  // without buttons
+	past  bool                  // tells what happened, whatever has become of it since
 }
 
 // renderIncident makes an incident's message as the incident stands now.

@@ -105,7 +105,7 @@ func withPeople(plain string, people []string) string {
 		if err != nil {
 			return word
 		}
-		return date(t)
+		return dateOfMinute(t)
 	})
 	unnamed := slices.DeleteFunc(slices.Clone(people), func(id string) bool {
 		return id == "" || id == remediation.ByItself || strings.Contains(plain, id)
@@ -237,17 +237,39 @@ func renderShow(v view) Message {
 	}
 	for _, t := range history {
 		line := "• " + date(t.At) + " *" + escaped(string(t.To), 20) + "* by " + mention(t.By)
-		if t.Reason != "" {
-			line += ": " + escaped(t.Reason, 150)
+		if reason := reasonWords(t); reason != "" {
+			line += ": " + escaped(reason, 150)
 		}
 		lines = append(lines, line)
 	}
-	m.Blocks = append(m.Blocks, compact([]slack.Block{section(append([]string{"*History*"}, lines...)...), section(commandsFor(v.inc))})...)
+	m.Blocks = append(m.Blocks, compact([]slack.Block{section(append([]string{"*History*"}, lines...)...), section(commandsFor(v))})...)
 	return m
 }
 
+// reasonWords says why a change of status was made. What only names the policy's rule is
+// put into a sentence, as is that none fits.
+func reasonWords(t remediation.Transition) string {
+	switch {
+	case t.By != remediation.ByItself || t.Reason == "":
+		return t.Reason
+	case t.From == "" && t.Reason == remediation.NoRule:
+		return "found, and asked about, since no rule of the policy is about it"
+	case t.From == "":
+		return "found; the policy decides by " + t.Reason
+	case t.To == remediation.StatusFixing && strings.HasPrefix(t.Reason, "rule "):
+		return "the policy says so, by " + t.Reason
+	case t.Reason == "read back":
+		return "as read back from AWS"
+	}
+	return t.Reason
+}
+
 // commandsFor says what can be typed about an incident as it stands.
-func commandsFor(inc *remediation.Incident) string {
+func commandsFor(v view) string {
+	inc := v.inc
+	if v.later != nil {
+		return "*To go on:* `/secbot show " + escaped(v.later.ID, maxIDLength) + "`"
+	}
 	var commands []string
 	add := func(verb remediation.Verb, rest string) {
 		commands = append(commands, "`/secbot "+string(verb)+" "+escaped(inc.ID, maxIDLength)+rest+"`")

@@ -70,6 +70,9 @@ func kindText(k remediation.Kind) string {
 // actor is who made the change, short.
 func (p painter) actor() string {
 	arn := p.f.Actor.ARN
+	if arn == "" && p.f.Event == "scan" {
+		return foundByScan
+	}
 	if arn == "" {
 		return unknownActor
 	}
@@ -133,6 +136,8 @@ func (p painter) over() bool {
 	switch p.inc.Status {
 	case remediation.StatusFixed, remediation.StatusUndoing, remediation.StatusResolved:
 		return true
+	case remediation.StatusUndone:
+		return p.until == nil // nothing is let be, since it is gone or is told of elsewhere
 	}
 	return false
 }
@@ -156,9 +161,20 @@ func (p painter) trouble() string {
 		lines = append(lines, "*secbot isn't sure:* "+escaped(p.f.Doubt, p.d.text))
 	}
 	if p.undecided() && p.inc.Decision.Why != "" && p.inc.Decision.Why != p.f.Doubt && p.inc.Decision.Why != p.f.Irreversible {
-		lines = append(lines, "*Why it was not closed by itself:* "+escaped(p.inc.Decision.Why, p.d.text))
+		lines = append(lines, "*Why it was not closed by itself:* "+withPeople(cut(p.inc.Decision.Why, p.d.text), p.paused()))
+	}
+	if p.undecided() && p.inc.Decision.Paused != "" {
+		lines = append(lines, "While secbot is paused, a click that reverts is refused; `/secbot resume` ends that. What shall stay can be ignored meanwhile.")
 	}
 	return strings.Join(lines, "\n")
+}
+
+// paused are the people whom a decision's reason names.
+func (p painter) paused() []string {
+	if by := p.inc.Decision.Paused; isUser(by) && strings.Contains(p.inc.Decision.Why, by) {
+		return []string{by}
+	}
+	return nil
 }
 
 func (p painter) undecided() bool {

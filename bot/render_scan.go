@@ -156,7 +156,7 @@ func scanDiff(r remediation.ScanReport, names Names, d detail) string {
 	}
 	shown := min(len(diff.Gone), d.lines)
 	for _, g := range diff.Gone[:shown] {
-		lines = append(lines, "• closed: "+escaped(names.title(g.Playbook), 60)+" · "+code(g.Resource.ID, 60)+" in "+names.short(g.Resource.Account)+" "+escaped(g.Resource.Region, 30))
+		lines = append(lines, "• closed: "+escaped(names.title(g.Playbook), 60)+" · "+nameAndID(remediation.Finding{Name: g.Name, Resource: g.Resource}, 60)+" in "+names.short(g.Resource.Account)+" "+escaped(g.Resource.Region, 30))
 	}
 	if more := diff.Closed - shown; more > 0 && shown > 0 {
 		lines = append(lines, fmt.Sprintf("• and %d more", more))

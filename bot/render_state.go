@@ -199,9 +199,21 @@ func (p painter) undone() string {
 	}
 	s := again + "the fix was taken back at the request of " + mention(t.By) + p.approvedBy(t) + " and read back from AWS."
 	if p.until == nil {
-		return s + " That the same change is let be is over: later messages tell what became of it."
+		return s + "\n" + p.afterwards()
 	}
 	return s + "\nThe same change is left alone" + p.untilText() + ", and neither told nor fixed until then."
+}
+
+// afterwards says what came of a change that is let be no more.
+func (p painter) afterwards() string {
+	if p.later == nil {
+		return "That the same change is let be is over: if it comes again, it is told."
+	}
+	incident := "incident " + code(p.later.ID, maxIDLength)
+	if p.link != "" {
+		incident = "<" + slackEscaped(p.link) + "|incident " + escaped(p.later.ID, maxIDLength) + ">" // Slack formats no label
+	}
+	return "That the same change is let be is over: " + incident + " tells of it now."
 }
 
 func (p painter) failed() head {

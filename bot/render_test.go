@@ -51,6 +51,17 @@ func states() map[string]func() view {
 			v.inc.Decision.Approvers = nil
 			return v
 		},
+		"question-paused": func() view {
+			v := view1(incident(opened()))
+			v.inc.Decision.Why, v.inc.Decision.Paused = "secbot is paused since 2025-04-01 11:30 UTC by "+bob+" (we <migrate>)", bob
+			return v
+		},
+		"undone-later": func() view {
+			v := view1(incident(append(fixedByPolicy, step(remediation.StatusUndoing, bob, ""), byPolicy(remediation.StatusUndone))...))
+			v.later, v.link = incident(opened()), "https://example.slack.com/archives/C0/p1?a=1&b=2"
+			v.later.ID = "01JQ8Z5N6X7W9V4T3R2P1M0K9X"
+			return v
+		},
 		"notify": func() view {
 			v := view1(incident(opened()))
 			v.inc.Decision.Action = remediation.ActionNotify
@@ -333,7 +344,7 @@ func TestOtherGoldens(t *testing.T) {
 			{Playbook: "<toy>", Severity: remediation.SeverityLow, Open: 1, Findings: []remediation.ScanFinding{{Finding: finding()}}}},
 		Unread: 25, Failures: []string{"read s3-bucket <x>: AccessDenied"},
 		Diff: &remediation.ScanDiff{Since: at(0), New: 3, Closed: 2, Unread: 1, Unsure: true,
-			Gone: []remediation.Gone{{Playbook: "sg-rule-added", Resource: remediation.Ref{Account: "111122223333", Region: "eu-west-1", Kind: remediation.KindSecurityGroup, ID: "sg-<gone>"}}}},
+			Gone: []remediation.Gone{{Playbook: "sg-rule-added", Resource: remediation.Ref{Account: "111122223333", Region: "eu-west-1", Kind: remediation.KindSecurityGroup, ID: "sg-<gone>"}, Name: "web <gone>"}}},
 	}
 	cancelled := report
 	cancelled.CancelledBy, cancelled.Diff = fakeslack.Bob, nil
@@ -376,6 +387,8 @@ func TestOtherGoldens(t *testing.T) {
 		"pointer":       renderPointer(remediation.Pointer{Title: "Nobody has decided yet", Text: "This has waited <long>.", People: []string{"U0BOB"}}, incident(opened()), names(), "https://example.slack.com/archives/C0/p1?a=1&b=2"),
 		"pointer-blind": renderPointer(remediation.Pointer{Title: "Nobody has decided yet", Text: "This has waited."}, incident(opened()), names(), ""),
 		"actor":         renderActor(view1(incident(opened()))),
+		"actor-fixed":   renderActor(view1(incident(opened(), byPolicy(remediation.StatusFixing), byPolicy(remediation.StatusFixed)))),
+		"show-plain":    renderShow(view1(incident(step(remediation.StatusOpen, remediation.ByItself, remediation.NoRule)))),
 		"actor-yes":     renderActor(answered(true)),
 		"actor-no":      renderActor(answered(false)),
 	} {
@@ -512,7 +525,7 @@ func TestNothingFromOutsideIsFormatted(t *testing.T) {
 			"scan": renderScan(remediation.ScanReport{By: v.inc.Last().By, Unread: 9, Failures: v.inc.Finding.Notes, Open: 400,
 				Groups: slices.Repeat([]remediation.ScanGroup{{Playbook: v.inc.Finding.Playbook, Severity: v.inc.Finding.Severity, Open: 40, Incidents: []string{v.inc.ID},
 					Findings: slices.Repeat([]remediation.ScanFinding{{Finding: v.inc.Finding, Incident: v.inc.ID}}, 10)}}, 10),
-				Diff: &remediation.ScanDiff{Closed: 40, Gone: slices.Repeat([]remediation.Gone{{Playbook: v.inc.Finding.Playbook, Resource: v.inc.Finding.Resource}}, 10)}}, meta),
+				Diff: &remediation.ScanDiff{Closed: 40, Gone: slices.Repeat([]remediation.Gone{{Playbook: v.inc.Finding.Playbook, Resource: v.inc.Finding.Resource, Name: v.inc.Finding.Name}}, 10)}}, meta),
 			"scanning": renderScanRun(&remediation.ScanRun{ID: "x", By: v.inc.Last().By, CancelledBy: v.inc.Last().By}, meta),
 			"actor":    renderActor(v),
 			"alert":    renderAlert(remediation.Alert{Title: v.inc.Error, Text: v.inc.Finding.Doubt, By: v.inc.Last().By}),

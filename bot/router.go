@@ -46,6 +46,7 @@ type Store interface {
 	Incident(ctx context.Context, id string) (*remediation.Incident, error)
 	Incidents(ctx context.Context, q remediation.IncidentQuery) ([]*remediation.Incident, error)
 	Suppressions(ctx context.Context, now time.Time) ([]*remediation.Suppression, error)
+	Last(ctx context.Context, key string) (*remediation.Incident, error)
 	Record(ctx context.Context, key string) (*remediation.Record, error)
 }
 

@@ -24,6 +24,7 @@ const (
 	ellipsis     = "…"
 	shellBy      = "shell:"
 	unknownActor = "Somebody unknown"
+	foundByScan  = "found by a scan"
 )
 
 // clean makes text from outside fit for one line: what is not UTF-8 and what
@@ -171,6 +172,11 @@ func date(t time.Time) string {
 		return "unknown"
 	}
 	return fmt.Sprintf("<!date^%d^{date_short_pretty} at {time_secs}|%s>", t.Unix(), t.UTC().Format("2006-01-02 15:04:05 UTC"))
+}
+
+// dateOfMinute is date for a time that was cut to minutes.
+func dateOfMinute(t time.Time) string {
+	return fmt.Sprintf("<!date^%d^{date_short_pretty} at {time}|%s>", t.Unix(), t.UTC().Format("2006-01-02 15:04 UTC"))
 }
 
 // upper gives s with its first letter in upper case.

@@ -2,6 +2,7 @@ package bot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -44,13 +45,14 @@ func (n Names) short(account string) string {
 	return escaped(account, 20)
 }
 
-// suppressionReader tells until when something is ignored.
-type suppressionReader interface {
+// lifeReader tells until when something is ignored, and what came after it.
+type lifeReader interface {
 	Suppressions(ctx context.Context, now time.Time) ([]*remediation.Suppression, error)
+	Last(ctx context.Context, key string) (*remediation.Incident, error)
 }
 
 // viewOf gathers what an incident's message is made of.
-func viewOf(ctx context.Context, store suppressionReader, names Names, inc *remediation.Incident, now time.Time) (view, error) {
+func viewOf(ctx context.Context, store lifeReader, names Names, inc *remediation.Incident, now time.Time) (view, error) {
 	v := view{inc: inc, meta: names.meta(inc.Finding.Playbook), names: names}
 	switch inc.Status {
 	case remediation.StatusIgnored, remediation.StatusUndone:
@@ -65,6 +67,17 @@ func viewOf(ctx context.Context, store suppressionReader, names Names, inc *reme
 		if s.Incident == inc.ID {
 			v.until, v.scope = &s.Until, s.Scope
 		}
+	}
+	if v.until != nil || inc.Status != remediation.StatusUndone {
+		return v, nil
+	}
+	last, err := store.Last(ctx, inc.Key)
+	switch {
+	case errors.Is(err, remediation.ErrNotFound):
+	case err != nil:
+		return v, fmt.Errorf("read what came after incident %s: %w", inc.ID, err)
+	case last.ID != inc.ID:
+		v.later = last
 	}
 	return v, nil
 }

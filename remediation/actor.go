@@ -182,14 +182,14 @@ func (c *change) disowned(by string) error {
 	}
 	f := &c.inc.Finding
 	d := c.raise()
-	text := "The person behind " + f.Actor.String() + " says that this change of " + f.named() + " was not theirs. Somebody else may have their access: look at what else it was used for, and take it away. " + c.inc.stands()
+	text := "The person behind " + f.Actor.String() + " says that this change of " + f.named() + " was not theirs. Somebody else may have their access: look at what else it was used for, and take it away. " + c.inc.Stands()
 	c.mentionIn(append([]string{by}, d.Approvers...), text)
 	c.point(d.Channel, Pointer{Title: "It was not the person whose access was used", Text: text, People: d.Approvers})
 	return nil
 }
 
-// stands says in a sentence what has become of the change that an incident is about.
-func (i *Incident) stands() string {
+// Stands says in a sentence what has become of the change that an incident is about.
+func (i *Incident) Stands() string {
 	switch i.Status {
 	case StatusOpen:
 		if i.Decision.Action == ActionNotify {

@@ -220,7 +220,7 @@ func (e *Engine) self(ctx context.Context) Identity {
 	}
 	id, err := e.o.Self(ctx)
 	if err != nil {
-		e.o.Log.Warn("secbot's own identity is unknown", "error", err)
+		e.o.Log.Warn("secbot's own identity is unknown", "error", Explain(err))
 	}
 	return id
 }

@@ -118,6 +118,9 @@ func (c *Config) decide(f Finding, r *Rule) Decision {
 	return d.AtMost(ActionAsk, "mode ask: secbot changes nothing unasked")
 }
 
+// NoRule is Decision.Rule where none fits, so that people are asked.
+const NoRule = "no rule matched"
+
 func (c *Config) firstMatch(f Finding, r *Rule) Decision {
 	rules, builtin := c.Rules, false
 	if rules == nil {
@@ -139,7 +142,7 @@ func (c *Config) firstMatch(f Finding, r *Rule) Decision {
 		}
 		return c.complete(rule.decision(i+1, builtin), rule.Question)
 	}
-	return c.complete(Decision{Action: ActionAsk, Rule: "no rule matched"}, QuestionRule{})
+	return c.complete(Decision{Action: ActionAsk, Rule: NoRule}, QuestionRule{})
 }
 
 // decision is what the rule itself says; num is its place in the file.

@@ -31,8 +31,8 @@ const (
 	ScanEvery = 3 * time.Second
 	// scanLook is how often a scan looks whether somebody has cancelled it.
 	scanLook = time.Second
-	// keepScan is for how long a scan's findings can be fixed from its message.
-	keepScan = 30 * 24 * time.Hour
+	// KeepScan is for how long a scan's findings can be fixed from its message.
+	KeepScan = 30 * 24 * time.Hour
 )
 
 func scanRunRecord(id string) string { return "scan/run/" + id }
@@ -40,6 +40,10 @@ func scanRunRecord(id string) string { return "scan/run/" + id }
 // ScanMessage is what stands for the incident's id in the notices about a scan, and
 // in the reference to its message.
 func ScanMessage(id string) string { return "scan/" + id }
+
+// ScanMessageRecord is the key of the record that says where a scan's message is, as a
+// MessageRef. It is of use for as long as the scan is known.
+func ScanMessageRecord(id string) string { return "scan/message/" + id }
 
 // ReadScan reads how a scan stands; ErrNotFound where nobody knows it (any more).
 func ReadScan(ctx context.Context, store interface {
@@ -75,7 +79,7 @@ func (r *ScanRun) write(e *Engine, rec *Record, show bool) (w Write, err error) 
 	if rec.Data, err = json.Marshal(r); err != nil {
 		return w, fmt.Errorf("encode scan %s: %w", r.ID, err)
 	}
-	rec.At, rec.Until = e.now(), e.now().Add(keepScan)
+	rec.At, rec.Until = e.now(), e.now().Add(KeepScan)
 	w.Records = append(w.Records, rec)
 	return w, nil
 }
@@ -213,5 +217,5 @@ func (c *change) cancelScan(ctx context.Context, cmd Command) error {
 }
 
 func errScanForgotten() error {
-	return &RefusedError{Text: fmt.Sprintf("secbot does not know that scan any more: it keeps scans for %d days. Nothing was changed; look anew with /secbot scan.", int(keepScan.Hours()/24))}
+	return &RefusedError{Text: fmt.Sprintf("secbot does not know that scan any more: it keeps scans for %d days. Nothing was changed; look anew with /secbot scan.", int(KeepScan.Hours()/24))}
 }

@@ -82,6 +82,20 @@ func ShellReply(ctx context.Context, store interface {
 	return r, nil
 }
 
+// Submitted reports whether a command of that id is stored, carried out or not.
+func Submitted(ctx context.Context, store interface {
+	Job(ctx context.Context, id string) (*Job, error)
+}, command string) (bool, error) {
+	_, err := store.Job(ctx, jobCommand+"/"+command)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read whether the command is stored: %w", err)
+	}
+	return true, nil
+}
+
 // CarryOut stores a command of the shell and carries it out at once, in a process
 // that does nothing else: no other job is begun, and of the notices that come of it
 // only the answer for the shell is delivered; the others wait for Run or Drain, and

@@ -116,14 +116,14 @@ func (e *Engine) snapshot(ctx context.Context, h *held) error {
 	}
 	failures := 0
 	read, err := e.scan(ctx, []Kind{KindSecurityGroup}, &scanning{e: e, seen: e.remember, found: func(Finding) {},
-		failed: func(err error) { failures++; e.o.Log.Warn("a state was not kept", "error", err) }})
+		failed: func(err error) { failures++; e.o.Log.Warn("a state was not kept", "error", Explain(err)) }})
 	if err != nil {
 		return err
 	}
-	e.o.Log.Info("the states before all changes are kept", "read", read, "failures", failures)
 	if failures > 0 && h.job.Attempts < maxReadAttempts {
-		return fmt.Errorf("%d states were not kept: without them a removed rule or group can't be put back", failures)
+		return fmt.Errorf("%s could not be read and kept: what is not known from before can't be put back once it is removed", counted(failures, "list or resource", "lists or resources"))
 	}
+	e.o.Log.Info("the states before all changes are kept", "read", read, "failures", failures)
 	return nil
 }
 

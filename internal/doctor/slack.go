@@ -33,11 +33,13 @@ func (s *Slack) Check(ctx context.Context) []Result {
 	who, err := s.Client.AuthTestContext(ctx)
 	switch {
 	case s.Token == "":
-		return append([]Result{fault("bot token", "SLACK_BOT_TOKEN is not set", mendToken)}, s.appToken(ctx)...)
+		found := append([]Result{fault("bot token", "SLACK_BOT_TOKEN is not set", mendToken)}, s.appToken(ctx)...)
+		return append(found, s.unnamed()...)
 	case err != nil && code(err) == "":
 		return []Result{fault("bot token", "Slack could not be asked: "+plain(err), "let this machine reach https://slack.com, through HTTPS_PROXY where it must")}
 	case err != nil:
-		return append([]Result{fault("bot token", "Slack refuses it: "+plain(err), mendToken)}, s.appToken(ctx)...)
+		found := append([]Result{fault("bot token", "Slack refuses it: "+plain(err), mendToken)}, s.appToken(ctx)...)
+		return append(found, s.unnamed()...)
 	}
 	found := []Result{good("bot token", "%s in %s (%s)", who.User, who.Team, place(who))}
 	found = append(found, scopes(who.Header)...)
@@ -46,6 +48,37 @@ func (s *Slack) Check(ctx context.Context) []Result {
 		return append(found, skipped("channels", "the configuration can't be read"), skipped("people", "the configuration can't be read"))
 	}
 	return slices.Concat(found, s.channels(ctx), s.people(ctx))
+}
+
+// unnamed is what is to be said of channels and people without a token to look at them.
+func (s *Slack) unnamed() []Result {
+	if s.Policy == nil {
+		return nil
+	}
+	found := slices.Concat(s.noChannel(), s.noResponders())
+	if s.Policy.Channel != "" {
+		found = append(found, skipped("channels", "messages go to "+s.Policy.Channel+"; without a token nobody can look at it"))
+	}
+	if len(s.Policy.Responders) > 0 {
+		found = append(found, skipped("responders", strings.Join(s.Policy.Responders, ", ")+" may decide; without a token nobody can look at them"))
+	}
+	return found
+}
+
+// noChannel is the fault that no channel is named; none where one is.
+func (s *Slack) noChannel() []Result {
+	if s.Policy.Channel != "" {
+		return nil
+	}
+	return []Result{fault("channels", "SECBOT_CHANNEL is not set, nor a channel in secbot.yaml", "set SECBOT_CHANNEL to the id of the channel where messages go")}
+}
+
+// noResponders is the fault that nobody may decide; none where somebody may.
+func (s *Slack) noResponders() []Result {
+	if len(s.Policy.Responders) > 0 {
+		return nil
+	}
+	return []Result{fault("responders", "SECBOT_RESPONDERS is not set, nor responders in secbot.yaml: nobody may decide", "set SECBOT_RESPONDERS to the ids of users and user groups")}
 }
 
 func place(who *slack.AuthTestResponse) string {
@@ -114,10 +147,7 @@ func (s *Slack) channels(ctx context.Context) []Result {
 	for _, r := range s.Policy.Rules {
 		named[r.Channel] = true
 	}
-	var found []Result
-	if s.Policy.Channel == "" {
-		found = append(found, fault("channels", "SECBOT_CHANNEL is not set, nor a channel in secbot.yaml", "set SECBOT_CHANNEL to the id of the channel where messages go"))
-	}
+	found := s.noChannel()
 	for _, channel := range slices.Sorted(maps.Keys(named)) {
 		if channel != "" && !isUser(channel) && !strings.HasPrefix(channel, "S") {
 			found = append(found, s.channel(ctx, channel))
@@ -191,10 +221,7 @@ func (s *Slack) people(ctx context.Context) []Result {
 			named[id] = true
 		}
 	}
-	var found []Result
-	if len(s.Policy.Responders) == 0 {
-		found = append(found, fault("responders", "SECBOT_RESPONDERS is not set, nor responders in secbot.yaml: nobody may decide", "set SECBOT_RESPONDERS to the ids of users and user groups"))
-	}
+	found := s.noResponders()
 	for _, id := range slices.Sorted(maps.Keys(named)) {
 		switch {
 		case isUser(id):

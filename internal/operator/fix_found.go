@@ -28,6 +28,14 @@ func (d *Desk) fixFound(ctx context.Context, req Request, w io.Writer) error {
 	if n := len(req.Shown); n == 0 || n > remediation.MaxTargets {
 		return fmt.Errorf("between 1 and %d findings can be fixed together, and these are %d; nothing was changed", remediation.MaxTargets, n)
 	}
+	if req.Command == "" {
+		return errNoID()
+	}
+	if stored, err := remediation.Submitted(ctx, d.Store, req.Command); err != nil {
+		return err
+	} else if stored { // what it fixes is not as it was shown any more
+		return d.answer(ctx, req, w)
+	}
 	run, err := remediation.ReadScan(ctx, d.Store, req.Scan)
 	if errors.Is(err, remediation.ErrNotFound) || err == nil && run.Report == nil {
 		return errors.New("the scan by which each finding gets an incident has not ended, so nothing was changed: ask again in a while")
@@ -47,13 +55,12 @@ func (d *Desk) fixFound(ctx context.Context, req Request, w io.Writer) error {
 	if len(targets) == 0 {
 		return fmt.Errorf("nothing was changed, since none of these is as it was shown any more:\n%s", strings.Join(lines, "\n"))
 	}
-	id := d.id()
-	cmd := remediation.Command{ID: id, Verb: remediation.VerbFixAll, By: remediation.ShellUser(req.User), Scope: req.Scan,
+	cmd := remediation.Command{ID: req.Command, Verb: remediation.VerbFixAll, By: remediation.ShellUser(req.User), Scope: req.Scan,
 		Targets: targets, Left: lines, ReplyTo: remediation.ReplyTo{Shell: true}}
 	if err := d.Bot.Engine.Submit(ctx, cmd); err != nil {
 		return err
 	}
-	err = d.answer(ctx, Request{Command: id}, w)
+	err = d.answer(ctx, Request{Command: req.Command}, w)
 	var pending *PendingError
 	if errors.As(err, &pending) {
 		pending.Doing = fmt.Sprintf("On it: revert %d.\n", len(targets))

@@ -5,7 +5,6 @@ package operator
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,7 +23,7 @@ type Request struct {
 	Name     string  `json:"name"`               // "say", "fix found", "answer", "incidents", "audit verify" or "audit export"
 	Words    string  `json:"words,omitempty"`    // say, incidents: what was typed, as bot.ParseCommand takes it
 	User     string  `json:"user,omitempty"`     // say, fix found: what the operating system calls whoever typed it
-	Command  string  `json:"command,omitempty"`  // answer: the PendingError's; say: the id of the command that comes of it, empty for a new one
+	Command  string  `json:"command,omitempty"`  // say, fix found: the id of the command that comes of it, unlike any other's: asked again with the same, it is stored once; answer: the PendingError's
 	Incident string  `json:"incident,omitempty"` // audit: only this one
 	Limit    int     `json:"limit,omitempty"`    // incidents: of a page; 0 is 100
 	JSON     bool    `json:"json,omitempty"`     // incidents
@@ -35,8 +34,7 @@ type Request struct {
 // Desk answers requests.
 type Desk struct {
 	Store remediation.Store
-	Bot   *bot.Handler  // takes commands; nil: "say" and "fix found" are refused
-	NewID func() string // of commands; rand.Text where nil
+	Bot   *bot.Handler // takes commands; nil: "say" and "fix found" are refused
 }
 
 // PendingError says that a command was stored and has no answer yet; the request
@@ -72,12 +70,10 @@ func (d *Desk) Answer(ctx context.Context, req Request, w io.Writer) error {
 
 func errNoCommands() error { return errors.New("this secbot takes no commands") }
 
-// id is a new command's.
-func (d *Desk) id() string {
-	if d.NewID != nil {
-		return d.NewID()
-	}
-	return rand.Text()
+// errNoID is for a request of another version's shell: with an id of the server's a
+// command could be stored twice.
+func errNoID() error {
+	return errors.New("the request names no id for its command; is the running server newer than the shell's secbot?")
 }
 
 // say answers a command, or stores it.
@@ -85,12 +81,16 @@ func (d *Desk) say(ctx context.Context, req Request, w io.Writer) error {
 	if d.Bot == nil {
 		return errNoCommands()
 	}
-	id := req.Command
-	if id == "" {
-		id = d.id()
+	if req.Command == "" {
+		return errNoID()
+	}
+	if stored, err := remediation.Submitted(ctx, d.Store, req.Command); err != nil {
+		return err
+	} else if stored { // it is asked again, since the connection broke
+		return d.answer(ctx, req, w)
 	}
 	// The name is believed: only the owner of the socket may open it, and of the store.
-	said, err := d.Bot.Say(ctx, bot.Typed{Text: req.Words, By: remediation.ShellUser(req.User), ID: id})
+	said, err := d.Bot.Say(ctx, bot.Typed{Text: req.Words, By: remediation.ShellUser(req.User), ID: req.Command})
 	if err != nil {
 		return err
 	}
@@ -119,12 +119,15 @@ func (d *Desk) answer(ctx context.Context, req Request, w io.Writer) error {
 	return err
 }
 
+// perPage is how many incidents a page has where nobody says otherwise.
+const perPage = 100
+
 func (d *Desk) incidents(ctx context.Context, req Request, w io.Writer) error {
 	parsed, err := bot.ParseCommand("incidents " + req.Words)
 	if err != nil {
 		return err
 	}
-	found, more, err := d.page(ctx, parsed.Filter, cmp.Or(max(req.Limit, 0), 100))
+	found, more, err := d.page(ctx, parsed.Filter, cmp.Or(max(req.Limit, 0), perPage))
 	if err != nil {
 		return err
 	}
@@ -142,7 +145,15 @@ func (d *Desk) incidents(ctx context.Context, req Request, w io.Writer) error {
 			plain(i.Finding.Resource.ID), i.UpdatedAt.Format(time.DateTime))
 	}
 	if more {
-		fmt.Fprintf(t, "There are more; the next: page %d\n", max(parsed.Filter.Page, 1)+1)
+		if err := t.Flush(); err != nil {
+			return err
+		}
+		next := parsed.Filter.Next()
+		if req.Limit > 0 && req.Limit != perPage {
+			next += fmt.Sprintf(" --limit %d", req.Limit)
+		}
+		_, err := fmt.Fprintf(w, "There are more. The next page: secbot incidents %s\n", next)
+		return err
 	}
 	return t.Flush()
 }

@@ -79,9 +79,21 @@ type SaidError struct{ Text string }
 // Error gives the text.
 func (e *SaidError) Error() string { return e.Text }
 
+// BrokenError says that the connection broke before there was an answer: what was
+// asked for may be stored. The same request may be put again.
+type BrokenError struct{ Err error }
+
+// Error says so.
+func (e *BrokenError) Error() string {
+	return "the running server did not answer, and may do what was asked for all the same (" + e.Err.Error() + "); `secbot incidents` shows what comes of it"
+}
+
+// Unwrap gives the cause.
+func (e *BrokenError) Unwrap() error { return e.Err }
+
 // Ask puts a request to the server behind the socket. It returns ErrNoServer
-// where none runs, the *PendingError of Desk.Answer, and every other error of it as
-// a *SaidError.
+// where none runs, the *PendingError of Desk.Answer, a *BrokenError where no answer
+// came, and every other error of Answer as a *SaidError.
 func Ask(ctx context.Context, socket string, req Request, w io.Writer) error {
 	body, err := json.Marshal(req)
 	if err != nil {
@@ -103,13 +115,13 @@ func Ask(ctx context.Context, socket string, req Request, w io.Writer) error {
 		return ErrNoServer
 	}
 	if err != nil {
-		return fmt.Errorf("ask the running server: %w", err)
+		return &BrokenError{Err: err}
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusAccepted {
 		doing, err := io.ReadAll(io.LimitReader(resp.Body, maxRequest))
 		if err != nil {
-			return fmt.Errorf("read the server's answer: %w", err)
+			return &BrokenError{Err: err}
 		}
 		return &PendingError{Command: resp.Header.Get(headerCommand), Doing: string(doing)}
 	}
