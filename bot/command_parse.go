@@ -157,7 +157,7 @@ func parsePause(args []string) (Parsed, error) {
 
 func parseWhy(args []string) (Parsed, error) {
 	if len(args) != 1 {
-		return Parsed{}, &UsageError{Problem: "\"why\" takes the name of a bucket, the id of a security group (sg-…) or an account's 12 digits.", Example: "why sg-0123456789abcdef0"}
+		return Parsed{}, &UsageError{Problem: "\"why\" takes the name of a bucket, the id of a security group (sg-…) or its name in a default VPC, or an account's 12 digits.", Example: "why sg-0123456789abcdef0"}
 	}
 	return Parsed{Verb: remediation.VerbWhy, Scope: cut(strings.Trim(args[0], "`'\"<>"), 100)}, nil
 }
