@@ -235,8 +235,22 @@ func (e evidence) decisionFacts() []slack.Block {
 	if d.Approvals > 0 {
 		needed = strconv.Itoa(d.Approvals)
 	}
-	return facts("What the policy said", e.coded("Action", string(d.Action)), e.told("Rule", d.Rule), e.told("Why not more", d.Why),
+	return facts("What the policy said", e.coded("Action", string(d.Action)), e.told("Rule", d.Rule), e.why(d),
 		fact{"Who may decide", richMentions(d.Approvers, e.d.lines)}, e.told("Approvals needed", needed), e.coded("Channel", d.Channel))
+}
+
+// why is what lowered the action; who has paused secbot is mentioned.
+func (e evidence) why(d remediation.Decision) fact {
+	before, after, named := strings.Cut(d.Why, d.Paused)
+	if d.Paused == "" || !named {
+		return e.told("Why not more", d.Why)
+	}
+	f := e.told("Why not more", before)
+	f.said = joined(add(f.said, " ", styled{}), phrase{richMention(d.Paused)})
+	if after = cut(clean(after), e.d.text); after != "" {
+		f.said = add(f.said, " "+after, styled{})
+	}
+	return f
 }
 
 // people is what waits for approvals, and what whoever made the change says.

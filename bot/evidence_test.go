@@ -160,3 +160,11 @@ func TestEvidenceOfAnything(t *testing.T) {
 		checkEvidence(t, view1(huge))
 	}
 }
+
+// TestEvidenceNamesWhoPaused: not by a raw id.
+func TestEvidenceNamesWhoPaused(t *testing.T) {
+	raw := string(encoded(t, evidenceModal(states()["question-paused"]())))
+	if !strings.Contains(raw, `"user_id": "`+fakeslack.Bob+`"`) || strings.Contains(raw, "UTC by "+fakeslack.Bob) || !strings.Contains(raw, "(we <migrate>)") {
+		t.Errorf("%s", raw)
+	}
+}

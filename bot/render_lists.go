@@ -71,7 +71,7 @@ func renderReply(r remediation.Reply) Message {
 	text := replyText(r)
 	blocks := []slack.Block{section(text)}
 	if len(r.Lines) > 0 {
-		blocks = append(blocks, section(bullets("", r.Lines, maxListed, 400)))
+		blocks = append(blocks, section(bulletsBy("", r.Lines, maxListed, func(s string) string { return withNamed(cut(clean(s), 400), r.NamedInLines) })))
 	}
 	if r.Incident != "" && !strings.Contains(r.Text, r.Incident) {
 		blocks = append(blocks, slack.NewContextBlock("", mrkdwn("incident "+code(r.Incident, maxIDLength))))
@@ -94,19 +94,7 @@ func replyText(r remediation.Reply) string {
 // mentions, times are shown in the reader's zone, and those who are not named are
 // added.
 func withPeople(plain string, people []string) string {
-	text := slackID.ReplaceAllStringFunc(escaped(plain, maxSection/2), func(word string) string {
-		if slices.Contains(people, word) && (isUser(word) || isGroup(word)) {
-			return mention(word)
-		}
-		return word
-	})
-	text = stamp.ReplaceAllStringFunc(text, func(word string) string {
-		t, err := time.Parse("2006-01-02 15:04 UTC", word)
-		if err != nil {
-			return word
-		}
-		return dateOfMinute(t)
-	})
+	text := withNamed(plain, people)
 	unnamed := slices.DeleteFunc(slices.Clone(people), func(id string) bool {
 		return id == "" || id == remediation.ByItself || strings.Contains(plain, id)
 	})
@@ -114,6 +102,23 @@ func withPeople(plain string, people []string) string {
 		text += " (" + mentions(unnamed) + ")"
 	}
 	return strings.TrimSpace(text)
+}
+
+// withNamed is withPeople for those that are named alone.
+func withNamed(plain string, people []string) string {
+	text := slackID.ReplaceAllStringFunc(escaped(plain, maxSection/2), func(word string) string {
+		if slices.Contains(people, word) && (isUser(word) || isGroup(word)) {
+			return mention(word)
+		}
+		return word
+	})
+	return stamp.ReplaceAllStringFunc(text, func(word string) string {
+		t, err := time.Parse("2006-01-02 15:04 UTC", word)
+		if err != nil {
+			return word
+		}
+		return dateOfMinute(t)
+	})
 }
 
 // stamp matches times as remediation writes them.

@@ -329,6 +329,11 @@ func (p painter) list(title string, texts []string) string {
 }
 
 func bullets(title string, texts []string, lines, line int) string {
+	return bulletsBy(title, texts, lines, func(s string) string { return escaped(s, line) })
+}
+
+// bulletsBy is bullets with texts that render makes mrkdwn of.
+func bulletsBy(title string, texts []string, lines int, render func(string) string) string {
 	if len(texts) == 0 {
 		return ""
 	}
@@ -337,7 +342,7 @@ func bullets(title string, texts []string, lines, line int) string {
 		out = append(out, title)
 	}
 	for _, s := range texts[:min(len(texts), lines)] {
-		out = append(out, "• "+escaped(s, line))
+		out = append(out, "• "+render(s))
 	}
 	if more := len(texts) - lines; more > 0 {
 		out = append(out, fmt.Sprintf("• and %d more", more))

@@ -260,6 +260,7 @@ func TestIncidentGolden(t *testing.T) {
 // one is styled.
 func TestButtons(t *testing.T) {
 	want := map[string][]string{
+		"question-paused": {"fix", "allow_temporarily", "ignore"}, "undone-later": nil,
 		"question": {"fix", "allow_temporarily", "ignore"}, "question-nobody": {"fix", "allow_temporarily", "ignore"},
 		"reopened": {"fix", "allow_temporarily", "ignore"}, "question-answered": {"fix", "allow_temporarily", "ignore"}, "question-disowned": {"fix", "allow_temporarily", "ignore"},
 		"requested": {"approve", "decline"}, "requested-half": {"approve", "decline"}, "undo-requested": {"approve", "decline"}, "fixed-approved": {"undo"},
@@ -356,6 +357,8 @@ func TestOtherGoldens(t *testing.T) {
 			{Op: "-", Text: "tcp 22 from 0.0.0.0/0 ```<!here>```"}, {Op: " ", Text: "tcp 443 from 0.0.0.0/0"}}}),
 		"reply-denied": renderReply(remediation.Reply{Text: (&remediation.DeniedError{By: "U0X", Approvers: []string{"S0RESPOND", "U0BOB"}}).Error(),
 			People: []string{"S0RESPOND", "U0BOB"}, Incident: incidentID, Failed: true}),
+		"reply-lines": renderReply(remediation.Reply{Text: "As sg-0abc is now:", NamedInLines: []string{"U0BOB"},
+			Lines: []string{"sg-rule-added, high – the policy says ask (rule 1; secbot is paused since 2025-04-01 11:30 UTC by U0BOB (<a drill> of U0EVE))"}}),
 		"reply-unnamed":  renderReply(remediation.Reply{Text: "incident X is already fixed", People: []string{"U0BOB", "shell:root", "secbot"}}),
 		"scan":           renderScan(report, names()),
 		"scan-cancelled": renderScan(cancelled, names()),

@@ -71,6 +71,18 @@ func explain(err error) string {
 	return err.Error() + "."
 }
 
+// because gives an error for people who have no Retry to click.
+func because(err error) string {
+	var refused *RefusedError
+	switch {
+	case errors.As(err, &refused):
+		return refused.Text
+	case errors.Is(err, ErrDrifted):
+		return err.Error() + ". Nothing was overwritten."
+	}
+	return strings.TrimSuffix(Explain(err), ".") + "."
+}
+
 // Explain gives an error of AWS for people: where secbot lacks a permission or
 // its credentials are no good, which and what to do about it, without a full stop
 // at its end; else the error's own text.

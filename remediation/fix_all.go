@@ -27,7 +27,7 @@ func (e *Engine) fixAll(ctx context.Context, h *held, cmd Command) error {
 		group.Go(func() (err error) {
 			err = e.safely("the fix of incident "+t.Incident, func() error { refusals[i], err = e.fixOneOf(ctx, h, cmd, t); return err })
 			if err != nil && ctx.Err() == nil && h.job.Attempts >= maxRunAttempts { // one must not keep what became of the others from being told
-				refusals[i], err = Reply{Text: "Incident " + t.Incident + ": " + explain(err)}, nil
+				refusals[i], err = Reply{Text: "Incident " + t.Incident + ": " + because(err)}, nil
 			}
 			return err
 		})

@@ -107,11 +107,12 @@ type ReplyTo struct {
 // Reply is the payload of OpReply.
 type Reply struct {
 	ReplyTo
-	Text     string   `json:"text"`               // plain
-	Lines    []string `json:"lines,omitempty"`    // a list below it, plain
-	People   []string `json:"people,omitempty"`   // Slack user and user group ids named in the text, to be shown as mentions
-	Incident string   `json:"incident,omitempty"` // what it is about
-	Failed   bool     `json:"failed,omitempty"`   // refused or gone wrong
+	Text         string   `json:"text"`                     // plain
+	Lines        []string `json:"lines,omitempty"`          // a list below it, plain
+	People       []string `json:"people,omitempty"`         // Slack user and user group ids named in the text, to be shown as mentions
+	NamedInLines []string `json:"named_in_lines,omitempty"` // the same of the list
+	Incident     string   `json:"incident,omitempty"`       // what it is about
+	Failed       bool     `json:"failed,omitempty"`         // refused or gone wrong
 }
 
 // Notifier delivers notices to one destination.

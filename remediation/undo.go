@@ -104,7 +104,7 @@ func (un *fixing) notUndone(ctx context.Context, rec *recorder, cause error) err
 	if refused {
 		begin = "The undo was refused"
 	}
-	text := begin + ", and the fix still holds: " + explain(cause)
+	text := begin + ", and the fix still holds: " + because(cause)
 	err := un.e.persist(ctx, 2, isTransient, func() error { return un.pb.Verify(ctx, *un.inc.Plan, un.inc.Outcomes) })
 	switch {
 	case ctx.Err() != nil:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -53,9 +54,9 @@ func (e *Engine) why(ctx context.Context, id string) (Reply, error) {
 	case errors.Is(err, ErrGone), errors.Is(err, ErrOtherAccount):
 		return Reply{Text: fmt.Sprintf("There is no %s here.", id), Failed: true}, nil
 	case err != nil:
-		return Reply{Text: fmt.Sprintf("%s could not be read: %s.", id, Explain(err)), Failed: true}, nil
+		return Reply{Text: fmt.Sprintf("%s could not be read: %s", id, because(err)), Failed: true}, nil
 	}
-	var lines []string
+	var lines, people []string
 	for _, pb := range env.Playbooks {
 		if pb.Meta().Kind != state.Ref().Kind {
 			continue
@@ -71,6 +72,9 @@ func (e *Engine) why(ctx context.Context, id string) (Reply, error) {
 					return Reply{}, err
 				}
 				lines = append(lines, line)
+				if by := part.Decision.Paused; by != "" && !slices.Contains(people, by) && strings.Contains(line, by) {
+					people = append(people, by)
+				}
 			}
 		}
 	}
@@ -85,7 +89,7 @@ func (e *Engine) why(ctx context.Context, id string) (Reply, error) {
 	}
 	switch text := "As " + where + " is now:"; {
 	case len(lines) > 0:
-		return Reply{Text: text, Lines: append(lines, waits...)}, nil
+		return Reply{Text: text, Lines: append(lines, waits...), NamedInLines: people}, nil
 	case len(waits) > 0:
 		return Reply{Text: "A scan would find nothing open at " + where + ", as it is now. What waits for a decision about it:", Lines: waits}, nil
 	}

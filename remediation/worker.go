@@ -542,13 +542,13 @@ func (e *Engine) giveUp(ctx context.Context, h *held, cause error) error {
 		})
 	case jobCommand:
 		return decoded(h.job, func(cmd Command) error {
-			reply, err := e.replyNotice(cmd, Reply{Text: "It did not work, and secbot gave up: " + explain(cause), Failed: true})
+			reply, err := e.replyNotice(cmd, Reply{Text: "It did not work, and secbot gave up: " + because(cause), Failed: true})
 			if err != nil {
 				return err
 			}
 			if _, run, err := readScan(ctx, e.o.Store.Record, cmd.ID); err == nil && run.Report == nil {
 				return e.endScan(ctx, h, &ScanReport{ID: run.ID, By: run.By, Scope: run.Scope, Started: run.Started, Finished: e.now(),
-					Read: run.Read, Groups: []ScanGroup{}, Unread: 1, Failures: []string{"the scan was given up: " + explain(cause)}}, Write{Notices: reply}, true)
+					Read: run.Read, Groups: []ScanGroup{}, Unread: 1, Failures: []string{"the scan was given up: " + because(cause)}}, Write{Notices: reply}, true)
 			}
 			return h.commit(ctx, Write{Notices: reply}, true)
 		})
@@ -567,7 +567,7 @@ func (e *Engine) neverGiveUp(ctx context.Context, h *held, r run, cause error) e
 		title, what = "Not asked about again in time", "was ignored for a while, which is over"
 	}
 	c.alert("late/"+h.job.ID, Alert{Title: title,
-		Text: fmt.Sprintf("Incident %s %s. It was tried %d times and goes on being tried; look after it by hand meanwhile. The last reason: %s", r.Incident, what, h.job.Attempts, explain(cause))})
+		Text: fmt.Sprintf("Incident %s %s. It was tried %d times and goes on being tried; look after it by hand meanwhile. The last reason: %s", r.Incident, what, h.job.Attempts, because(cause))})
 	if c.err != nil {
 		return c.err
 	}
@@ -582,7 +582,7 @@ func (e *Engine) neverGiveUp(ctx context.Context, h *held, r run, cause error) e
 func (e *Engine) giveUpOwn(ctx context.Context, h *held, cause error) error {
 	c := &change{e: e, now: e.now()}
 	c.alert("gave-up/"+h.job.ID, Alert{Title: "secbot could not do its own work: " + h.job.Kind,
-		Text: fmt.Sprintf("It was tried %d times. The last reason: %s", h.job.Attempts, explain(cause))})
+		Text: fmt.Sprintf("It was tried %d times. The last reason: %s", h.job.Attempts, because(cause))})
 	if c.err != nil {
 		return c.err
 	}
