@@ -164,7 +164,7 @@ func TestEvidenceOfAnything(t *testing.T) {
 // TestEvidenceNamesWhoPaused: not by a raw id.
 func TestEvidenceNamesWhoPaused(t *testing.T) {
 	raw := string(encoded(t, evidenceModal(states()["question-paused"]())))
-	if !strings.Contains(raw, `"user_id": "`+fakeslack.Bob+`"`) || strings.Contains(raw, "UTC by "+fakeslack.Bob) || !strings.Contains(raw, "(we <migrate>)") {
+	if !strings.Contains(raw, `"user_id": "`+fakeslack.Bob+`"`) || strings.Contains(raw, "UTC by "+fakeslack.Bob) || !strings.Contains(raw, `(we \u003cmigrate\u003e)`) {
 		t.Errorf("%s", raw)
 	}
 }

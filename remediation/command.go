@@ -120,7 +120,7 @@ type StaleError struct {
 	Incident *Incident
 }
 
-// Error says where the incident stands now.
+// Error says where the incident stands now, and what can be done.
 func (e *StaleError) Error() string {
-	return fmt.Sprintf("That button is out of date: incident %s is %s since. Nothing was changed.", e.Incident.ID, e.Incident.Status)
+	return fmt.Sprintf("That button is out of date: incident %s is %s since. Nothing was changed.%s", e.Incident.ID, e.Incident.Status, e.Incident.Status.wayOn(e.Incident.ID))
 }

@@ -262,7 +262,7 @@ func (e *Engine) askAnew(ctx context.Context, h *held, cmd Command) error {
 	}
 	active, err := e.o.Store.Active(ctx, old.Key)
 	if err == nil {
-		return &RefusedError{Text: "It is asked about already, in incident " + active.ID + "."}
+		return &RefusedError{Text: "It is asked about already, in incident " + active.ID + ": /secbot show " + active.ID}
 	}
 	if !errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("read the active incident: %w", err)
@@ -370,7 +370,7 @@ func refusalOf(cmd Command, cause error) (Reply, bool) {
 	case errors.As(cause, &denied):
 		reply.People = denied.Approvers
 	case errors.As(cause, &stale):
-		reply.Text = "That button is out of date, so nothing was changed: " + standing(stale.Incident)
+		reply.Text = "That button is out of date, so nothing was changed: " + standing(stale.Incident) + stale.Incident.Status.wayOn(stale.Incident.ID)
 		reply.People = []string{stale.Incident.Last().By}
 	case errors.As(cause, &status):
 		reply.Text = fmt.Sprintf("Nothing was changed: incident %s is already %s.%s", status.Incident, status.Status, status.Status.wayOn(status.Incident))

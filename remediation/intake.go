@@ -497,7 +497,11 @@ func (e *Engine) tellPrevious(ctx context.Context, h *held, inc *Incident) {
 		return
 	}
 	_, err := e.update(ctx, h, inc.Previous, false, func(c *change) error {
-		c.thread("It is back: see incident " + inc.ID + ".")
+		what := "It is back"
+		if inc.History[0].By != ByItself {
+			what = "It is asked about anew"
+		}
+		c.thread(what + ": see incident " + inc.ID + ".")
 		if c.inc.Status == StatusUndone {
 			c.show() // it is not let be any more
 		}

@@ -401,8 +401,8 @@ func TestTheWayOn(t *testing.T) {
 	l.advance(time.Minute)
 	l.say("c6", remediation.VerbUnignore, "U1", inc)
 	newer := l.incidents()[0]
-	if newer.ID == inc.ID {
-		t.Fatal("it was not asked about anew")
+	if newer.ID == inc.ID || !strings.Contains(l.threadTexts(), "It is asked about anew: see incident "+newer.ID) {
+		t.Fatalf("it was not asked about anew:\n%s", l.threadTexts())
 	}
 	refused("c7", remediation.VerbFix, "is incident "+newer.ID+": /secbot show "+newer.ID)
 }
