@@ -532,3 +532,26 @@ func TestDirectory(t *testing.T) {
 	}
 	member(fakeslack.Bob, true, 4)
 }
+
+// TestUndoneAndAskedAnew: the message of what was undone links what tells of it now.
+func TestUndoneAndAskedAnew(t *testing.T) {
+	r := newRig(t)
+	old := incident(opened(), byPolicy(remediation.StatusFixing), byPolicy(remediation.StatusFixed), step(remediation.StatusUndoing, fakeslack.Bob, ""), byPolicy(remediation.StatusUndone))
+	r.save(old)
+	newer := incident(opened())
+	newer.ID, newer.Previous = "01JQ8Z5N6X7W9V4T3R2P1M0K9X", old.ID
+	r.save(newer)
+	if err := r.notifier.Notify(t.Context(), remediation.Notice{ID: newer.ID + "/1", Incident: newer.ID, Seq: 1, To: remediation.NotifySlack, Op: remediation.OpMessage, Attempts: 1, CreatedAt: r.now}); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.notify(remediation.OpMessage, 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	all := r.slack.Messages(fakeslack.ChannelSecurity)
+	if m := all[len(all)-1]; len(all) != 2 || !strings.Contains(string(m.Blocks), "|incident "+newer.ID+">") || !strings.Contains(string(m.Blocks), "tells of it now") || strings.Contains(string(m.Blocks), "unignore") {
+		t.Errorf("%s", m.Blocks)
+	}
+	if got := r.typed("show " + old.ID); !strings.Contains(got, "/secbot show "+newer.ID) || strings.Contains(got, "/secbot unignore") {
+		t.Errorf("%s", got)
+	}
+}

@@ -129,7 +129,7 @@ var slackID = regexp.MustCompile(`\b[UWS][A-Z0-9]{2,31}\b`)
 
 // renderAlert makes a message about secbot itself.
 func renderAlert(a remediation.Alert) Message {
-	blocks := compact([]slack.Block{slack.NewHeaderBlock(plain(a.Title, maxHeader)), section(escaped(a.Text, maxSection))})
+	blocks := compact([]slack.Block{slack.NewHeaderBlock(plain(a.Title, maxHeader)), section(withPeople(a.Text, a.People))})
 	if a.Breaker != "" {
 		b := slack.NewButtonBlockElement(string(remediation.VerbReset), a.Breaker, plain("Reset", 75)).
 			WithConfirm(confirm("Reset the circuit breaker?", "secbot fixes by itself again what the policy says.", "Reset"))

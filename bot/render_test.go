@@ -369,6 +369,7 @@ func TestOtherGoldens(t *testing.T) {
 				{Playbook: "s3-public-policy", Severity: remediation.SeverityLow, Status: remediation.StatusOpen, Count: 7}},
 			Worst: []remediation.ScanFinding{{Finding: finding(), Incident: incidentID}}}, names()),
 		"alert-breaker": renderAlert(remediation.Alert{Title: "Circuit breaker open: account 111122223333", Text: "secbot has fixed 30 things in <account> within 10 minutes.", Breaker: "111122223333"}),
+		"alert-people":  renderAlert(remediation.Alert{Title: "Many questions wait for a decision", Text: "More than 3 reminders were due at once.", People: []string{"S0RESPOND", "U0BOB"}}),
 		"alert-reset":   renderAlert(remediation.Alert{Title: "Circuit breaker closed: all accounts", Text: "secbot fixes by itself again.", By: fakeslack.Alice}),
 		"scan-left": renderScan(remediation.ScanReport{By: fakeslack.Alice, Scope: "all", Started: at(0), Finished: at(1), Read: 9, Ignored: 2, LetBe: 2,
 			Left: []remediation.LeftAlone{{Finding: finding(), Incident: incidentID, By: fakeslack.Bob, Until: at(90)}, {Finding: finding(), Incident: incidentID, By: "shell:root"}}}, names()),

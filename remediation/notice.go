@@ -67,10 +67,11 @@ type Pointer struct {
 
 // Alert is the payload of OpAlert. Its texts are plain.
 type Alert struct {
-	Title   string `json:"title"`
-	Text    string `json:"text"`
-	By      string `json:"by,omitempty"`      // who brought it about; empty: secbot
-	Breaker string `json:"breaker,omitempty"` // the circuit breaker that can be reset; empty: none
+	Title   string   `json:"title"`
+	Text    string   `json:"text"`
+	By      string   `json:"by,omitempty"`      // who brought it about; empty: secbot
+	Breaker string   `json:"breaker,omitempty"` // the circuit breaker that can be reset; empty: none
+	People  []string `json:"people,omitempty"`  // Slack ids of users and groups that are to be told
 }
 
 // HomeOf is the payload of OpHome.

@@ -1,7 +1,9 @@
 package remediation
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -61,13 +63,61 @@ func (e *Engine) remind(ctx context.Context, h *held, r run) error {
 	return e.unanswered(ctx, h, r, func(c *change, standing string) error {
 		if r := c.inc.Request; r != nil {
 			missing := counted(r.Needed-len(r.Approved), "more approval")
-			c.mentionIn(append(slices.Clone(c.inc.Decision.Approvers), r.By), fmt.Sprintf("Reminder about %s: %s asks to %s, which waits for %s. %s%s", c.inc.Finding.named(), r.By, r.Words(), missing, upperFirst(standing), c.ending()))
+			people, err := c.reminding(ctx, append(slices.Clone(c.inc.Decision.Approvers), r.By))
+			if err != nil {
+				return err
+			}
+			c.mentionIn(people, fmt.Sprintf("Reminder about %s: %s asks to %s, which waits for %s. %s%s", c.inc.Finding.named(), r.By, r.Words(), missing, upperFirst(standing), c.ending()))
 		} else {
-			c.mentionIn(c.inc.Decision.Approvers, fmt.Sprintf("Reminder about %s: nobody has decided since %s. %s%s",
+			people, err := c.reminding(ctx, c.inc.Decision.Approvers)
+			if err != nil {
+				return err
+			}
+			c.mentionIn(people, fmt.Sprintf("Reminder about %s: nobody has decided since %s. %s%s",
 				c.inc.Finding.named(), c.inc.Last().At.Format(stampFormat), upperFirst(standing), c.ending()))
 		}
 		return c.audit(ByItself, "reminded", strings.Join(c.inc.Decision.Approvers, ", "), nil)
 	})
+}
+
+const (
+	// maxReminders is how many reminders of a channel call people by themselves within
+	// remindersEvery: more at once nobody reads.
+	maxReminders   = 3
+	remindersEvery = time.Minute
+)
+
+// reminding are the people whom a reminder calls: nobody where that would be one of
+// many at once, for which the channel gets one message instead.
+func (c *change) reminding(ctx context.Context, people []string) ([]string, error) {
+	channel := cmp.Or(c.inc.Decision.Channel, c.e.o.Config.Channel)
+	from := c.now.Truncate(remindersEvery)
+	key := fmt.Sprintf("reminders/%s/%d", channel, from.Unix())
+	rec, err := c.e.o.Store.Record(ctx, key)
+	if errors.Is(err, ErrNotFound) {
+		rec, err = &Record{Key: key}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read how many reminders the channel got: %w", err)
+	}
+	count := 0
+	if len(rec.Data) > 0 {
+		if err := json.Unmarshal(rec.Data, &count); err != nil {
+			return nil, fmt.Errorf("decode %s: %w", key, err)
+		}
+	}
+	count++
+	rec.Data, rec.At, rec.Until = fmt.Append(nil, count), c.now, from.Add(time.Hour)
+	c.w.Records = append(c.w.Records, rec)
+	if count <= maxReminders {
+		return people, nil
+	}
+	if count == maxReminders+1 {
+		c.alert(key, Alert{Title: "Many questions wait for a decision", People: people,
+			Text: fmt.Sprintf("More than %d reminders were due at once; each stands in the thread of its message, and no more call anybody now. All that wait: /secbot incidents open failed", maxReminders)})
+		c.w.Notices[len(c.w.Notices)-1].Channel = channel
+	}
+	return nil, nil
 }
 
 // onlyDigested reports whether an incident has no message of its own, since a digest

@@ -2,6 +2,7 @@ package remediation_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -432,5 +433,29 @@ func TestCheck(t *testing.T) {
 	}
 	if got := l.incidents()[0]; got.Version != inc.Version || len(l.doors.changes()) != 0 {
 		t.Errorf("a check has changed something: %+v", got)
+	}
+}
+
+// TestManyReminders: of many at once a few call people by themselves, and one message
+// tells of the others; the next hour's begin anew.
+func TestManyReminders(t *testing.T) {
+	l := newLab(t)
+	l.config.Question = remediation.Question{Remind: time.Hour}
+	for i := range 10 {
+		h := fmt.Sprint("h", i)
+		l.doors.set(h, "side")
+		l.accept(signal("e"+h, h, "side"))
+	}
+	l.drain()
+	l.later(61 * time.Minute)
+	called := 0
+	for _, n := range payloads[remediation.ThreadNote](t, l, remediation.OpThread) {
+		if strings.HasPrefix(n.Text, "Reminder about") && len(n.People) > 0 {
+			called++
+		}
+	}
+	alerts := payloads[remediation.Alert](t, l, remediation.OpAlert)
+	if strings.Count(l.threadTexts(), "Reminder about") != 10 || called != 3 || len(alerts) != 1 || !slices.Equal(alerts[0].People, []string{"U1", "S1"}) {
+		t.Errorf("%d reminders call people, and these alerts do: %+v\n%s", called, alerts, l.threadTexts())
 	}
 }
