@@ -156,10 +156,8 @@ func startDemo(ctx context.Context, addr string, log *slog.Logger) (*demoApp, er
 
 func (d *demoApp) wire(ctx context.Context, s *settings, log *slog.Logger, clock *demo.Clock) error {
 	st := memory.New()
+	d.app = wire(s, demo.AWSConfig(d.sb), demo.Policy(), st, log, clock.Now)
 	var err error
-	if d.app, err = wire(s, demo.AWSConfig(d.sb), demo.Policy(), st, log, clock.Now); err != nil {
-		return err
-	}
 	d.world, err = demo.NewWorld(ctx, d.sb, st, clock)
 	return err
 }

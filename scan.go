@@ -189,7 +189,7 @@ func (p *process) newScanning(ctx context.Context, o scanOptions) (*scanning, er
 	}
 	s.watch = &coverage.Watch{Provider: s.aws}
 	s.engine = remediation.New(remediation.Options{Store: memory.New(), Provider: s.watch, Config: s.policy, Enrich: s.aws.Enrich, Log: p.log})
-	s.report = &report.Report{Scope: o.scope, Metas: metas, Runbook: docs.Runbook, Version: mainVersion()}
+	s.report = &report.Report{Scope: o.scope, Metas: metas, Runbook: docs.Runbook, Page: report.Page, Version: mainVersion()}
 	return s, nil
 }
 

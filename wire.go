@@ -22,11 +22,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/go-chi/chi/v5"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"secbot/bot"
 	"secbot/events"
 	"secbot/internal/awsenv"
+	"secbot/internal/metrics"
 	"secbot/internal/operator"
 	"secbot/internal/server"
 	"secbot/remediation"
@@ -230,16 +230,13 @@ func newApp(ctx context.Context, s *settings, log *slog.Logger, why purpose) (*a
 	if err != nil {
 		return nil, err
 	}
-	a, err := wire(s, cfg, policy, watched(st), log, time.Now)
-	if err != nil {
-		return nil, errors.Join(err, st.Close())
-	}
+	a := wire(s, cfg, policy, watched(st), log, time.Now)
 	a.alone = why == forShell && !store.Shared(s.Store)
 	return a, nil
 }
 
-func wire(s *settings, cfg aws.Config, policy *remediation.Config, st remediation.Store, log *slog.Logger, now func() time.Time) (*app, error) {
-	metrics, calls, slackCalls := remediation.NewMetrics(), awsenv.NewCalls(), bot.NewCalls()
+func wire(s *settings, cfg aws.Config, policy *remediation.Config, st remediation.Store, log *slog.Logger, now func() time.Time) *app {
+	counted, calls, slackCalls := remediation.NewMetrics(), awsenv.NewCalls(), bot.NewCalls()
 	cfg = calls.Count(cfg)
 	env := awsenv.New(cfg)
 	api := bot.NewClient(s.SlackToken, s.SlackAPI, slackCalls)
@@ -253,7 +250,7 @@ func wire(s *settings, cfg aws.Config, policy *remediation.Config, st remediatio
 	engine := remediation.New(remediation.Options{
 		Store: st, Provider: env, Config: policy, Notifiers: notifiers,
 		Directory: people, Enrich: env.Enrich, Self: env.Identity,
-		Log: log, Metrics: metrics, Now: now, Exclusive: !store.Shared(s.Store),
+		Log: log, Metrics: counted, Now: now, Exclusive: !store.Shared(s.Store),
 	})
 	a := &app{settings: s, log: log, store: st, engine: engine}
 	if s.QueueURL != "" {
@@ -271,18 +268,14 @@ func wire(s *settings, cfg aws.Config, policy *remediation.Config, st remediatio
 		a.socket = &bot.Socket{Token: s.AppToken, APIURL: s.SlackAPI, Handler: a.bot, Calls: slackCalls}
 		checks["socket mode"] = a.socket.Check
 	}
-	var err error
-	a.handler, err = server.Handler(server.Options{
+	a.handler = server.Handler(server.Options{
 		Mount:   []func(chi.Router){a.events.Routes, a.bot.Routes},
 		Checks:  checks,
-		Metrics: []prometheus.Collector{metrics, engine.Gauges(), calls, slackCalls},
+		Metrics: []metrics.Source{counted, engine.Gauges(), calls, slackCalls},
 		Public:  s.Lambda == lambdaHTTP, // a function URL is open to the world
 		Log:     log,
 	})
-	if err != nil {
-		return nil, err
-	}
-	return a, nil
+	return a
 }
 
 // snsNotifier publishes in the topic's own region.

@@ -3,6 +3,7 @@ package bot
 import (
 	"encoding/json"
 	"net/http"
+	"strconv"
 )
 
 // ack is how a request of Slack's is answered, whichever way it came: over HTTP with
@@ -10,7 +11,7 @@ import (
 type ack struct {
 	status  int    // any other than 200 is no acknowledgement
 	problem string // why there is none
-	body    any    // what goes with it, as JSON; nil for nothing
+	body    any    // what goes with it, as JSON, or a json.RawMessage that is it; nil for nothing
 }
 
 func taken() ack { return ack{status: http.StatusOK} }
@@ -29,6 +30,11 @@ func (a ack) write(w http.ResponseWriter) {
 	default:
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
 		// When this fails the client has gone and there is nobody to tell.
+		if ready, ok := a.body.(json.RawMessage); ok {
+			w.Header().Set("Content-Length", strconv.Itoa(len(ready)))
+			_, _ = w.Write(ready)
+			return
+		}
 		_ = json.NewEncoder(w).Encode(a.body)
 	}
 }

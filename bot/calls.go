@@ -9,7 +9,7 @@ import (
 	"net/http"
 	"path"
 
-	"github.com/prometheus/client_golang/prometheus"
+	"secbot/internal/metrics"
 )
 
 // maxAnswer bounds one answer of Slack's; its largest pages are far smaller.
@@ -19,14 +19,14 @@ var errAnswerTooLarge = errors.New("the answer is over 16 MiB")
 
 // Calls counts calls of Slack's API by method and result: ok, ratelimited,
 // refused (Slack said no), server (5xx) or unreachable. It is an
-// http.RoundTripper and a prometheus.Collector.
+// http.RoundTripper and a metrics.Source.
 type Calls struct {
-	*prometheus.CounterVec
+	*metrics.Counter
 }
 
 // NewCalls makes a counter that has counted nothing.
 func NewCalls() *Calls {
-	return &Calls{prometheus.NewCounterVec(prometheus.CounterOpts{Name: "secbot_slack_calls_total", Help: "Calls of Slack's API by result."}, []string{"method", "result"})}
+	return &Calls{metrics.NewCounter("secbot_slack_calls_total", "Calls of Slack's API by result.", "method", "result")}
 }
 
 // RoundTrip makes one call and counts it.
@@ -34,7 +34,7 @@ func (c *Calls) RoundTrip(r *http.Request) (*http.Response, error) {
 	method := path.Base(r.URL.Path)
 	resp, err := http.DefaultTransport.RoundTrip(r)
 	if err != nil {
-		c.WithLabelValues(method, "unreachable").Inc()
+		c.Inc(method, "unreachable")
 		return resp, err
 	}
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
@@ -45,11 +45,11 @@ func (c *Calls) RoundTrip(r *http.Request) (*http.Response, error) {
 		err = errAnswerTooLarge
 	}
 	if err != nil {
-		c.WithLabelValues(method, "unreachable").Inc()
+		c.Inc(method, "unreachable")
 		return nil, fmt.Errorf("read Slack's answer: %w", err)
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(raw))
-	c.WithLabelValues(method, slackResult(resp.StatusCode, raw)).Inc()
+	c.Inc(method, slackResult(resp.StatusCode, raw))
 	return resp, nil
 }
 

@@ -99,9 +99,12 @@ func ParseCommand(text string) (Parsed, error) {
 		words = words[1:] // somebody has typed it twice
 	}
 	if len(words) == 0 {
-		return Parsed{Name: "help"}, nil
+		return parseHelp(nil)
 	}
 	name := strings.ToLower(words[0])
+	if name == "help" { // without a look at the table, which is made anew for each
+		return parseHelp(nil)
+	}
 	for _, c := range Commands() {
 		if c.Name == name {
 			p, err := c.parse(words[1:])
@@ -135,7 +138,7 @@ func (c CommandSpec) example() string {
 	return strings.TrimSpace(c.Name + " " + words.Replace(c.Usage))
 }
 
-func parseHelp([]string) (Parsed, error) { return Parsed{}, nil }
+func parseHelp([]string) (Parsed, error) { return Parsed{Name: "help"}, nil }
 
 func parseReset([]string) (Parsed, error) { return Parsed{Verb: remediation.VerbReset}, nil }
 

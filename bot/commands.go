@@ -3,10 +3,13 @@ package bot
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/slack-go/slack"
@@ -20,6 +23,12 @@ const afterAck = time.Second
 
 // commands takes /secbot over HTTP.
 func (h *Handler) commands(w http.ResponseWriter, r *http.Request) {
+	form, err := url.ParseQuery(string(rawBody(r)))
+	if err != nil {
+		notTaken(http.StatusBadRequest, "the form holds no slash command of Slack's").write(w)
+		return
+	}
+	r.PostForm, r.Form = form, form // else the body is read and parsed once more
 	cmd, err := slack.SlashCommandParse(r)
 	if err != nil {
 		notTaken(http.StatusBadRequest, "the form holds no slash command of Slack's").write(w)
@@ -35,7 +44,14 @@ func (h *Handler) command(ctx context.Context, cmd slack.SlashCommand, delivery 
 	if !isUser(cmd.UserID) {
 		return notTaken(http.StatusBadRequest, "the form holds no slash command of Slack's")
 	}
-	return takenWith(ephemeralAnswer(h.asked(ctx, asked{SlashCommand: cmd, once: cmp.Or(cmd.TriggerID, delivery)})))
+	p, err := ParseCommand(cmd.Text)
+	if refusal := h.admit(ctx, cmd.UserID, p.Verb != ""); refusal != nil {
+		return takenWith(ephemeralAnswer(*refusal))
+	}
+	if p.Name == "help" {
+		return takenWith(h.helped.answer(slashName(cmd.Command)))
+	}
+	return takenWith(ephemeralAnswer(h.admitted(ctx, asked{SlashCommand: cmd, once: cmp.Or(cmd.TriggerID, delivery)}, p, err)))
 }
 
 // asked is a command that somebody has typed, after a slash or a mention.
@@ -51,6 +67,11 @@ func (h *Handler) asked(ctx context.Context, cmd asked) Message {
 	if refusal := h.admit(ctx, cmd.UserID, p.Verb != ""); refusal != nil {
 		return *refusal
 	}
+	return h.admitted(ctx, cmd, p, err)
+}
+
+// admitted answers what somebody was understood, or not understood, to want.
+func (h *Handler) admitted(ctx context.Context, cmd asked, p Parsed, err error) Message {
 	if err != nil {
 		return usage(cmd.Command, err)
 	}
@@ -200,4 +221,33 @@ func help(name string) Message {
 	}
 	m.Blocks = append(m.Blocks, slack.NewContextBlock("", mrkdwn(fmt.Sprintf("Of an incident's id the last %d characters are enough.", shortID))))
 	return m
+}
+
+// maxHelps is how many names of the command its help is kept for: an installation
+// has one, and one of tests beside it.
+const maxHelps = 4
+
+// helped keeps the help as it is answered, which is the same for everybody who calls
+// the command by the same name. It is what people ask for the most.
+type helped struct {
+	mu      sync.Mutex
+	answers map[string]json.RawMessage
+}
+
+func (k *helped) answer(name string) any {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if ready, ok := k.answers[name]; ok {
+		return ready
+	}
+	a := ephemeralAnswer(help(name))
+	ready, err := json.Marshal(a)
+	if err != nil {
+		return a // whoever writes it sees the same error
+	}
+	if k.answers == nil || len(k.answers) >= maxHelps {
+		k.answers = map[string]json.RawMessage{}
+	}
+	k.answers[name] = ready
+	return json.RawMessage(ready)
 }

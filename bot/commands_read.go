@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"secbot/docs"
 	"secbot/remediation"
 )
 
@@ -177,7 +176,7 @@ func renderPlaybooks(names Names) Message {
 
 // readRunbook shows as much of a runbook's page as a message takes.
 func (h *Handler) readRunbook(id string) Message {
-	page, ok := docs.Runbook(id)
+	page, ok := runbookBlocks(id, nil)
 	if !ok {
 		return noRunbook(id)
 	}
@@ -190,7 +189,7 @@ func noRunbook(id string) Message {
 
 // openRunbook shows a runbook's page in a modal.
 func (h *Handler) openRunbook(ctx context.Context, id, trigger string) Message {
-	page, ok := docs.Runbook(id)
+	page, ok := runbookBlocks(id, nil)
 	if !ok {
 		return noRunbook(id)
 	}

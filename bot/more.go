@@ -63,11 +63,11 @@ func (h *Handler) more(ctx context.Context, c click) {
 // be shown.
 func (h *Handler) runbook(inc *remediation.Incident) (*slack.ModalViewRequest, Message) {
 	playbook := inc.Finding.Playbook
-	page, ok := docs.Runbook(playbook)
+	page, ok := runbookBlocks(playbook, &inc.Finding.Resource)
 	if !ok {
 		return nil, words("This secbot has no runbook of the playbook %s. It may be of another version.", code(playbook, 60))
 	}
-	modal := runbookModal(playbook, filledIn(page, inc.Finding.Resource))
+	modal := runbookModal(playbook, page)
 	return &modal, words("Slack did not open the runbook. Choose it again, or read `docs/runbooks/%s.md` in secbot's repository.", escaped(playbook, 60))
 }
 

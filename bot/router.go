@@ -64,7 +64,8 @@ type Handler struct {
 	Log           *slog.Logger     // discarded where nil
 	Now           func() time.Time // time.Now where nil
 
-	heard heard
+	heard  heard
+	helped helped
 }
 
 // Routes mounts POST /slack/commands, /slack/interactions and /slack/events.

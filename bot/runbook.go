@@ -1,6 +1,7 @@
 package bot
 
 import (
+	"embed"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -18,9 +19,33 @@ const (
 	maxModalSize   = 240 << 10 // bytes of JSON
 )
 
+// runbooks are the pages of docs/runbooks as blocks, in JSON: parsing Markdown is not
+// for every start of a function. TestRunbooksAreRendered makes them and compares.
+//
+//go:embed runbooks/*.json
+var runbooks embed.FS
+
+// runbookBlocks is a playbook's page; where r is not nil its commands are about r. ok
+// is false where there is no page.
+func runbookBlocks(playbook string, r *remediation.Ref) (blocks []slack.Block, ok bool) {
+	// A name that leads out of the folder is no valid one to embed.FS.
+	raw, err := runbooks.ReadFile("runbooks/" + playbook + ".json")
+	if err != nil {
+		return nil, false
+	}
+	page := string(raw)
+	if r != nil {
+		page = filledIn(page, *r)
+	}
+	var all slack.Blocks
+	if err := json.Unmarshal([]byte(page), &all); err != nil {
+		return nil, false
+	}
+	return all.BlockSet, true
+}
+
 // runbookModal shows a playbook's page.
-func runbookModal(playbook, page string) slack.ModalViewRequest {
-	blocks := markdownBlocks(page)
+func runbookModal(playbook string, blocks []slack.Block) slack.ModalViewRequest {
 	shown := reading("Runbook", blocks)
 	for n := min(len(blocks), maxModalBlocks-1); n >= 0 && !fits(shown); n-- {
 		rest := fmt.Sprintf("and %s more: `docs/runbooks/%s.md` in secbot's repository has all of it", plural(len(blocks)-n, "part"), escaped(playbook, 60))
@@ -30,8 +55,7 @@ func runbookModal(playbook, page string) slack.ModalViewRequest {
 }
 
 // runbookMessage shows the beginning of a playbook's page.
-func runbookMessage(playbook, page string) Message {
-	blocks := markdownBlocks(page)
+func runbookMessage(playbook string, blocks []slack.Block) Message {
 	rest := slack.NewContextBlock("", mrkdwn("All of it: `docs/runbooks/"+escaped(playbook, 60)+".md` in secbot's repository"))
 	m := Message{Text: "Runbook of " + escaped(playbook, 60), Blocks: slices.Concat(blocks, []slack.Block{rest})}
 	for n := min(len(blocks), maxBlocks-1); n >= 0 && (len(m.Blocks) > maxBlocks || m.size() > safeSize); n-- {
@@ -63,8 +87,8 @@ func commandSafe(name string) bool {
 	return name != "" && strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-") == "" && name[0] != '-'
 }
 
-// filledIn is a runbook's page whose commands are about a resource. A name that
-// does not go into a command as it is stays out of it.
+// filledIn is a runbook's page, as Markdown or JSON, whose commands are about a
+// resource. A name that does not go into a command as it is stays out of it.
 func filledIn(page string, r remediation.Ref) string {
 	if !commandSafe(r.ID) || !commandSafe(r.Account) {
 		return page

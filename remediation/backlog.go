@@ -3,9 +3,10 @@ package remediation
 import (
 	"context"
 	"fmt"
+	"io"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
+	"secbot/internal/metrics"
 )
 
 const (
@@ -102,48 +103,36 @@ func (e *Engine) Ready(ctx context.Context) error {
 }
 
 // Gauges gives what Backlog tells to Prometheus.
-func (e *Engine) Gauges() prometheus.Collector {
-	gauge := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc("secbot_"+name, help, labels, nil)
-	}
-	return &gauges{e: e,
-		up:     gauge("store_up", "Whether the store could be read (1) or not (0)."),
-		late:   gauge("job_late_seconds", "How long the most overdue job waits already."),
-		age:    gauge("outbox_oldest_seconds", "The age of the oldest notice that waits, of the first thousand."),
-		count:  gauge("outbox_waiting", "Incidents and destinations for which notices wait, at most a thousand."),
-		silent: gauge("source_silent_seconds", "Since when nothing has come from a source that was ever heard.", "source"),
-	}
-}
+func (e *Engine) Gauges() metrics.Source { return gauges{e} }
 
-type gauges struct {
-	e                            *Engine
-	up, late, age, count, silent *prometheus.Desc
-}
+type gauges struct{ e *Engine }
 
-// Describe implements prometheus.Collector.
-func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{g.up, g.late, g.age, g.count, g.silent} {
-		ch <- d
-	}
-}
-
-// Collect implements prometheus.Collector. Where the store can't be read there
-// is store_up alone.
-func (g *gauges) Collect(ch chan<- prometheus.Metric) {
-	set := func(d *prometheus.Desc, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
-	}
+// WriteMetrics implements metrics.Source. Where the store can't be read there is
+// store_up alone.
+func (g gauges) WriteMetrics(w io.Writer) {
+	up := metrics.NewGauge("secbot_store_up", "Whether the store could be read (1) or not (0).")
 	b, err := g.e.Backlog(context.Background())
 	if err != nil {
 		g.e.o.Log.Warn("the backlog could not be read for the metrics", "error", err)
-		set(g.up, 0)
+		up.Write(w, metrics.Sample{Value: 0})
 		return
 	}
-	set(g.up, 1)
-	set(g.late, b.JobLate.Seconds())
-	set(g.age, b.NoticeAge.Seconds())
-	set(g.count, float64(b.Notices))
-	for s, d := range b.Silent {
-		set(g.silent, d.Seconds(), string(s))
+	up.Write(w, metrics.Sample{Value: 1})
+	for _, gauge := range []struct {
+		name, help string
+		value      float64
+	}{
+		{"secbot_job_late_seconds", "How long the most overdue job waits already.", b.JobLate.Seconds()},
+		{"secbot_outbox_oldest_seconds", "The age of the oldest notice that waits, of the first thousand.", b.NoticeAge.Seconds()},
+		{"secbot_outbox_waiting", "Incidents and destinations for which notices wait, at most a thousand.", float64(b.Notices)},
+	} {
+		metrics.NewGauge(gauge.name, gauge.help).Write(w, metrics.Sample{Value: gauge.value})
 	}
+	var silent []metrics.Sample
+	for _, s := range Sources() {
+		if d, heard := b.Silent[s]; heard {
+			silent = append(silent, metrics.Sample{Value: d.Seconds(), Labels: []string{string(s)}})
+		}
+	}
+	metrics.NewGauge("secbot_source_silent_seconds", "Since when nothing has come from a source that was ever heard.", "source").Write(w, silent...)
 }

@@ -165,7 +165,7 @@ func (e *Engine) Accept(ctx context.Context, sigs []Signal) error {
 		if err := e.enqueue(ctx, jobSignal, sig.EventID, sig.Resource.place(), sig); err != nil {
 			return fmt.Errorf("store event %s: %w", sig.EventID, err)
 		}
-		e.o.Metrics.signals.WithLabelValues(sig.Kind).Inc()
+		e.o.Metrics.signals.Inc(sig.Kind)
 		e.o.Log.Info("event accepted", "event", sig.EventID, "kind", sig.Kind, "resource", sig.Resource.String())
 	}
 	return nil

@@ -92,7 +92,7 @@ func (e *Engine) deliver(ctx context.Context, n *Notice) {
 		log.Warn("a notice will be tried again", "attempt", n.Attempts, "in", pause, "error", err)
 		n.Due, n.Error, result = now.Add(pause), err.Error(), "retried"
 	}
-	e.o.Metrics.notices.WithLabelValues(n.To, result).Inc()
+	e.o.Metrics.notices.Inc(n.To, result)
 	if err := e.store(context.WithoutCancel(ctx), Write{Notices: []*Notice{n}}); err != nil {
 		// The lease ends by itself; the notifier then finds what is out already.
 		log.Error("a notice's fate could not be stored", "error", err)

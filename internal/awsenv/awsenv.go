@@ -16,7 +16,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/configservice"
 	"github.com/aws/aws-sdk-go-v2/service/configservice/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
@@ -30,9 +29,10 @@ import (
 const DefaultRegion = "us-east-1"
 
 // LoadConfig reads the SDK's own environment and files, and says whether they name
-// a region or DefaultRegion was taken. It calls nobody.
+// a region or DefaultRegion was taken. It calls nobody. In the build for Lambda it
+// reads no files, and refuses what it would have to read there.
 func LoadConfig(ctx context.Context) (cfg aws.Config, named bool, err error) {
-	cfg, err = config.LoadDefaultConfig(ctx, config.WithHTTPClient(httpClient()))
+	cfg, err = load(ctx)
 	if err != nil {
 		return cfg, false, fmt.Errorf("AWS configuration: %w (see the AWS_ environment variables and ~/.aws)", err)
 	}

@@ -11,20 +11,20 @@ import (
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
-	"github.com/prometheus/client_golang/prometheus"
+
+	"secbot/internal/metrics"
 )
 
 // Calls counts calls of AWS, each attempt, by service, operation and result:
 // ok, throttled, denied, refused (another 4xx), server (5xx) or unreachable. It
-// is a prometheus.Collector.
+// is a metrics.Source.
 type Calls struct {
-	*prometheus.CounterVec
+	*metrics.Counter
 }
 
 // NewCalls makes a counter that has counted nothing.
 func NewCalls() *Calls {
-	return &Calls{prometheus.NewCounterVec(prometheus.CounterOpts{Name: "secbot_aws_calls_total", Help: "Calls of AWS, each attempt, by result."},
-		[]string{"service", "operation", "result"})}
+	return &Calls{metrics.NewCounter("secbot_aws_calls_total", "Calls of AWS, each attempt, by result.", "service", "operation", "result")}
 }
 
 // Count gives the configuration of clients whose calls are counted.
@@ -38,7 +38,7 @@ func (c *Calls) Count(cfg aws.Config) aws.Config {
 // attempt stands behind the SDK's repetitions, so that each is seen.
 func (c *Calls) attempt(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
 	out, meta, err := next.HandleFinalize(ctx, in)
-	c.WithLabelValues(awsmiddleware.GetServiceID(ctx), awsmiddleware.GetOperationName(ctx), callResult(err)).Inc()
+	c.Inc(awsmiddleware.GetServiceID(ctx), awsmiddleware.GetOperationName(ctx), callResult(err))
 	return out, meta, err
 }
 

@@ -23,6 +23,8 @@ import (
 
 	"github.com/go-chi/chi/v5"
 	"github.com/slack-go/slack"
+
+	"secbot/internal/sandbox"
 )
 
 const (
@@ -42,9 +44,14 @@ const (
 // and to a handler that verifies and does nothing else, which is what Go can do at
 // most. They are asked by turns, each in a process of its own.
 func measureSlack(ctx context.Context, b *bench) error {
-	servers, err := b.startServers(ctx)
+	// Who alice is secbot asks Slack, and knows then for some minutes.
+	standIn, err := sandbox.Start(ctx, sandbox.Options{})
 	if err != nil {
-		return err
+		return fmt.Errorf("serve a stand-in for Slack: %w", err)
+	}
+	servers, err := b.startServers(ctx, standIn)
+	if err != nil {
+		return errors.Join(err, standIn.Close())
 	}
 	for range turns {
 		for _, s := range servers {
@@ -56,6 +63,11 @@ func measureSlack(ctx context.Context, b *bench) error {
 	b.report.columns("/secbot help on", "requests a second", "p50", "p99", "memory")
 	for _, s := range servers {
 		s.peak = s.process.stop()
+	}
+	if err := standIn.Close(); err != nil {
+		return err
+	}
+	for _, s := range servers {
 		b.report.row(s.name, fmt.Sprintf("%.0f", s.rate()), ms(median(s.took)), ms(quantile(s.took, 0.99)), mib(s.peak))
 	}
 	secbot, stored, bolt, bare := servers[0], servers[1], servers[2], servers[3]
@@ -82,14 +94,18 @@ type server struct {
 
 func (s *server) rate() float64 { return float64(len(s.took)) / s.spent.Seconds() }
 
-func (b *bench) startServers(ctx context.Context) ([]*server, error) {
-	secbot, err := b.startSecbot(ctx, "secbot", help)
+func (b *bench) startServers(ctx context.Context, standIn *sandbox.Sandbox) ([]*server, error) {
+	secbot, err := b.startSecbot(ctx, standIn, "secbot", help)
 	if err != nil {
 		return nil, err
 	}
-	stored, err := b.startSecbot(ctx, "secbot, a command that is stored first", "resume")
+	stored, err := b.startSecbot(ctx, standIn, "secbot, a command that is stored first", "resume")
 	if err != nil {
 		return nil, err
+	}
+	// Else it would be refused, which is another work.
+	if answer, err := secbot.ask(ctx); err != nil || !strings.Contains(answer, "/secbot incidents") {
+		return nil, fmt.Errorf("secbot answers %q when asked for help: %w", answer, err)
 	}
 	// Else it would be answered without being stored.
 	if answer, err := stored.ask(ctx); err != nil || !strings.HasPrefix(answer, "On it") {
@@ -108,8 +124,8 @@ func (b *bench) startServers(ctx context.Context) ([]*server, error) {
 	return []*server{secbot, stored, bolt, bare}, nil
 }
 
-// startSecbot runs `secbot serve` with a store on disk, without AWS and Slack.
-func (b *bench) startSecbot(ctx context.Context, name, text string) (*server, error) {
+// startSecbot runs `secbot serve` with a store on disk, without AWS.
+func (b *bench) startSecbot(ctx context.Context, standIn *sandbox.Sandbox, name, text string) (*server, error) {
 	program, err := b.build(ctx, allCommands)
 	if err != nil {
 		return nil, err
@@ -119,7 +135,7 @@ func (b *bench) startSecbot(ctx context.Context, name, text string) (*server, er
 		return nil, err
 	}
 	// Nobody listens on port 1, so that what works in the background gives up at once.
-	p, err := b.start(ctx, []string{"SECBOT_ADDR=" + addr, "SECBOT_STORE=bolt://secbot.db", "SLACK_SIGNING_SECRET=" + signingSecret, "SLACK_BOT_TOKEN=xoxb-none", "SLACK_API_URL=http://127.0.0.1:1/",
+	p, err := b.start(ctx, []string{"SECBOT_ADDR=" + addr, "SECBOT_STORE=bolt://secbot.db", "SLACK_SIGNING_SECRET=" + signingSecret, "SLACK_BOT_TOKEN=" + standIn.Slack.Token(), "SLACK_API_URL=" + standIn.Slack.APIURL(),
 		"AWS_ENDPOINT_URL=http://127.0.0.1:1", "AWS_REGION=us-east-1", "AWS_ACCESS_KEY_ID=x", "AWS_SECRET_ACCESS_KEY=x", "SECBOT_LOG_LEVEL=error"}, program, "serve")
 	if err != nil {
 		return nil, err

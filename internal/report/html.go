@@ -1,8 +1,7 @@
 package report
 
 import (
-	"bytes"
-	_ "embed"
+	"embed"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -10,8 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/yuin/goldmark"
-	"github.com/yuin/goldmark/extension"
 	g "maragu.dev/gomponents"
 	h "maragu.dev/gomponents/html"
 
@@ -34,10 +31,6 @@ func (r *Report) html(w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	runbooks, err := r.runbooks()
-	if err != nil {
-		return err
-	}
 	sections := g.Group{r.listed("Open now", r.Open()), r.listed("Ignored by the policy", r.Ignored())}
 	if r.Since != nil {
 		sections = append(sections, r.listed("Gone", r.Since.Gone), r.listed("Found then, and not known now, as it could not be looked at", r.Since.Unknown))
@@ -56,7 +49,7 @@ func (r *Report) html(w io.Writer) error {
 			r.banner(),
 			h.H1(g.Text("What is open")),
 			h.Div(g.Text(strings.TrimSpace(r.Summary()+" "+events.Printable(r.Changes())))),
-			r.facts(), r.totals(), chart, sections, runbooks,
+			r.facts(), r.totals(), chart, sections, r.runbooks(),
 		)),
 	))
 	if err := page.Render(w); err != nil {
@@ -175,25 +168,31 @@ func (r *Report) row(row Row) g.Node {
 	)
 }
 
-// runbooks are the pages of the playbooks that have found something. They are
-// secbot's own; raw HTML in them would be left out.
-func (r *Report) runbooks() (g.Node, error) {
+// pages are those of docs/runbooks as HTML: parsing Markdown is not for every start of
+// the program. TestPages makes them and compares.
+//
+//go:embed runbooks/*.html
+var pages embed.FS
+
+// Page is a playbook's runbook as HTML, without its title. It is secbot's own, and has
+// no raw HTML of the source; ok is false where there is none.
+func Page(playbook string) (page string, ok bool) {
+	raw, err := pages.ReadFile("runbooks/" + playbook + ".html")
+	return string(raw), err == nil
+}
+
+// runbooks are the pages of the playbooks that have found something.
+func (r *Report) runbooks() g.Node {
 	var all g.Group
-	md := goldmark.New(goldmark.WithExtensions(extension.Table))
 	for _, m := range r.Metas {
-		source, ok := r.Runbook(m.ID)
+		page, ok := r.Page(m.ID)
 		if !ok || !slices.ContainsFunc(r.Rows, func(row Row) bool { return row.Finding.Playbook == m.ID }) {
 			continue
 		}
-		_, source, _ = strings.Cut(source, "\n") // the title is the summary
-		var out bytes.Buffer
-		if err := md.Convert([]byte(source), &out); err != nil {
-			return nil, fmt.Errorf("render the runbook of %s: %w", m.ID, err)
-		}
-		all = append(all, h.Details(h.Summary(g.Text(r.title(m.ID)), h.Small(g.Text(m.ID))), g.Raw(out.String())))
+		all = append(all, h.Details(h.Summary(g.Text(r.title(m.ID)), h.Small(g.Text(m.ID))), g.Raw(page)))
 	}
 	if len(all) == 0 {
-		return nil, nil
+		return nil
 	}
-	return g.Group{h.H2(g.Text("What to do")), all}, nil
+	return g.Group{h.H2(g.Text("What to do")), all}
 }

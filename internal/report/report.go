@@ -66,7 +66,8 @@ type Report struct {
 	Since       *Since   // nil: compared with nothing
 	Metas       []remediation.Meta
 	Runbook     func(playbook string) (markdown string, ok bool)
-	Version     string // secbot's
+	Page        func(playbook string) (html string, ok bool) // the same without its title; see Page
+	Version     string                                       // secbot's
 }
 
 // Since is what has become of an earlier scan's findings.

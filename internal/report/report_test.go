@@ -15,9 +15,12 @@ import (
 	"unicode"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/yuin/goldmark"
+	"github.com/yuin/goldmark/extension"
 	"golang.org/x/net/html"
 	"pgregory.net/rapid"
 
+	"secbot/docs"
 	"secbot/internal/coverage"
 	"secbot/remediation"
 	"secbot/remediation/playbooks"
@@ -32,10 +35,48 @@ func pageOf(playbook string) (string, bool) {
 	return "# " + playbook + ": a title\n\n## What to do\n\nLook at [it](other.md) with `aws`.\n\n<b>no HTML</b>\n", true
 }
 
+// renderedOf is the page of pageOf.
+func renderedOf(playbook string) (string, bool) {
+	source, _ := pageOf(playbook)
+	return rendered(source), true
+}
+
+// rendered is a runbook without its title, which is the summary. Raw HTML is left out.
+func rendered(source string) string {
+	_, source, _ = strings.Cut(source, "\n")
+	var out bytes.Buffer
+	if err := goldmark.New(goldmark.WithExtensions(extension.Table)).Convert([]byte(source), &out); err != nil {
+		panic(err)
+	}
+	return out.String()
+}
+
+// TestPages: the pages that are embedded are those of docs/runbooks; UPDATE_GOLDEN=1
+// writes them anew.
+func TestPages(t *testing.T) {
+	for _, id := range docs.Runbooks() {
+		source, _ := docs.Runbook(id)
+		path := filepath.Join("runbooks", id+".html")
+		if os.Getenv("UPDATE_GOLDEN") == "1" {
+			if err := os.WriteFile(path, []byte(rendered(source)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			continue // what was embedded is what it was before
+		}
+		if page, ok := Page(id); !ok || page != rendered(source) {
+			t.Errorf("%s is not what docs/runbooks/%s.md says: UPDATE_GOLDEN=1 go test ./internal/report", path, id)
+		}
+	}
+	files, err := filepath.Glob("runbooks/*")
+	if err != nil || len(files) != len(docs.Runbooks()) {
+		t.Errorf("%d pages for %d runbooks: %v", len(files), len(docs.Runbooks()), err)
+	}
+}
+
 // sample is a report with something of everything.
 func sample() *Report {
 	at := time.Date(2026, 4, 5, 6, 7, 8, 0, time.UTC)
-	r := &Report{Scope: "all", Account: "111122223333", Started: at, Finished: at.Add(12345 * time.Millisecond), Read: 340, Metas: playbooks.Metas(), Runbook: pageOf, Version: "v1.2.3"}
+	r := &Report{Scope: "all", Account: "111122223333", Started: at, Finished: at.Add(12345 * time.Millisecond), Read: 340, Metas: playbooks.Metas(), Runbook: pageOf, Page: renderedOf, Version: "v1.2.3"}
 	for i, s := range remediation.Samples() {
 		r.Rows = append(r.Rows, sampleRow(s.Finding, []Change{New, Unchanged}[i%2]))
 	}
@@ -73,7 +114,7 @@ func written(t interface {
 func TestFormats(t *testing.T) {
 	whole := sample()
 	whole.Since, whole.Failures = nil, nil
-	for name, r := range map[string]*Report{"all": sample(), "whole": whole, "nothing": {Scope: "s3", Read: 1, Metas: playbooks.Metas(), Runbook: pageOf}} {
+	for name, r := range map[string]*Report{"all": sample(), "whole": whole, "nothing": {Scope: "s3", Read: 1, Metas: playbooks.Metas(), Runbook: pageOf, Page: renderedOf}} {
 		for _, f := range formats() {
 			t.Run(name+"."+string(f), func(t *testing.T) {
 				got := written(t, r, f)
@@ -103,7 +144,7 @@ func TestFormats(t *testing.T) {
 func TestGapIsToldInEveryFormat(t *testing.T) {
 	failed, stopped := sample(), sample()
 	stopped.Failures, stopped.Interrupted = nil, true
-	nothing := &Report{Runbook: pageOf, Failures: []string{"no AWS credentials"}}
+	nothing := &Report{Runbook: pageOf, Page: renderedOf, Failures: []string{"no AWS credentials"}}
 	for want, r := range map[string]*Report{"1 read failed": failed, "The scan was stopped": stopped, "Nothing could be read": nothing} {
 		for _, f := range []Format{Table, HTML, SARIF} {
 			if got := written(t, r, f); !strings.Contains(got, want) {

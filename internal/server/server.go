@@ -16,9 +16,8 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"secbot/internal/metrics"
 )
 
 // Check looks whether one thing that secbot needs is there. Its error says
@@ -29,7 +28,7 @@ type Check func(context.Context) error
 type Options struct {
 	Mount   []func(chi.Router) // the routes of events and Slack
 	Checks  map[string]Check   // what /readyz asks, by name
-	Metrics []prometheus.Collector
+	Metrics []metrics.Source
 	// Public says that anybody can reach the routes: /readyz and /metrics, which
 	// tell what goes on inside, are then not served.
 	Public bool
@@ -37,13 +36,7 @@ type Options struct {
 }
 
 // Handler gives secbot's routes.
-func Handler(o Options) (http.Handler, error) {
-	registry := prometheus.NewRegistry()
-	for _, c := range append([]prometheus.Collector{collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})}, o.Metrics...) {
-		if err := registry.Register(c); err != nil {
-			return nil, fmt.Errorf("metrics: %w", err)
-		}
-	}
+func Handler(o Options) http.Handler {
 	r := chi.NewRouter()
 	r.Use(recoverer(o.Log))
 	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -51,12 +44,12 @@ func Handler(o Options) (http.Handler, error) {
 	})
 	if !o.Public {
 		r.Get("/readyz", ready(o.Checks, o.Log))
-		r.Method(http.MethodGet, "/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+		r.Method(http.MethodGet, "/metrics", metrics.Handler(o.Metrics...))
 	}
 	for _, mount := range o.Mount {
 		mount(r)
 	}
-	return r, nil
+	return r
 }
 
 // readyTimeout bounds all checks together.

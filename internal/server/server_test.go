@@ -127,16 +127,13 @@ func TestServeEnds(t *testing.T) {
 // answer.
 func TestPanics(t *testing.T) {
 	var log bytes.Buffer
-	h, err := Handler(Options{
+	h := Handler(Options{
 		Log: slog.New(slog.NewJSONHandler(&log, nil)),
 		Mount: []func(chi.Router){func(r chi.Router) {
 			r.Get("/x", func(http.ResponseWriter, *http.Request) { panic("a handler without a grip") })
 		}},
 		Checks: map[string]Check{"c": func(context.Context) error { panic("a check without an account") }},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	for path, want := range map[string]int{"/x": http.StatusInternalServerError, "/readyz": http.StatusServiceUnavailable} {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, http.NoBody))

@@ -1,8 +1,13 @@
 package bot
 
 import (
+	"bytes"
+	"encoding/json"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
+	"testing"
 
 	"github.com/slack-go/slack"
 	"github.com/yuin/goldmark"
@@ -11,10 +16,56 @@ import (
 	tables "github.com/yuin/goldmark/extension/ast"
 	"github.com/yuin/goldmark/text"
 	"github.com/yuin/goldmark/util"
+
+	"secbot/docs"
 )
 
 // maxIndent is how deep Slack indents a list.
 const maxIndent = 8
+
+// TestRunbooksAreRendered: the pages that are embedded are those of docs/runbooks, as
+// Slack shows them; UPDATE_GOLDEN=1 writes them anew.
+func TestRunbooksAreRendered(t *testing.T) {
+	for _, id := range docs.Runbooks() {
+		source, _ := docs.Runbook(id)
+		want := encodedBlocks(t, markdownBlocks(source))
+		path := filepath.Join("runbooks", id+".json")
+		if os.Getenv("UPDATE_GOLDEN") == "1" {
+			if err := os.WriteFile(path, want, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			continue // what was embedded is what it was before
+		}
+		got, err := runbooks.ReadFile(path)
+		if err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s is not what docs/runbooks/%s.md says: UPDATE_GOLDEN=1 go test ./bot (%v)", path, id, err)
+		}
+		blocks, ok := runbookBlocks(id, nil)
+		if !ok || !bytes.Equal(encodedBlocks(t, blocks), want) {
+			t.Errorf("%s is read as something else", path)
+		}
+	}
+	files, err := filepath.Glob("runbooks/*")
+	if err != nil || len(files) != len(docs.Runbooks()) {
+		t.Errorf("%d pages for %d runbooks: %v", len(files), len(docs.Runbooks()), err)
+	}
+	for _, id := range []string{"", "no-such-playbook", "../testdata/help.golden", "./sg-created", "\x00"} {
+		if blocks, ok := runbookBlocks(id, nil); ok {
+			t.Errorf("%q has a page: %v", id, blocks)
+		}
+	}
+}
+
+func encodedBlocks(t *testing.T, blocks []slack.Block) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(blocks); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
 
 // markdownBlocks renders Markdown as blocks: headings as headers, everything
 // else as rich text.
