@@ -8,14 +8,19 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
+	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +40,7 @@ import (
 	"secbot/internal/awsenv"
 	"secbot/internal/ministacktest"
 	"secbot/internal/sandbox/fakeslack"
+	"secbot/remediation"
 )
 
 const (
@@ -72,8 +78,7 @@ func newInstallation(t *testing.T) *installation {
 	i.front = ministacktest.NewFront(t, endpoint, ministackRegion)
 	for name, value := range map[string]string{
 		"AWS_ENDPOINT_URL": endpoint, "AWS_REGION": ministackRegion, "AWS_ACCESS_KEY_ID": ministackAccount, "AWS_SECRET_ACCESS_KEY": "test", "AWS_SESSION_TOKEN": "",
-		"SLACK_API_URL": i.slack.APIURL(), "SECBOT_CHANNEL": fakeslack.ChannelSecurity, "SECBOT_RESPONDERS": fakeslack.Alice,
-		"HTTPS_PROXY": i.front.URL, "SSL_CERT_FILE": i.front.Cert,
+		"SLACK_API_URL": i.slack.APIURL(), "HTTPS_PROXY": i.front.URL, "SSL_CERT_FILE": i.front.Cert,
 	} {
 		t.Setenv(name, value)
 		i.env = append(i.env, name+"="+value)
@@ -121,8 +126,9 @@ func (i *installation) deploy(env []string, args ...string) string {
 
 // allowSecret lets the functions read their secret. The hub's roles allow it on `!Ref
 // Secret`, which is the secret's ARN, but on ministack 1.5.33 its name: what the roles
-// have is put beside it with the ARN in the place of the name.
-func (i *installation) allowSecret() {
+// have is put beside it with the ARN in the place of the name. It gives what takes this
+// out again.
+func (i *installation) allowSecret() (disallow func()) {
 	i.t.Helper()
 	client, ctx := iam.NewFromConfig(i.cfg), i.t.Context()
 	secrets, err := secretsmanager.NewFromConfig(i.cfg).ListSecrets(ctx, &secretsmanager.ListSecretsInput{})
@@ -130,7 +136,8 @@ func (i *installation) allowSecret() {
 		i.t.Fatalf("the secret: %v %v", secrets, err)
 	}
 	name, arn := aws.ToString(secrets.SecretList[0].Name), aws.ToString(secrets.SecretList[0].ARN)
-	for _, role := range []string{"secbot-worker", "secbot-web"} {
+	roles := []string{"secbot-worker", "secbot-web"}
+	for _, role := range roles {
 		out, err := client.GetRolePolicy(ctx, &iam.GetRolePolicyInput{RoleName: &role, PolicyName: aws.String("secbot")})
 		if err != nil {
 			i.t.Fatal(err)
@@ -142,6 +149,13 @@ func (i *installation) allowSecret() {
 		if _, err := client.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: &role, PolicyName: aws.String("by-arn"),
 			PolicyDocument: aws.String(strings.Replace(policy, `"`+name+`"`, `"`+arn+`"`, 1))}); err != nil {
 			i.t.Fatal(err)
+		}
+	}
+	return func() {
+		for _, role := range roles {
+			if _, err := client.DeleteRolePolicy(ctx, &iam.DeleteRolePolicyInput{RoleName: &role, PolicyName: aws.String("by-arn")}); err != nil {
+				i.t.Fatal(err)
+			}
 		}
 	}
 }
@@ -280,7 +294,27 @@ func (i *installation) ingress(group string) (in []types.SecurityGroupRule) {
 	return in
 }
 
-// told waits for the one message about a group that says a text and has a button, and
+// holds checks which rules of a group let in.
+func (i *installation) holds(group string, want ...types.SecurityGroupRule) {
+	i.t.Helper()
+	same := func(a, b types.SecurityGroupRule) bool {
+		a.SecurityGroupRuleId, b.SecurityGroupRuleId = nil, nil // a rule that is put back has an id of its own
+		return reflect.DeepEqual(a, b)
+	}
+	if got := i.ingress(group); !slices.EqualFunc(got, want, same) {
+		i.t.Errorf("%s has the rules %s, want %s", group, asJSON(got), asJSON(want))
+	}
+}
+
+func asJSON(v any) []byte {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return []byte(err.Error())
+	}
+	return raw
+}
+
+// told waits until the one message about a group says a text and has a button, and
 // gives it.
 func (i *installation) told(group, text, button string) (found fakeslack.Message) {
 	i.t.Helper()
@@ -294,7 +328,7 @@ func (i *installation) told(group, text, button string) (found fakeslack.Message
 		if n > 1 {
 			i.t.Fatalf("%d messages about %s, want one", n, group)
 		}
-		return n == 1 && strings.Contains(found.Text, text) && (button == "" || has(found, button))
+		return n == 1 && strings.Contains(found.Text+string(found.Blocks), text) && (button == "" || has(found, button))
 	})
 	return found
 }
@@ -319,54 +353,193 @@ func (i *installation) eventually(what string, check func() bool) {
 	}
 }
 
+// said is all that stands in the channel.
 func (i *installation) said() string {
 	var b strings.Builder
 	for _, m := range i.slack.Messages(fakeslack.ChannelSecurity) {
-		b.WriteString(m.TS + " " + m.ThreadTS + " " + m.Text)
-		for _, button := range m.Buttons() {
-			b.WriteString(" [" + button.ActionID + "]")
-		}
-		b.WriteString("\n")
+		fmt.Fprintf(&b, "%s in %q: %s\n%s\n", m.TS, m.ThreadTS, m.Text, m.Blocks)
 	}
 	return b.String()
 }
 
-// TestInfraMinistack: `secbot deploy` brings the hub up. An event on the account's
-// bus ends, through EventBridge's rule, the queue and the bootstrap in Lambda, in a
-// message while the mode is observe, and in a revoked rule and a message once it is
-// auto. A click on Undo at the function URL puts the rule back. Then all is taken
-// out again.
-func TestInfraMinistack(t *testing.T) {
-	i := newInstallation(t)
-	first := i.deploy(nil)
-	t.Log(first)
-	at := regexp.MustCompile(`https://[a-z0-9]+\.lambda-url\.` + ministackRegion + `\.on\.aws`).FindString(first)
-	if at == "" {
-		t.Fatalf("it does not say where the function is reached:\n%s", first)
+// exported is the environment for commands at a shell that a deployment prints.
+func exported(t *testing.T, out string) (env []string) {
+	t.Helper()
+	_, line, _ := strings.Cut(out, "  export ")
+	line, _, _ = strings.Cut(line, "\n")
+	for _, field := range strings.Fields(line) {
+		env = append(env, strings.ReplaceAll(field, "'", ""))
 	}
-	i.slack.SetTarget(at)
-	i.allowSecret()
-	second := i.deploy([]string{"SLACK_BOT_TOKEN=" + i.slack.Token(), "SLACK_SIGNING_SECRET=" + i.slack.Secret()})
-	t.Log(second)
-
-	unhear := i.hear()
-	watched, rule := i.breach("watched")
-	i.told(watched, "", "")
-	t.Log(i.said(), rule)
-
-	t.Log(i.deploy(nil, "--set", "Mode=auto"))
-	group, rule := i.breach("fixed")
-	m := i.told(group, "", "undo")
-	if rules := i.ingress(group); len(rules) != 0 {
-		t.Errorf("the rules of %s are still %v", group, rules)
+	if len(env) != 4 {
+		t.Fatalf("no environment for a shell in\n%s", out)
 	}
-	ack, err := i.slack.Click(t.Context(), fakeslack.Alice, m.Channel, m.TS, "undo")
-	t.Log(ack, err)
-	i.eventually("the rule is back", func() bool { return len(i.ingress(group)) == 1 })
-	t.Log(i.said())
-	t.Log(i.front.Denied())
-	unhear()
-	t.Log(i.deploy(nil, "--destroy"))
+	return env
 }
 
-var _ = []any{cloudformation.NewFromConfig, dynamodb.NewFromConfig, s3.NewFromConfig, sqs.NewFromConfig, sqstypes.QueueAttributeNameAll}
+// idle waits until the functions have taken all that is in the queue, and checks that
+// nothing was too much for them.
+func (i *installation) idle(shell []string) {
+	i.t.Helper()
+	client, ctx := sqs.NewFromConfig(i.cfg), i.t.Context()
+	queues, err := client.ListQueues(ctx, &sqs.ListQueuesInput{})
+	if err != nil || len(queues.QueueUrls) != 2 {
+		i.t.Fatalf("the queue and that of dead letters: %v %v", queues, err)
+	}
+	names := []sqstypes.QueueAttributeName{sqstypes.QueueAttributeNameApproximateNumberOfMessages, sqstypes.QueueAttributeNameApproximateNumberOfMessagesNotVisible}
+	for _, queue := range queues.QueueUrls {
+		dead := !slices.ContainsFunc(shell, func(v string) bool { return strings.HasPrefix(v, "SECBOT_QUEUE_URL=") && path.Base(v) == path.Base(queue) })
+		i.eventually(queue+" is empty", func() bool {
+			out, err := client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: &queue, AttributeNames: names})
+			if err != nil {
+				i.t.Fatal(err)
+			}
+			empty := out.Attributes[string(names[0])] == "0" && out.Attributes[string(names[1])] == "0"
+			if dead && !empty {
+				i.t.Fatalf("among the dead letters are %v", out.Attributes)
+			}
+			return empty
+		})
+	}
+}
+
+// remembers checks, at a shell, the status of the incident of each group, and the
+// audit log.
+func (i *installation) remembers(shell []string, want map[string]remediation.Status) {
+	i.t.Helper()
+	got := map[string]remediation.Status{}
+	dec := json.NewDecoder(strings.NewReader(i.secbot(shell, "incidents", "--json")))
+	for dec.More() {
+		var incident remediation.Incident
+		if err := dec.Decode(&incident); err != nil {
+			i.t.Fatal(err)
+		}
+		got[incident.Finding.Resource.ID] = incident.Status
+	}
+	if !maps.Equal(got, want) {
+		i.t.Errorf("the incidents are %v, want %v", got, want)
+	}
+	i.secbot(shell, "audit", "verify")
+}
+
+// quiet checks that each function has run and none has failed or been denied a call, and that nobody wanted
+// to reach anything but AWS and Slack.
+func (i *installation) quiet() {
+	i.t.Helper()
+	for _, f := range []string{"events", "tick", "http"} {
+		log := i.log(f)
+		if !strings.Contains(log, "START RequestId") {
+			i.t.Errorf("the function %s has not run:\n%s", f, log)
+		}
+		for _, bad := range []string{`"level":"ERROR"`, "not authorized", "AccessDenied", "Task timed out", "Runtime."} {
+			if strings.Contains(log, bad) {
+				i.t.Errorf("the function %s logs %s:\n%s", f, bad, log)
+			}
+		}
+	}
+	if hosts := i.front.Denied(); len(hosts) > 0 {
+		i.t.Errorf("somebody wanted to reach %q", hosts)
+	}
+}
+
+// log is what a function has written.
+func (i *installation) log(function string) string {
+	i.t.Helper()
+	var out struct{ Events []struct{ Message string } }
+	answer := i.call("logs", "/", map[string]string{"X-Amz-Target": "Logs_20140328.FilterLogEvents", "Content-Type": "application/x-amz-json-1.1"},
+		map[string]any{"logGroupName": "/aws/lambda/secbot-" + function})
+	if err := json.Unmarshal(answer, &out); err != nil {
+		i.t.Fatal(err)
+	}
+	var b strings.Builder
+	for _, e := range out.Events {
+		b.WriteString(strings.TrimRight(e.Message, "\n") + "\n")
+	}
+	return b.String()
+}
+
+// gone checks that nothing is left but what `secbot deploy --destroy` says that stays.
+func (i *installation) gone(said, at string) {
+	i.t.Helper()
+	ctx := i.t.Context()
+	stacks, err := cloudformation.NewFromConfig(i.cfg).DescribeStacks(ctx, &cloudformation.DescribeStacksInput{})
+	if err != nil || len(stacks.Stacks) != 0 {
+		i.t.Errorf("the stacks are %v %v", stacks, err)
+	}
+	tables, err := dynamodb.NewFromConfig(i.cfg).ListTables(ctx, &dynamodb.ListTablesInput{})
+	if err != nil || len(tables.TableNames) != 1 || !strings.Contains(said, "aws dynamodb delete-table --table-name "+tables.TableNames[0]+"\n") {
+		i.t.Errorf("the tables are %v %v", tables, err)
+	}
+	buckets, err := s3.NewFromConfig(i.cfg, func(o *s3.Options) { o.UsePathStyle = true }).ListBuckets(ctx, &s3.ListBucketsInput{})
+	if err != nil || len(buckets.Buckets) != 1 || !strings.Contains(said, "aws s3 rb --force s3://"+*buckets.Buckets[0].Name+"\n") {
+		i.t.Errorf("the buckets are %v %v", buckets, err)
+	}
+	queues, err := sqs.NewFromConfig(i.cfg).ListQueues(ctx, &sqs.ListQueuesInput{})
+	if err != nil || len(queues.QueueUrls) != 0 {
+		i.t.Errorf("the queues are %v %v", queues, err)
+	}
+	roles, err := iam.NewFromConfig(i.cfg).ListRoles(ctx, &iam.ListRolesInput{})
+	if err != nil || len(roles.Roles) != 0 {
+		i.t.Errorf("the roles are %v %v", roles, err)
+	}
+	var rules struct{ Rules []any }
+	i.events("ListRules", map[string]any{}, &rules)
+	if len(rules.Rules) != 0 {
+		i.t.Errorf("the rules are %v", rules.Rules)
+	}
+	resp, err := i.front.Client().Get(at + "/healthz")
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusOK {
+		i.t.Errorf("the function still answers at %s", at)
+	}
+}
+
+// TestInfraMinistack: `secbot deploy` brings the hub up. An event on the account's
+// bus ends, through EventBridge's rule, the queue and the bootstrap in Lambda, in a
+// message alone while the mode is observe, and in a revoked rule and a message once
+// it is auto. A click on Undo at the function URL puts the rule back. Then all is
+// taken out again.
+func TestInfraMinistack(t *testing.T) {
+	i := newInstallation(t)
+	out := i.deploy([]string{"SECBOT_CHANNEL=" + fakeslack.ChannelSecurity, "SECBOT_RESPONDERS=" + fakeslack.Alice})
+	at := regexp.MustCompile(`https://[a-z0-9]+\.lambda-url\.` + ministackRegion + `\.on\.aws`).FindString(out)
+	if at == "" {
+		t.Fatalf("it does not say where the function is reached:\n%s", out)
+	}
+	i.slack.SetTarget(at)
+	disallow := i.allowSecret()
+	out = i.deploy([]string{"SLACK_BOT_TOKEN=" + i.slack.Token(), "SLACK_SIGNING_SECRET=" + i.slack.Secret()})
+	for _, want := range []string{"mode observe", "secbot is in #security", "the server takes it", "actions are allowed"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is missing in\n%s", want, out)
+		}
+	}
+	shell := exported(t, out)
+	unhear := i.hear()
+
+	watched, rule := i.breach("watched")
+	i.told(watched, "observe", "more")
+	i.idle(shell)
+	i.holds(watched, rule)
+
+	i.deploy(nil, "--set", "Mode=auto")
+	fixed, rule := i.breach("fixed")
+	m := i.told(fixed, "Security group rule revoked", "undo")
+	i.holds(fixed)
+
+	if ack, err := i.slack.Click(t.Context(), fakeslack.Alice, m.Channel, m.TS, "undo"); err != nil || ack.Status != http.StatusOK {
+		t.Fatalf("the click: %+v %v", ack, err)
+	}
+	i.told(fixed, "It is open again", "unignore")
+	i.holds(fixed, rule)
+
+	i.call("lambda", "/2015-03-31/functions/secbot-tick/invocations", nil, map[string]string{})
+	i.idle(shell)
+	i.remembers(shell, map[string]remediation.Status{watched: remediation.StatusOpen, fixed: remediation.StatusUndone})
+	i.quiet()
+	unhear()
+	disallow()
+	i.gone(i.deploy(nil, "--destroy"), at)
+}

@@ -155,4 +155,3 @@ func (l *listener) Close() error {
 
 // Addr is nowhere.
 func (l *listener) Addr() net.Addr { return &net.TCPAddr{} }
-
