@@ -3,13 +3,11 @@
 package main
 
 import (
-	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -26,13 +24,10 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
@@ -160,45 +155,11 @@ func (i *installation) allowSecret() (disallow func()) {
 	}
 }
 
-// call sends a signed request for services that secbot itself doesn't call.
-func (i *installation) call(service, path string, header map[string]string, in any) []byte {
-	i.t.Helper()
-	raw, err := json.Marshal(in)
-	if err != nil {
-		i.t.Fatal(err)
-	}
-	req, err := http.NewRequestWithContext(i.t.Context(), http.MethodPost, *i.cfg.BaseEndpoint+path, bytes.NewReader(raw))
-	if err != nil {
-		i.t.Fatal(err)
-	}
-	for name, value := range header {
-		req.Header.Set(name, value)
-	}
-	keys, err := i.cfg.Credentials.Retrieve(i.t.Context())
-	if err != nil {
-		i.t.Fatal(err)
-	}
-	sum := sha256.Sum256(raw)
-	if err := v4.NewSigner().SignHTTP(i.t.Context(), keys, req, hex.EncodeToString(sum[:]), service, i.cfg.Region, time.Now()); err != nil {
-		i.t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		i.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK || resp.Header.Get("X-Amz-Function-Error") != "" {
-		i.t.Fatalf("%s %s: %s %s %v", service, path, resp.Status, answer, err)
-	}
-	return answer
-}
-
 // events calls EventBridge.
 func (i *installation) events(action string, in, out any) {
 	i.t.Helper()
-	answer := i.call("events", "/", map[string]string{"X-Amz-Target": "AWSEvents." + action, "Content-Type": "application/x-amz-json-1.1"}, in)
-	if err := json.Unmarshal(answer, out); err != nil {
+	answer := call(i.t, i.cfg, "events", "AWSEvents."+action, in)
+	if err := json.Unmarshal(answer, out); out != nil && err != nil {
 		i.t.Fatalf("%s: %s %v", action, answer, err)
 	}
 }
@@ -238,7 +199,7 @@ func (i *installation) hear() (unhear func()) {
 	}
 	return func() {
 		i.events("RemoveTargets", map[string]any{"Rule": "secbot-test", "Ids": []any{targets.Targets[0]["Id"]}}, &out)
-		i.call("events", "/", map[string]string{"X-Amz-Target": "AWSEvents.DeleteRule", "Content-Type": "application/x-amz-json-1.1"}, map[string]any{"Name": "secbot-test"})
+		i.events("DeleteRule", map[string]any{"Name": "secbot-test"}, nil)
 	}
 }
 
@@ -387,7 +348,9 @@ func (i *installation) idle(shell []string) {
 	}
 	names := []sqstypes.QueueAttributeName{sqstypes.QueueAttributeNameApproximateNumberOfMessages, sqstypes.QueueAttributeNameApproximateNumberOfMessagesNotVisible}
 	for _, queue := range queues.QueueUrls {
-		dead := !slices.ContainsFunc(shell, func(v string) bool { return strings.HasPrefix(v, "SECBOT_QUEUE_URL=") && path.Base(v) == path.Base(queue) })
+		dead := !slices.ContainsFunc(shell, func(v string) bool {
+			return strings.HasPrefix(v, "SECBOT_QUEUE_URL=") && path.Base(v) == path.Base(queue)
+		})
 		i.eventually(queue+" is empty", func() bool {
 			out, err := client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: &queue, AttributeNames: names})
 			if err != nil {
@@ -445,8 +408,7 @@ func (i *installation) quiet() {
 func (i *installation) log(function string) string {
 	i.t.Helper()
 	var out struct{ Events []struct{ Message string } }
-	answer := i.call("logs", "/", map[string]string{"X-Amz-Target": "Logs_20140328.FilterLogEvents", "Content-Type": "application/x-amz-json-1.1"},
-		map[string]any{"logGroupName": "/aws/lambda/secbot-" + function})
+	answer := call(i.t, i.cfg, "logs", "Logs_20140328.FilterLogEvents", map[string]any{"logGroupName": "/aws/lambda/secbot-" + function})
 	if err := json.Unmarshal(answer, &out); err != nil {
 		i.t.Fatal(err)
 	}
@@ -457,34 +419,19 @@ func (i *installation) log(function string) string {
 	return b.String()
 }
 
-// gone checks that nothing is left but what `secbot deploy --destroy` says that stays.
-func (i *installation) gone(said, at string) {
+// gone checks that nothing has come to what there was before but what `secbot deploy
+// --destroy` says that stays, and that the function is not reached any more.
+func (i *installation) gone(said, at string, before map[string]string) {
 	i.t.Helper()
-	ctx := i.t.Context()
-	stacks, err := cloudformation.NewFromConfig(i.cfg).DescribeStacks(ctx, &cloudformation.DescribeStacksInput{})
-	if err != nil || len(stacks.Stacks) != 0 {
-		i.t.Errorf("the stacks are %v %v", stacks, err)
+	after := holdings(i.t, i.cfg)
+	if kinds := changed(before, after); !slices.Equal(kinds, []string{"buckets", "keys", "tables"}) {
+		i.t.Errorf("of these there are others than before: %q\n%q", kinds, after)
 	}
-	tables, err := dynamodb.NewFromConfig(i.cfg).ListTables(ctx, &dynamodb.ListTablesInput{})
-	if err != nil || len(tables.TableNames) != 1 || !strings.Contains(said, "aws dynamodb delete-table --table-name "+tables.TableNames[0]+"\n") {
-		i.t.Errorf("the tables are %v %v", tables, err)
-	}
-	buckets, err := s3.NewFromConfig(i.cfg, func(o *s3.Options) { o.UsePathStyle = true }).ListBuckets(ctx, &s3.ListBucketsInput{})
-	if err != nil || len(buckets.Buckets) != 1 || !strings.Contains(said, "aws s3 rb --force s3://"+*buckets.Buckets[0].Name+"\n") {
-		i.t.Errorf("the buckets are %v %v", buckets, err)
-	}
-	queues, err := sqs.NewFromConfig(i.cfg).ListQueues(ctx, &sqs.ListQueuesInput{})
-	if err != nil || len(queues.QueueUrls) != 0 {
-		i.t.Errorf("the queues are %v %v", queues, err)
-	}
-	roles, err := iam.NewFromConfig(i.cfg).ListRoles(ctx, &iam.ListRolesInput{})
-	if err != nil || len(roles.Roles) != 0 {
-		i.t.Errorf("the roles are %v %v", roles, err)
-	}
-	var rules struct{ Rules []any }
-	i.events("ListRules", map[string]any{}, &rules)
-	if len(rules.Rules) != 0 {
-		i.t.Errorf("the rules are %v", rules.Rules)
+	for kind, id := range map[string]string{"buckets": "<Name>([^<]+)</Name>", "keys": `"KeyId": ?"([^"]+)"`, "tables": `"TableNames": ?\["([^"]+)"\]`} {
+		left := regexp.MustCompile(id).FindAllStringSubmatch(after[kind], -1)
+		if len(left) != 1 || !strings.Contains(said, left[0][1]+"\n") {
+			i.t.Errorf("of the %s there are %q; said was\n%s", kind, left, said)
+		}
 	}
 	resp, err := i.front.Client().Get(at + "/healthz")
 	if err != nil {
@@ -503,12 +450,16 @@ func (i *installation) gone(said, at string) {
 // taken out again.
 func TestInfraMinistack(t *testing.T) {
 	i := newInstallation(t)
+	before := holdings(t, i.cfg)
 	out := i.deploy([]string{"SECBOT_CHANNEL=" + fakeslack.ChannelSecurity, "SECBOT_RESPONDERS=" + fakeslack.Alice})
 	at := regexp.MustCompile(`https://[a-z0-9]+\.lambda-url\.` + ministackRegion + `\.on\.aws`).FindString(out)
 	if at == "" {
 		t.Fatalf("it does not say where the function is reached:\n%s", out)
 	}
 	i.slack.SetTarget(at)
+	if kinds := changed(before, holdings(t, i.cfg)); len(kinds) != len(before) {
+		t.Errorf("it has made only %q", kinds)
+	}
 	disallow := i.allowSecret()
 	out = i.deploy([]string{"SLACK_BOT_TOKEN=" + i.slack.Token(), "SLACK_SIGNING_SECRET=" + i.slack.Secret()})
 	for _, want := range []string{"mode observe", "secbot is in #security", "the server takes it", "actions are allowed"} {
@@ -535,11 +486,11 @@ func TestInfraMinistack(t *testing.T) {
 	i.told(fixed, "It is open again", "unignore")
 	i.holds(fixed, rule)
 
-	i.call("lambda", "/2015-03-31/functions/secbot-tick/invocations", nil, map[string]string{})
+	callREST(t, i.cfg, "lambda", http.MethodPost, "/2015-03-31/functions/secbot-tick/invocations", []byte("{}"), http.Header{})
 	i.idle(shell)
 	i.remembers(shell, map[string]remediation.Status{watched: remediation.StatusOpen, fixed: remediation.StatusUndone})
 	i.quiet()
 	unhear()
 	disallow()
-	i.gone(i.deploy(nil, "--destroy"), at)
+	i.gone(i.deploy(nil, "--destroy"), at, before)
 }
