@@ -462,7 +462,7 @@ func TestInfraMinistack(t *testing.T) {
 	}
 	disallow := i.allowSecret()
 	out = i.deploy([]string{"SLACK_BOT_TOKEN=" + i.slack.Token(), "SLACK_SIGNING_SECRET=" + i.slack.Secret()})
-	for _, want := range []string{"mode observe", "secbot is in #security", "the server takes it", "actions are allowed"} {
+	for _, want := range []string{"mode observe", "secbot is in #security", "the server takes it", "as functions do", "actions are allowed"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is missing in\n%s", want, out)
 		}
