@@ -89,8 +89,8 @@ func holdings(t *testing.T, cfg aws.Config) map[string]string {
 	return all
 }
 
-// changed are the kinds of which two holdings differ, sorted.
-func changed(a, b map[string]string) (kinds []string) {
+// differing are the kinds of which two holdings differ, sorted.
+func differing(a, b map[string]string) (kinds []string) {
 	for kind := range a {
 		if a[kind] != b[kind] {
 			kinds = append(kinds, kind)

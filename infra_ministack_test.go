@@ -424,7 +424,7 @@ func (i *installation) log(function string) string {
 func (i *installation) gone(said, at string, before map[string]string) {
 	i.t.Helper()
 	after := holdings(i.t, i.cfg)
-	if kinds := changed(before, after); !slices.Equal(kinds, []string{"buckets", "keys", "tables"}) {
+	if kinds := differing(before, after); !slices.Equal(kinds, []string{"buckets", "keys", "tables"}) {
 		i.t.Errorf("of these there are others than before: %q\n%q", kinds, after)
 	}
 	for kind, id := range map[string]string{"buckets": "<Name>([^<]+)</Name>", "keys": `"KeyId": ?"([^"]+)"`, "tables": `"TableNames": ?\["([^"]+)"\]`} {
@@ -457,7 +457,7 @@ func TestInfraMinistack(t *testing.T) {
 		t.Fatalf("it does not say where the function is reached:\n%s", out)
 	}
 	i.slack.SetTarget(at)
-	if kinds := changed(before, holdings(t, i.cfg)); len(kinds) != len(before) {
+	if kinds := differing(before, holdings(t, i.cfg)); len(kinds) != len(before) {
 		t.Errorf("it has made only %q", kinds)
 	}
 	disallow := i.allowSecret()

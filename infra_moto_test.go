@@ -94,7 +94,7 @@ func TestInfraHub(t *testing.T) {
 	}
 	// moto makes no alarms, schedules and secrets of a template.
 	want := []string{"buckets", "buses", "functions", "keys", "log groups", "mappings", "queues", "roles", "rules", "stacks", "tables", "topics"}
-	if kinds := changed(before, holdings(t, cfg)); !slices.Equal(kinds, want) {
+	if kinds := differing(before, holdings(t, cfg)); !slices.Equal(kinds, want) {
 		t.Errorf("of these there are others than before: %q, want %q", kinds, want)
 	}
 	if again := deployed(t, "--zip", program); !strings.Contains(again, "as it should be") {
@@ -107,7 +107,7 @@ func TestInfraHub(t *testing.T) {
 	}
 	// moto also deletes what is to stay.
 	after := holdings(t, cfg)
-	for _, kind := range changed(before, after) {
+	for _, kind := range differing(before, after) {
 		t.Errorf("of the %s is left\n%s\nbefore there was\n%s", kind, after[kind], before[kind])
 	}
 }
