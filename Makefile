@@ -2,6 +2,7 @@
 GOLANGCI_VERSION := v2.15.0
 GOVULNCHECK_VERSION := v1.9.0
 MOTO_VERSION := 5.2.1
+MINISTACK_VERSION := 1.5.33
 CFN_LINT_VERSION := 1.58.0
 CHECKOV_VERSION := 3.3.30
 BOTO3_VERSION := 1.44.8
@@ -9,14 +10,14 @@ CUSTODIAN_VERSION := 0.9.53
 
 BIN := $(CURDIR)/.bin
 
-.PHONY: test vet lint vuln test-moto test-crash storm fuzz test-anonymous test-types test-bolt test-emulate node-scripts test-browser demo bench bench-go bench-counts bench-counts-renew lambda lambda-same infra
+.PHONY: test vet lint vuln test-moto test-ministack test-crash storm fuzz test-anonymous test-types test-bolt test-emulate node-scripts test-browser demo bench bench-go bench-counts bench-counts-renew lambda lambda-same infra
 
 test:
 	go test -race ./...
 
 vet:
 	go vet ./...
-	go vet -tags moto,browser,crash,bolt,emulate ./...
+	go vet -tags moto,ministack,browser,crash,bolt,emulate ./...
 	cd internal/versitytest && go vet ./...
 
 $(BIN)/golangci-lint-$(GOLANGCI_VERSION):
@@ -44,6 +45,16 @@ $(BIN)/moto-$(MOTO_VERSION)/bin/moto_server:
 test-moto: $(BIN)/moto-$(MOTO_VERSION)/bin/moto_server
 	SECBOT_MOTO=$< go test -race -tags moto -run Moto -count=1 ./remediation/playbooks .
 	SECBOT_MOTO=$< go test -race -tags moto -run Moto -count=1 ./remediation/store/dynamo -rapid.checks=20
+
+$(BIN)/ministack-$(MINISTACK_VERSION)/bin/ministack:
+	rm -rf $(BIN)/ministack-$(MINISTACK_VERSION)
+	python3 -m venv $(BIN)/ministack-$(MINISTACK_VERSION)
+	$(BIN)/ministack-$(MINISTACK_VERSION)/bin/pip install --quiet 'ministack==$(MINISTACK_VERSION)'
+
+# secbot as it is deployed, from an event on the bus to a revoked rule, a message and
+# an undo, on an implementation of AWS that runs the functions' zip and enforces IAM.
+test-ministack: $(BIN)/ministack-$(MINISTACK_VERSION)/bin/ministack lambda
+	SECBOT_MINISTACK=$< SECBOT_ZIP=$(BIN)/lambda/$$(go env GOARCH).zip go test -race -tags ministack -run Ministack -timeout 5m -count=1 .
 
 # secbot killed at every call that it makes and started again, every mishap at
 # each of them, and a thousand events at once.

@@ -178,14 +178,20 @@ func (d *deployment) hub(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return d.afterwards(ctx, out)
+	has, err := d.stack.Parameters(ctx)
+	if err != nil {
+		return err
+	}
+	return d.afterwards(ctx, out, has)
 }
 
-// afterwards says what is to be done in Slack, and looks whether all is well.
-func (d *deployment) afterwards(ctx context.Context, out deploy.Outputs) error {
+// afterwards says what is to be done in Slack, and looks whether all is well with
+// the parameters that the stack has, some of them perhaps from an earlier deployment.
+func (d *deployment) afterwards(ctx context.Context, out deploy.Outputs, has map[string]string) error {
 	url := strings.TrimSuffix(out["Url"], "/")
 	s := *d.p.settings
 	s.URL, s.Store, s.QueueURL, s.Secret = url, cmp.Or(out["Store"], s.Store), out["QueueUrl"], out["SecretArn"]
+	s.Mode, s.Channel, s.Responders = has["Mode"], has["Channel"], has["Responders"]
 	if url == "" {
 		fmt.Fprintln(d.p.out, "\nThe stack does not say where its function is reached; look at its outputs.")
 		return nil

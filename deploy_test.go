@@ -54,8 +54,11 @@ func TestDeployHasTimeToUpload(t *testing.T) {
 func told(t *testing.T, out deploy.Outputs) (string, error) {
 	t.Helper()
 	var b strings.Builder
-	d := &deployment{p: &process{settings: settingsFrom(os.Getenv), out: &b}, account: "111122223333"}
-	err := d.afterwards(t.Context(), out)
+	s := settingsFrom(os.Getenv)
+	has := map[string]string{"Mode": "ask", "Channel": s.Channel, "Responders": s.Responders}
+	s.Channel, s.Responders = "", "" // of the shell, which need not know them
+	d := &deployment{p: &process{settings: s, out: &b}, account: "111122223333"}
+	err := d.afterwards(t.Context(), out, has)
 	return b.String(), err
 }
 
@@ -68,7 +71,7 @@ func TestDeployTellsWhatToDo(t *testing.T) {
 	p.sb.AWS.AddCaller("AKIASECBOT", allowed(nil, "iam:SimulatePrincipalPolicy"))
 	p.sb.AWS.AddCaller("AKIAWORKER", fakeaws.Caller{Role: "secbot-worker", Allowed: allowed([]string{"sqs:SendMessage", "sns:Publish"}).Allowed})
 	text, err := told(t, out)
-	if err != nil || !strings.Contains(text, p.s.url+"/slack/interactions\n") || !strings.Contains(text, role) || !strings.Contains(text, "actions are allowed (by iam:SimulatePrincipalPolicy)") {
+	if err != nil || !strings.Contains(text, p.s.url+"/slack/interactions\n") || !strings.Contains(text, "mode ask") || !strings.Contains(text, role) || !strings.Contains(text, "actions are allowed (by iam:SimulatePrincipalPolicy)") {
 		t.Errorf("%v\n%s", err, text)
 	}
 	p.sb.AWS.AddCaller("AKIAWORKER", fakeaws.Caller{Role: "secbot-worker", Allowed: allowed([]string{"s3:PutBucketAcl"}).Allowed})

@@ -96,6 +96,20 @@ func consent(ok bool, err error) error {
 // find gives the stack; ErrNoStack where there is none.
 func (s *Stack) find(ctx context.Context) (*types.Stack, error) { return s.describe(ctx, s.Name) }
 
+// Parameters gives the values that the stack has, by their names; of a secret one only
+// asterisks. ErrNoStack: there is none.
+func (s *Stack) Parameters(ctx context.Context) (map[string]string, error) {
+	stack, err := s.find(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]string{}
+	for _, p := range stack.Parameters {
+		all[aws.ToString(p.ParameterKey)] = aws.ToString(p.ParameterValue)
+	}
+	return all, nil
+}
+
 // describe finds a stack that is gone by its id alone.
 func (s *Stack) describe(ctx context.Context, nameOrID string) (*types.Stack, error) {
 	out, err := s.Client.DescribeStacks(ctx, &cloudformation.DescribeStacksInput{StackName: &nameOrID})
