@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"golang.org/x/sync/errgroup"
 
 	"secbot/remediation"
 	"secbot/remediation/store/internal/rows"
@@ -199,11 +200,10 @@ func inShards[T any](ctx context.Context, s *Store, partition string, now time.T
 	if err := s.begin(ctx); err != nil {
 		return nil, err
 	}
-	all := []*T{}
 	if n <= 0 {
-		return all, nil
+		return []*T{}, nil
 	}
-	for _, shard := range sharded(partition) {
+	return together(ctx, sharded(partition), func(ctx context.Context, shard string) ([]*T, error) {
 		count := 0
 		var failed error
 		// Some of the first are leased or not the first of their lane.
@@ -216,12 +216,25 @@ func inShards[T any](ctx context.Context, s *Store, partition string, now time.T
 			failed = err
 			return ok, count == n || err != nil
 		})
-		if err := cmp.Or(err, failed); err != nil {
-			return nil, err
-		}
-		all = append(all, found...)
+		return found, cmp.Or(err, failed)
+	})
+}
+
+// together reads several partitions at the same time and gives what each has, in
+// their order.
+func together[T any](ctx context.Context, partitions []string, read func(ctx context.Context, partition string) ([]T, error)) ([]T, error) {
+	found := make([][]T, len(partitions))
+	g, ctx := errgroup.WithContext(ctx)
+	for i, p := range partitions {
+		g.Go(func() (err error) {
+			found[i], err = read(ctx, p)
+			return err
+		})
 	}
-	return all, nil
+	if err := g.Wait(); err != nil {
+		return nil, err //nolint:wrapcheck // read's own
+	}
+	return slices.Concat([]T{}, slices.Concat(found...)), nil
 }
 
 // Suppressions lists those in force at now.
