@@ -303,7 +303,7 @@ func (e *Engine) open(ctx context.Context, h *held, part Part, live judged, read
 		switch {
 		case err == nil:
 			var over bool
-			fix, over, err = e.seenAgain(ctx, h, active, Part{Finding: f, Decision: d})
+			fix, over, err = e.seenAgain(ctx, h, active, Part{Finding: f, Decision: d}, live)
 			if err == nil && over {
 				continue
 			}
@@ -324,7 +324,7 @@ func (e *Engine) open(ctx context.Context, h *held, part Part, live judged, read
 // waited for: whether it undoes this change too is seen afterwards. An event
 // that is delivered again is no recurrence. over says that the question was
 // ended, and is to be asked anew.
-func (e *Engine) seenAgain(ctx context.Context, h *held, active *Incident, part Part) (fix *held, over bool, err error) {
+func (e *Engine) seenAgain(ctx context.Context, h *held, active *Incident, part Part, live judged) (fix *held, over bool, err error) {
 	if part.Finding.EventID == active.Finding.EventID {
 		return nil, false, nil
 	}
@@ -348,7 +348,7 @@ func (e *Engine) seenAgain(ctx context.Context, h *held, active *Incident, part 
 		c.raise()
 		switch {
 		case d.Action == ActionAuto:
-			fix, err = c.fixAgain(d)
+			fix, err = c.fixAgain(ctx, d, live)
 			return err
 		case c.inc.Status == StatusIgnored:
 			// No suppression covers it any more, or it would not have come here.
@@ -390,7 +390,7 @@ func (c *change) askAnew() error {
 }
 
 // fixAgain begins the fix that the policy wants now.
-func (c *change) fixAgain(d Decision) (*held, error) {
+func (c *change) fixAgain(ctx context.Context, d Decision, live judged) (*held, error) {
 	if c.inc.Status == StatusIgnored {
 		if err := c.move(StatusOpen, ByItself, "the ignore has run out"); err != nil {
 			return nil, err
@@ -399,10 +399,13 @@ func (c *change) fixAgain(d Decision) (*held, error) {
 	c.inc.Decision, c.inc.Error = d, ""
 	c.inc.Plan, c.inc.Outcomes = nil, nil
 	fix, err := c.start(StatusFixing, ByItself, d.Rule, run{})
-	if err == nil && c.inc.NoticeSeq > 0 {
+	if err != nil {
+		return nil, err
+	}
+	if c.inc.NoticeSeq > 0 {
 		c.show()
 	}
-	return fix, err
+	return fix, c.foresee(ctx, fix, live)
 }
 
 // proposal is the diff of what a revert would do now; none where that can't be told.
@@ -452,6 +455,9 @@ func (e *Engine) create(ctx context.Context, h *held, f Finding, d Decision, liv
 	var fix *held
 	if d.Action == ActionAuto {
 		if fix, err = c.start(StatusFixing, ByItself, d.Rule, run{}); err != nil {
+			return nil, err
+		}
+		if err := c.foresee(ctx, fix, live); err != nil {
 			return nil, err
 		}
 	} else {

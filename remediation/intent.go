@@ -18,12 +18,17 @@ type Intent struct {
 	Change   Change
 }
 
+// call is the intent in the ledger.
+func (i Intent) call() Call {
+	params, _ := paramsOf(i.Action, i.Change)
+	return Call{Action: i.Action, Resource: i.Resource, Params: params}
+}
+
 // Matches reports whether an event tells of this very call. The resource's id is
 // left aside where the call makes it, so that the event alone knows it.
 func (i Intent) Matches(sig Signal) bool {
-	params, _ := paramsOf(i.Action, i.Change)
 	is, told := callOf(sig)
-	return told && intentRecord(Call{Action: i.Action, Resource: i.Resource, Params: params}) == intentRecord(is)
+	return told && intentRecord(i.call()) == intentRecord(is)
 }
 
 // callOf is the call that an event tells of; false where it does not tell all.

@@ -25,9 +25,9 @@ type recorder struct {
 type recorderKey struct{}
 
 // withRecorder gives a context whose changing calls are recorded, and stored by
-// announced before they are made.
-func withRecorder(ctx context.Context, announced func(Call) error) (context.Context, *recorder) {
-	r := &recorder{announced: announced}
+// announced before they are made, but for those that are stored already.
+func withRecorder(ctx context.Context, announced func(Call) error, stored ...Call) (context.Context, *recorder) {
+	r := &recorder{announced: announced, calls: slices.Clone(stored)}
 	return context.WithValue(ctx, recorderKey{}, r), r
 }
 
@@ -89,8 +89,7 @@ func Announce(ctx context.Context, i Intent) error {
 	if !ok {
 		return nil
 	}
-	params, _ := paramsOf(i.Action, i.Change)
-	call := Call{Action: i.Action, Resource: i.Resource, Params: params}
+	call := i.call()
 	again := false
 	r.on(func() {
 		if at := slices.IndexFunc(r.calls, call.same); at >= 0 {
@@ -98,7 +97,7 @@ func Announce(ctx context.Context, i Intent) error {
 		}
 	})
 	if again {
-		return nil // it is tried again
+		return nil // it is tried again, or was stored with the plan
 	}
 	if err := r.announced(call); err != nil {
 		return fmt.Errorf("store that %s is about to be called: %w", i.Action, err)

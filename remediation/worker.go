@@ -221,6 +221,9 @@ type held struct {
 	// live is the state that a fix was decided on a moment ago, and that its first
 	// plan is made on; nil: it is read.
 	live *judged
+	// begun is the fix's incident as it was stored with this job a moment ago; nil: it
+	// is read.
+	begun *begun
 }
 
 // hold leases a job; ErrConflict where somebody else was faster.

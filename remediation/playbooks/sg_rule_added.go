@@ -142,6 +142,18 @@ func (p ruleAdded) Apply(ctx context.Context, step remediation.Step) (remediatio
 	return revoked(in, live)
 }
 
+// Announce implements remediation.Announcer.
+func (p ruleAdded) Announce(step remediation.Step) ([]remediation.Intent, error) {
+	var in ruleParams
+	if err := json.Unmarshal(step.Params, &in); err != nil {
+		return nil, fmt.Errorf("decode the step's parameters: %w", err)
+	}
+	if in.Direction == remediation.Egress {
+		return []remediation.Intent{groupIntent("RevokeSecurityGroupEgress", revokeEgress(step.Resource, in.Rules))}, nil
+	}
+	return []remediation.Intent{groupIntent("RevokeSecurityGroupIngress", revokeIngress(step.Resource, in.Rules))}, nil
+}
+
 // revokeRest goes on where a rule went away between reading and revoking, so
 // that EC2 refused to revoke any.
 func (p ruleAdded) revokeRest(ctx context.Context, ref remediation.Ref, in ruleParams) (remediation.Outcome, error) {
