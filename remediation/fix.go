@@ -160,8 +160,8 @@ func (fx *fixing) reconsider(ctx context.Context) error {
 // resume reads where a fix or undo stands.
 func (e *Engine) resume(ctx context.Context, h *held, r run) (_ *fixing, err error) {
 	fx := &fixing{e: e, h: h, r: r}
-	if b := h.begun; b != nil && e.now().Sub(b.at) <= plannedWithin {
-		fx.inc, fx.announced, fx.fresh = b.inc, b.calls, true
+	if b := h.begun; b != nil {
+		fx.inc, fx.announced, fx.fresh = b.inc, b.calls, e.now().Sub(b.at) <= plannedWithin
 	} else if fx.inc, err = e.o.Store.Incident(ctx, r.Incident); err != nil {
 		return nil, fmt.Errorf("%w: read incident %s: %w", errStore, r.Incident, err)
 	}
