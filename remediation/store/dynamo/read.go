@@ -87,6 +87,36 @@ func (s *Store) Record(ctx context.Context, key string) (*remediation.Record, er
 	return read[remediation.Record](ctx, s, "R#"+key, fmt.Sprintf("record %q", key))
 }
 
+// Records reads those of some keys that there are (dynamodb:BatchGetItem).
+func (s *Store) Records(ctx context.Context, keys ...string) (map[string]*remediation.Record, error) {
+	if err := rows.CheckKeys(keys); err != nil {
+		return nil, err
+	}
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
+	found := map[string]*remediation.Record{}
+	if len(keys) == 0 {
+		return found, nil
+	}
+	var asked []item
+	for _, key := range slices.Compact(slices.Sorted(slices.Values(keys))) { // DynamoDB refuses a key that comes twice
+		asked = append(asked, item{attrPK: text("R#" + key), attrSK: text("-")})
+	}
+	items, err := s.batch(ctx, asked)
+	if err != nil {
+		return nil, err
+	}
+	for _, it := range items {
+		r, err := decode[remediation.Record](ctx, s, it)
+		if err != nil {
+			return nil, err
+		}
+		found[r.Key] = r
+	}
+	return found, nil
+}
+
 // query asks for the items of one partition in the order of their sort keys.
 type query struct {
 	index      string // empty: the table, strongly consistent
