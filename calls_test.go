@@ -35,14 +35,16 @@ type caller struct {
 	from   int
 }
 
-func newCaller(t *testing.T) *caller {
+func newCaller(t *testing.T) *caller { return newCallerOn(t, memory.New()) }
+
+func newCallerOn(t *testing.T, st remediation.Store) *caller {
 	t.Helper()
 	c := &caller{t: t, clock: &demo.Clock{}}
 	c.sb, c.w = startSandbox(t)
 	env := awsenv.New(demo.AWSConfig(c.sb))
 	policy := remediation.DefaultConfig().WithDefaults(fakeslack.ChannelSecurity, []string{fakeslack.Alice})
 	policy.Reconcile, policy.Heartbeat, policy.Report = 0, 0, remediation.ReportNever
-	c.engine = remediation.New(remediation.Options{Store: memory.New(), Provider: env, Config: policy, Enrich: env.Enrich, Self: env.Identity, Now: c.clock.Now,
+	c.engine = remediation.New(remediation.Options{Store: st, Inline: true, Provider: env, Config: policy, Enrich: env.Enrich, Self: env.Identity, Now: c.clock.Now,
 		Sleep: func(ctx context.Context, _ time.Duration) error { return ctx.Err() }, Log: slog.New(slog.DiscardHandler)})
 	if err := c.engine.Drain(t.Context()); err != nil { // what comes by itself at the start
 		t.Fatal(err)
