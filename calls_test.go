@@ -77,12 +77,21 @@ func (c *caller) counted() map[string]int {
 // tell has the newest event of a call worked off.
 func (c *caller) tell(event string) {
 	c.t.Helper()
+	c.accept(event)
+	if err := c.engine.Drain(c.t.Context()); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// accept has the newest event of a call stored.
+func (c *caller) accept(event string) {
+	c.t.Helper()
 	c.sb.AWS.Flush()
 	results, err := events.Decode(c.sb.LastEvent(event))
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	if err := errors.Join(c.engine.Accept(c.t.Context(), events.Signals(results)), c.engine.Drain(c.t.Context())); err != nil {
+	if err := c.engine.Accept(c.t.Context(), events.Signals(results)); err != nil {
 		c.t.Fatal(err)
 	}
 }
