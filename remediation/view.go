@@ -38,6 +38,7 @@ func (e *Engine) view(ctx context.Context, sig Signal) (*view, error) {
 		}
 		return err
 	})
+	g.Go(func() error { e.self(ctx); return nil }) // asked once a day, and needed right after
 	if sig.Resource.ID != "" {
 		g.Go(func() (err error) {
 			v.waiting, err = e.waitingFor(ctx, sig.Resource)
