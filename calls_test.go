@@ -35,14 +35,16 @@ type caller struct {
 	from   int
 }
 
-func newCaller(t *testing.T) *caller {
+func newCaller(t *testing.T) *caller { return newCallerOn(t, memory.New()) }
+
+func newCallerOn(t *testing.T, st remediation.Store) *caller {
 	t.Helper()
 	c := &caller{t: t, clock: &demo.Clock{}}
 	c.sb, c.w = startSandbox(t)
 	env := awsenv.New(demo.AWSConfig(c.sb))
 	policy := remediation.DefaultConfig().WithDefaults(fakeslack.ChannelSecurity, []string{fakeslack.Alice})
 	policy.Reconcile, policy.Heartbeat, policy.Report = 0, 0, remediation.ReportNever
-	c.engine = remediation.New(remediation.Options{Store: memory.New(), Provider: env, Config: policy, Enrich: env.Enrich, Self: env.Identity, Now: c.clock.Now,
+	c.engine = remediation.New(remediation.Options{Store: st, Inline: true, Provider: env, Config: policy, Enrich: env.Enrich, Self: env.Identity, Now: c.clock.Now,
 		Sleep: func(ctx context.Context, _ time.Duration) error { return ctx.Err() }, Log: slog.New(slog.DiscardHandler)})
 	if err := c.engine.Drain(t.Context()); err != nil { // what comes by itself at the start
 		t.Fatal(err)
@@ -75,12 +77,21 @@ func (c *caller) counted() map[string]int {
 // tell has the newest event of a call worked off.
 func (c *caller) tell(event string) {
 	c.t.Helper()
+	c.accept(event)
+	if err := c.engine.Drain(c.t.Context()); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// accept has the newest event of a call stored.
+func (c *caller) accept(event string) {
+	c.t.Helper()
 	c.sb.AWS.Flush()
 	results, err := events.Decode(c.sb.LastEvent(event))
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	if err := errors.Join(c.engine.Accept(c.t.Context(), events.Signals(results)), c.engine.Drain(c.t.Context())); err != nil {
+	if err := c.engine.Accept(c.t.Context(), events.Signals(results)); err != nil {
 		c.t.Fatal(err)
 	}
 }

@@ -44,9 +44,7 @@ func newClocked(t *testing.T) *clocked {
 	s := &settings{SlackToken: c.sb.Slack.Token(), SigningSecret: c.sb.Slack.Secret(), SlackAPI: c.sb.Slack.APIURL(), EventsToken: "bearer", Store: "memory://"}
 	policy := demo.Policy()
 	policy.Rules = []remediation.PolicyRule{{Then: remediation.ActionAsk}}
-	if c.app, err = wire(s, demo.AWSConfig(c.sb), policy, memory.New(), slog.New(slog.DiscardHandler), c.clock.Now); err != nil {
-		t.Fatal(err)
-	}
+	c.app = wire(s, demo.AWSConfig(c.sb), policy, memory.New(), slog.New(slog.DiscardHandler), c.clock.Now)
 	c.work()
 	return c
 }

@@ -250,7 +250,7 @@ func wire(s *settings, cfg aws.Config, policy *remediation.Config, st remediatio
 	engine := remediation.New(remediation.Options{
 		Store: st, Provider: env, Config: policy, Notifiers: notifiers,
 		Directory: people, Enrich: env.Enrich, Self: env.Identity,
-		Log: log, Metrics: counted, Now: now, Exclusive: !store.Shared(s.Store),
+		Log: log, Metrics: counted, Now: now, Exclusive: !store.Shared(s.Store), Inline: s.Lambda == lambdaEvents,
 	})
 	a := &app{settings: s, log: log, store: st, engine: engine}
 	if s.QueueURL != "" {

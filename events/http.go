@@ -134,8 +134,13 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 
 // take has the signals of decoded events stored.
 func (h *Handler) take(ctx context.Context, results []Result) (reply, error) {
+	defer h.listen(ctx, results) // the events are what matters
+	return h.accept(ctx, results)
+}
+
+// accept is take without a word of who was heard.
+func (h *Handler) accept(ctx context.Context, results []Result) (reply, error) {
 	answer := reply{Skipped: []skipped{}}
-	h.listen(ctx, results)
 	for _, r := range results {
 		if len(r.Signals) == 0 {
 			answer.Skipped = append(answer.Skipped, skipped{Kind: clip(r.Kind, maxID), Why: r.Skipped})

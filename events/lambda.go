@@ -27,8 +27,9 @@ type Lambda struct {
 
 // Invoke implements the handler of lambda.Start.
 func (l *Lambda) Invoke(ctx context.Context, raw json.RawMessage) (any, error) {
-	answer, err := l.takeAll(ctx, raw)
-	if l.Work != nil { // also where only a part could be read
+	answer, results, err := l.takeAll(ctx, raw)
+	defer l.listen(ctx, results) // a hole is closed first
+	if l.Work != nil {           // also where only a part could be read
 		if err := l.Work(ctx); err != nil {
 			l.log().Error("due work could not be done in this invocation; the next takes it up", "error", err)
 		}
@@ -36,19 +37,22 @@ func (l *Lambda) Invoke(ctx context.Context, raw json.RawMessage) (any, error) {
 	return answer, err
 }
 
-func (l *Lambda) takeAll(ctx context.Context, raw json.RawMessage) (any, error) {
+func (l *Lambda) takeAll(ctx context.Context, raw json.RawMessage) (_ any, results []Result, err error) {
 	batch, ok := queueBatch(raw)
 	if !ok {
-		return nil, l.takeMessage(ctx, raw)
+		results, err = l.takeMessage(ctx, raw)
+		return nil, results, err
 	}
 	answer := lambdaevents.SQSEventResponse{BatchItemFailures: []lambdaevents.SQSBatchItemFailure{}}
 	for _, m := range batch {
-		if err := l.takeMessage(ctx, []byte(m.Body)); err != nil {
+		found, err := l.takeMessage(ctx, []byte(m.Body))
+		results = append(results, found...)
+		if err != nil {
 			l.log().Error("a message of the queue was not taken; it will be delivered again", "message", m.MessageId, "error", err)
 			answer.BatchItemFailures = append(answer.BatchItemFailures, lambdaevents.SQSBatchItemFailure{ItemIdentifier: m.MessageId})
 		}
 	}
-	return answer, nil
+	return answer, results, nil
 }
 
 // queueBatch reads a batch of SQS; false for everything else.
@@ -68,10 +72,10 @@ func queueBatch(raw json.RawMessage) ([]lambdaevents.SQSMessage, bool) {
 // Wake is the body of a message that says only that work is due.
 const Wake = `{"detail-type":"secbot work is due","source":"secbot","detail":{}}`
 
-// takeMessage stores what one message holds. Where a part of it can't be read the
+// takeMessage stores what one message holds, and gives that for listen. Where a part of it can't be read the
 // others are stored, and it is an error: whoever looks into the dead-letter queue
 // shall find it.
-func (h *Handler) takeMessage(ctx context.Context, raw []byte) (err error) {
+func (h *Handler) takeMessage(ctx context.Context, raw []byte) (results []Result, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			h.log().Error("the reading of a message panicked", "panic", r, "stack", string(debug.Stack()))
@@ -79,17 +83,16 @@ func (h *Handler) takeMessage(ctx context.Context, raw []byte) (err error) {
 		}
 	}()
 	if string(raw) == Wake {
-		return nil
+		return nil, nil
 	}
-	results, err := Decode(raw)
-	if err != nil {
-		return err
+	if results, err = Decode(raw); err != nil {
+		return nil, err
 	}
-	if _, err := h.take(ctx, results); err != nil {
-		return fmt.Errorf("the signals were not stored: %w", err)
+	if _, err := h.accept(ctx, results); err != nil {
+		return results, fmt.Errorf("the signals were not stored: %w", err)
 	}
 	if i := slices.IndexFunc(results, func(r Result) bool { return r.Unreadable }); i >= 0 {
-		return fmt.Errorf("it can't be read: %s", results[i].Skipped)
+		return results, fmt.Errorf("it can't be read: %s", results[i].Skipped)
 	}
-	return nil
+	return results, nil
 }

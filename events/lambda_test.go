@@ -90,3 +90,22 @@ func TestUnreadableInvocation(t *testing.T) {
 		t.Errorf("%v, %v; %d accepted, worked %d times", got, err, accepted, worked)
 	}
 }
+
+// TestHeardLast: that a source is heard is written down after what it told is worked
+// off.
+func TestHeardLast(t *testing.T) {
+	var order []string
+	l := &events.Lambda{Work: func(context.Context) error { order = append(order, "work"); return nil },
+		Handler: &events.Handler{
+			Accept: func(context.Context, []remediation.Signal) error { order = append(order, "store"); return nil },
+			Heard: func(_ context.Context, s ...remediation.Source) {
+				order = append(order, "hear "+string(s[0]))
+			},
+		}}
+	if _, err := l.Invoke(t.Context(), json.RawMessage(portOpened)); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"store", "work", "hear cloudtrail"}; !slices.Equal(order, want) {
+		t.Errorf("%v, want %v", order, want)
+	}
+}

@@ -135,7 +135,9 @@ func (q *Queue) takeSafely(ctx context.Context, body []byte) (err error) {
 			err = fmt.Errorf("internal error: %v", r)
 		}
 	}()
-	return q.takeMessage(ctx, body)
+	results, err := q.takeMessage(ctx, body)
+	q.listen(ctx, results)
+	return err
 }
 
 // keepHidden extends the message's visibility until the returned function is

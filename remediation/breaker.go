@@ -65,7 +65,7 @@ func (c *change) brake(ctx context.Context, f Finding, d Decision) (Decision, er
 	records := make([]*Record, len(gates))
 	states := make([]breakerState, len(gates))
 	for i, g := range gates {
-		rec, state, err := c.e.counted(ctx, g.record)
+		rec, state, err := c.e.counted(ctx, c.seen, g.record)
 		if err != nil {
 			return d, err
 		}
@@ -138,9 +138,9 @@ func breakerName(place string) string {
 func minutes(d time.Duration) string { return fmt.Sprintf("%d minutes", int(d.Minutes())) }
 
 // counted reads what a gate has counted; nothing where there is no record yet.
-func (e *Engine) counted(ctx context.Context, key string) (*Record, breakerState, error) {
+func (e *Engine) counted(ctx context.Context, seen *view, key string) (*Record, breakerState, error) {
 	var state breakerState
-	rec, err := e.o.Store.Record(ctx, key)
+	rec, err := seen.record(ctx, e.o.Store, key)
 	if errors.Is(err, ErrNotFound) {
 		return &Record{Key: key}, state, nil
 	}
@@ -184,7 +184,7 @@ func (c *change) reset(ctx context.Context, cmd Command) error {
 	}
 	closed := 0
 	for _, place := range places {
-		rec, state, err := c.e.counted(ctx, breakerRecord(place))
+		rec, state, err := c.e.counted(ctx, nil, breakerRecord(place))
 		if err != nil {
 			return err
 		}

@@ -14,12 +14,13 @@ const ByItself = "secbot"
 // change is an incident being changed, with everything that is stored together
 // with it.
 type change struct {
-	e   *Engine
-	inc *Incident
-	now time.Time
-	w   Write
-	err error   // the first that a step without a result of its own met
-	own *ownLog // secbot's own audit log, where the change writes to it
+	e    *Engine
+	inc  *Incident
+	now  time.Time
+	w    Write
+	err  error   // the first that a step without a result of its own met
+	own  *ownLog // secbot's own audit log, where the change writes to it
+	seen *view   // what was read of the store before; nil: nothing
 	// approved is who has approved the decision that is carried out.
 	approved []string
 }

@@ -37,15 +37,22 @@ const controlRecord = "control"
 func ReadControl(ctx context.Context, store interface {
 	Record(ctx context.Context, key string) (*Record, error)
 }) (Control, error) {
-	var c Control
 	rec, err := store.Record(ctx, controlRecord)
 	if errors.Is(err, ErrNotFound) {
-		return c, nil
+		return Control{}, nil
 	}
 	if err != nil {
-		return c, fmt.Errorf("read whether secbot is paused: %w", err)
+		return Control{}, fmt.Errorf("read whether secbot is paused: %w", err)
 	}
-	if err := json.Unmarshal(rec.Data, &c); err != nil {
+	return rec.control()
+}
+
+// control is what the record says; the zero Control where there is none.
+func (r *Record) control() (c Control, err error) {
+	if r == nil {
+		return c, nil
+	}
+	if err := json.Unmarshal(r.Data, &c); err != nil {
 		return c, fmt.Errorf("decode %s: %w", controlRecord, err)
 	}
 	return c, nil
@@ -92,6 +99,10 @@ func (e *Engine) Decide(ctx context.Context, f Finding) ([]Part, error) {
 	if err != nil {
 		return nil, err
 	}
+	return e.decideUnder(control, f), nil
+}
+
+func (e *Engine) decideUnder(control Control, f Finding) []Part {
 	config := *e.o.Config
 	config.Mode = control.ModeFor(config.Mode, f.Playbook, f.Resource.Account)
 	parts := config.Decide(f)
@@ -104,7 +115,7 @@ func (e *Engine) Decide(ctx context.Context, f Finding) ([]Part, error) {
 			parts[i].Decision = d
 		}
 	}
-	return parts, nil
+	return parts
 }
 
 // why says in words that secbot is paused.

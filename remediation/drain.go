@@ -39,6 +39,7 @@ func (e *Engine) Drain(ctx context.Context) error {
 		work, end = context.WithDeadline(ctx, deadline.Add(-drainMargin))
 	}
 	defer end()
+	defer func() { e.putBack(ctx, e.handed.admit(false)); e.handed.admit(e.o.Inline) }()
 	if left, ok := e.timeFor(ctx, 0); !ok {
 		e.o.Log.Error("no time is left to begin any work: give the function a timeout of a minute or more", "left", left.Round(time.Millisecond))
 		return nil
@@ -79,10 +80,14 @@ func (e *Engine) timeFor(ctx context.Context, pause time.Duration) (time.Duratio
 	return left, left-pause >= drainReserve
 }
 
-// round works off one lot of due jobs and, beside it, of due notices.
+// round works off one lot of due jobs and, beside it, of due notices. What this
+// process has just accepted comes first, before any look at the store.
 func (e *Engine) round(ctx context.Context) (int, error) {
-	e.schedule(ctx)
 	now := e.now()
+	if started := e.handedRound(ctx, now); started > 0 {
+		return started, nil
+	}
+	e.schedule(ctx)
 	jobs, err := e.dueJobs(ctx, now, e.o.Workers*lookAhead)
 	if err != nil {
 		return 0, fmt.Errorf("read due jobs: %w", err)
@@ -98,6 +103,16 @@ func (e *Engine) round(ctx context.Context) (int, error) {
 		<-ended
 	}
 	return started, nil
+}
+
+// handedRound works off what was handed over.
+func (e *Engine) handedRound(ctx context.Context, now time.Time) int {
+	ended := make(chan struct{}, e.o.Workers)
+	started := e.startHanded(ctx, e.o.Workers, now, func() { ended <- struct{}{} })
+	for range started {
+		<-ended
+	}
+	return started
 }
 
 // dueJobs are the jobs of this process that are due, as the store has them, and

@@ -59,6 +59,9 @@ type Options struct {
 	// Exclusive says that no other process uses the store, so that leases
 	// found at the start are those of a process that has died.
 	Exclusive bool
+	// Inline says that this process calls Drain after each Accept, so that what it
+	// accepts is leased as it is stored.
+	Inline bool
 }
 
 // Engine takes signals and commands in, decides by the policy, runs the
@@ -77,6 +80,7 @@ type Engine struct {
 	lastBacklog Backlog
 	lookedBack  time.Time
 	own         own
+	handed      handed
 	fresh       atomic.Bool      // there are jobs that the loop has not read yet
 	scans       throttle.Limiter // of the calls of scans
 }
@@ -111,7 +115,7 @@ func New(o Options) *Engine {
 		o.ScanLook = scanLook
 	}
 	return &Engine{o: o, wakeJobs: make(chan struct{}, 1), wakeNotices: make(chan struct{}, 1),
-		places: places{busy: map[string]int{}}, own: own{jobs: map[string]time.Time{}, notices: map[string]Notice{}}, heardAt: map[Source]time.Time{}, schedules: schedules(o.Config)}
+		places: places{busy: map[string]int{}}, handed: handed{open: o.Inline}, own: own{jobs: map[string]time.Time{}, notices: map[string]Notice{}}, heardAt: map[Source]time.Time{}, schedules: schedules(o.Config)}
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -207,19 +211,44 @@ func (e *Engine) enqueueAt(ctx context.Context, due time.Time, kind, id, place s
 	}
 	now := e.now()
 	job := &Job{ID: kind + "/" + id, Kind: kind, Place: place, Payload: raw, Due: due, CreatedAt: now, UpdatedAt: now}
-	err = e.put(ctx, Write{Jobs: []*Job{job}})
-	if errors.Is(err, ErrConflict) {
-		// Whoever asked is told that it is safe: only the row itself proves that.
-		if job, err = e.o.Store.Job(ctx, job.ID); err != nil {
-			return fmt.Errorf("it was not stored, since it met another write: %w", err)
-		}
-		e.own.see(Write{Jobs: []*Job{job}}, now)
+	if kind == jobSignal && e.handed.reserve(e.o.Workers) {
+		return e.handOver(ctx, job)
 	}
-	if err != nil {
+	if _, err := e.keepJob(ctx, job); err != nil {
 		return err
 	}
 	e.newJobs()
 	return nil
+}
+
+// handOver stores a job leased, for the worker of this process.
+func (e *Engine) handOver(ctx context.Context, job *Job) error {
+	job.LeaseUntil, job.Attempts = job.UpdatedAt.Add(leaseFor), 1
+	row, err := e.keepJob(ctx, job)
+	if err != nil || row.Done || row.Attempts != 1 || !row.UpdatedAt.Equal(job.UpdatedAt) || !row.LeaseUntil.Equal(job.LeaseUntil) {
+		e.handed.give(nil)
+		e.newJobs() // an earlier delivery's may be due
+		return err
+	}
+	h := &held{e: e, job: row}
+	if !e.handed.give(h) {
+		e.putBack(ctx, []*held{h})
+	}
+	wake(e.wakeJobs)
+	return nil
+}
+
+// keepJob stores a job unless one of its id is there, and gives the row that is.
+func (e *Engine) keepJob(ctx context.Context, job *Job) (*Job, error) {
+	err := e.put(ctx, Write{Jobs: []*Job{job}})
+	if errors.Is(err, ErrConflict) {
+		// Whoever asked is told that it is safe: only the row itself proves that.
+		if job, err = e.o.Store.Job(ctx, job.ID); err != nil {
+			return nil, fmt.Errorf("it was not stored, since it met another write: %w", err)
+		}
+		e.own.see(Write{Jobs: []*Job{job}}, e.now())
+	}
+	return job, err
 }
 
 func digest(b []byte) string {

@@ -82,6 +82,14 @@ func (s *failingStore) Record(ctx context.Context, key string) (*remediation.Rec
 	return failing(s, func() (*remediation.Record, error) { return s.Store.Record(ctx, key) })
 }
 
+func (s *failingStore) Records(ctx context.Context, keys ...string) (map[string]*remediation.Record, error) {
+	return failing(s, func() (map[string]*remediation.Record, error) { return s.Store.Records(ctx, keys...) })
+}
+
+func (s *failingStore) Last(ctx context.Context, key string) (*remediation.Incident, error) {
+	return failing(s, func() (*remediation.Incident, error) { return s.Store.Last(ctx, key) })
+}
+
 func (s *failingStore) Suppressions(ctx context.Context, now time.Time) ([]*remediation.Suppression, error) {
 	return failing(s, func() ([]*remediation.Suppression, error) { return s.Store.Suppressions(ctx, now) })
 }
@@ -250,6 +258,13 @@ func (l *lab) capOf(house string) string {
 type watching struct {
 	remediation.Store
 	record func(key string)
+}
+
+func (w *watching) Records(ctx context.Context, keys ...string) (map[string]*remediation.Record, error) {
+	for _, key := range keys {
+		w.record(key)
+	}
+	return w.Store.Records(ctx, keys...)
 }
 
 func (w *watching) Record(ctx context.Context, key string) (*remediation.Record, error) {

@@ -42,6 +42,9 @@ type fixing struct {
 	inc *Incident
 	env *Environment
 	pb  Playbook
+	// fresh says that the fix was decided on and stored a moment ago.
+	fresh     bool
+	announced []Call // of the first step, stored already
 	// made are the resources that an undo has made.
 	made []Ref
 }
@@ -103,6 +106,9 @@ func (e *Engine) fix(ctx context.Context, h *held, r run) error {
 // now, after a restart perhaps, does not want the fix: in mode observe none, and of
 // those that nobody has asked for only what the policy closes by itself.
 func (fx *fixing) stillMay(ctx context.Context) error {
+	if fx.fresh {
+		return nil
+	}
 	if err := fx.e.mayChange(ctx, fx.inc.Finding, VerbFix); err != nil {
 		return err
 	}
@@ -152,11 +158,15 @@ func (fx *fixing) reconsider(ctx context.Context) error {
 }
 
 // resume reads where a fix or undo stands.
-func (e *Engine) resume(ctx context.Context, h *held, r run) (*fixing, error) {
-	inc, err := e.o.Store.Incident(ctx, r.Incident)
-	if err != nil {
+func (e *Engine) resume(ctx context.Context, h *held, r run) (_ *fixing, err error) {
+	fx := &fixing{e: e, h: h, r: r}
+	if b := h.begun; b != nil {
+		fx.inc, fx.announced, fx.fresh = b.inc, b.calls, e.now().Sub(b.at) <= plannedWithin
+	} else if fx.inc, err = e.o.Store.Incident(ctx, r.Incident); err != nil {
 		return nil, fmt.Errorf("%w: read incident %s: %w", errStore, r.Incident, err)
 	}
+	h.begun = nil
+	inc := fx.inc
 	res := inc.Finding.Resource
 	env, err := e.o.Provider.Environment(ctx, res.Account, res.Region)
 	if err != nil {
@@ -166,7 +176,8 @@ func (e *Engine) resume(ctx context.Context, h *held, r run) (*fixing, error) {
 	if pb == nil {
 		return nil, fmt.Errorf("there is no playbook %q; a newer secbot has stored the incident", inc.Finding.Playbook)
 	}
-	return &fixing{e: e, h: h, r: r, inc: inc, env: env, pb: pb}, nil
+	fx.env, fx.pb = env, pb
+	return fx, nil
 }
 
 // plan reads the live state and stores what will be done about it, with the
@@ -186,14 +197,17 @@ func (fx *fixing) plan(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, fx.fail(ctx, err)
 	}
-	return true, fx.change(ctx, false, func(c *change) error {
-		c.inc.Plan, c.inc.Outcomes = &p, nil
-		data, err := p.logged()
-		if err != nil {
-			return err
-		}
-		return c.audit(ByItself, "planned", "", data)
-	})
+	return true, fx.change(ctx, false, func(c *change) error { return c.planned(p) })
+}
+
+// planned adds the plan to the incident.
+func (c *change) planned(p Plan) error {
+	c.inc.Plan, c.inc.Outcomes = &p, nil
+	data, err := p.logged()
+	if err != nil {
+		return err
+	}
+	return c.audit(ByItself, "planned", "", data)
 }
 
 // plannedWithin is how old the state may be that a fix was decided on and is
@@ -234,7 +248,8 @@ func (fx *fixing) forgetPlan(ctx context.Context, cause error) error {
 // apply carries out the steps that have no outcome yet, each stored as it comes.
 func (fx *fixing) apply(ctx context.Context) error {
 	for i := len(fx.inc.Outcomes); i < len(fx.inc.Plan.Steps); i++ {
-		rctx, rec := withRecorder(ctx, fx.intends(ctx))
+		rctx, rec := withRecorder(ctx, fx.intends(ctx), fx.announced...)
+		fx.announced = nil
 		var out Outcome
 		err := fx.e.persist(rctx, maxCallAttempts, isTransient, func() (err error) {
 			out, err = fx.pb.Apply(rctx, fx.inc.Plan.Steps[i])

@@ -35,7 +35,7 @@ func (e *Engine) recall(ctx context.Context, live *judged, sig Signal) (State, e
 	if !ok {
 		return live.state, nil
 	}
-	kept, err := e.kept(ctx, live.state.Ref())
+	kept, err := e.kept(ctx, live.seen, live.state.Ref())
 	if err != nil {
 		return nil, err
 	}
@@ -44,8 +44,8 @@ func (e *Engine) recall(ctx context.Context, live *judged, sig Signal) (State, e
 }
 
 // kept reads a resource's snapshot; nil where there is none.
-func (e *Engine) kept(ctx context.Context, r Ref) (*Record, error) {
-	rec, err := e.o.Store.Record(ctx, snapshotRecord(r))
+func (e *Engine) kept(ctx context.Context, seen *view, r Ref) (*Record, error) {
+	rec, err := seen.record(ctx, e.o.Store, snapshotRecord(r))
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil
 	}
@@ -95,7 +95,7 @@ func (e *Engine) remember(ctx context.Context, live judged, readAt time.Time) {
 	for try := 1; ; try++ {
 		var err error
 		if kept == nil || try > 1 {
-			if kept, err = e.kept(ctx, ref); err != nil {
+			if kept, err = e.kept(ctx, nil, ref); err != nil {
 				e.logUnlessOver(ctx, "the state was not kept", err)
 				return
 			}

@@ -34,8 +34,9 @@ const (
 )
 
 // errOutdated says that an incident of the same finding was settled after the
-// state was read, so that the finding may be over.
-var errOutdated = errors.New("the state was read before the last incident of this finding was settled")
+// state was read, so that the finding may be over, or that people have set something
+// since.
+var errOutdated = errors.New("what it was judged on was read before the last decision about it")
 
 // judgeSignal looks at the resource that a signal points to and opens an
 // incident for each finding.
@@ -51,7 +52,11 @@ func (e *Engine) judgeSignal(ctx context.Context, h *held, sig Signal) error {
 			return nil
 		}
 	}
-	by, err := e.authorOf(ctx, sig)
+	seen, err := e.view(ctx, sig)
+	if err != nil {
+		return err
+	}
+	by, err := e.authorOf(ctx, seen, sig)
 	if err != nil {
 		return err
 	}
@@ -68,7 +73,12 @@ func (e *Engine) judgeSignal(ctx context.Context, h *held, sig Signal) error {
 	}
 	for rejudged := 0; ; rejudged++ {
 		readAt := e.now()
-		live, err := e.findingsOf(ctx, h, sig)
+		if rejudged > 0 {
+			if seen, err = e.view(ctx, sig); err != nil {
+				return err
+			}
+		}
+		live, err := e.findingsOf(ctx, h, seen, sig)
 		if err != nil {
 			return err
 		}
@@ -103,17 +113,18 @@ func (e *Engine) lookAgain(h *held, live judged, sig Signal) error {
 type judged struct {
 	env      *Environment
 	state    State // nil where it could not be read
+	seen     *view // what was read of the store before; nil: nothing
 	kept     *Record
 	findings []Finding
 	readAt   time.Time
 }
 
 // findingsOf judges the live state; what can't be read becomes a question.
-func (e *Engine) findingsOf(ctx context.Context, h *held, sig Signal) (judged, error) {
+func (e *Engine) findingsOf(ctx context.Context, h *held, seen *view, sig Signal) (judged, error) {
 	log := e.o.Log.With("event", sig.EventID, "kind", sig.Kind, "resource", sig.Resource.String())
 	live, err := judged{}, e.reachable(ctx, sig.Resource)
 	if err == nil {
-		live, err = e.judgeLive(ctx, sig)
+		live, err = e.judgeLive(ctx, seen, sig)
 	}
 	switch {
 	case errors.Is(err, ErrGone), errors.Is(err, ErrOtherAccount):
@@ -129,7 +140,7 @@ func (e *Engine) findingsOf(ctx context.Context, h *held, sig Signal) (judged, e
 		if unknown != nil {
 			return judged{}, unknown
 		}
-		return judged{findings: found}, nil
+		return judged{seen: seen, findings: found}, nil
 	}
 	if len(live.findings) == 0 {
 		log.Info("nothing to do: the live state is safe")
@@ -166,7 +177,7 @@ func (e *Engine) enrich(ctx context.Context, h *held, sig *Signal) (bool, error)
 }
 
 // judgeLive reads the resource and has every playbook of its kind judge it.
-func (e *Engine) judgeLive(ctx context.Context, sig Signal) (judged, error) {
+func (e *Engine) judgeLive(ctx context.Context, seen *view, sig Signal) (judged, error) {
 	ref := sig.Resource
 	if ref.ID == "" {
 		ref.ID = sig.Change.GroupName
@@ -176,7 +187,7 @@ func (e *Engine) judgeLive(ctx context.Context, sig Signal) (judged, error) {
 	if err != nil && (state == nil || !errors.Is(err, ErrGone)) {
 		return judged{}, err
 	}
-	live := judged{env: env, state: state, readAt: readAt}
+	live := judged{env: env, state: state, seen: seen, readAt: readAt}
 	state, recallErr := e.recall(ctx, &live, sig)
 	if recallErr != nil {
 		return judged{}, recallErr
@@ -204,7 +215,7 @@ func (e *Engine) Preview(ctx context.Context, sig Signal) ([]Part, error) {
 			return nil, nil
 		}
 	}
-	live, err := e.judgeLive(ctx, sig)
+	live, err := e.judgeLive(ctx, nil, sig)
 	if err != nil {
 		return nil, err
 	}
@@ -249,12 +260,13 @@ func (e *Engine) openAll(ctx context.Context, h *held, live judged, readAt time.
 	var fixes []*held
 	var errs []error
 	for _, f := range live.findings {
-		parts, err := e.Decide(ctx, f)
+		parts, err := e.decideOn(ctx, f, live.seen)
 		if err != nil {
 			errs = append(errs, err)
 		}
 		for _, part := range parts {
 			fix, err := e.open(ctx, h, part, live, readAt)
+			live.seen = live.seen.onlyControl() // the counts have gone on
 			if err != nil {
 				errs = append(errs, err)
 			}
@@ -278,6 +290,18 @@ func (e *Engine) openAll(ctx context.Context, h *held, live judged, readAt time.
 	return nil
 }
 
+// decideOn is Decide by what was read before, where it was.
+func (e *Engine) decideOn(ctx context.Context, f Finding, seen *view) ([]Part, error) {
+	if seen == nil {
+		return e.Decide(ctx, f)
+	}
+	control, err := seen.records[controlRecord].control()
+	if err != nil {
+		return nil, err
+	}
+	return e.decideUnder(control, f), nil
+}
+
 // open makes an incident of one finding, unless it is to be ignored, is
 // suppressed, or has an active incident. It returns the job of the fix where
 // there shall be one, already leased.
@@ -288,29 +312,31 @@ func (e *Engine) open(ctx context.Context, h *held, part Part, live judged, read
 		e.o.Log.Info("ignored by the policy", "finding", f.Playbook, "resource", f.Resource.String(), "rule", d.Rule)
 		return nil, nil
 	}
-	s, err := e.suppressed(ctx, f)
+	known, err := e.before(ctx, f, live.seen)
 	if err != nil {
 		return nil, err
 	}
-	if s != nil {
+	if s := known.suppressed; s != nil {
 		e.o.Metrics.found(part)
 		e.o.Log.Info("suppressed", "finding", f.Playbook, "resource", f.Resource.String(), "by", s.By, "until", s.Until)
 		return nil, nil
 	}
 	for try := 1; ; try++ {
+		if try > 1 {
+			live.seen = nil
+			if known.last, err = e.previous(ctx, f.Key()); err != nil {
+				return nil, err
+			}
+		}
 		var fix *held
-		active, err := e.o.Store.Active(ctx, f.Key())
-		switch {
-		case err == nil:
+		if last := known.last; last != nil && last.Status.Active() {
 			var over bool
-			fix, over, err = e.seenAgain(ctx, h, active, Part{Finding: f, Decision: d})
+			fix, over, err = e.seenAgain(ctx, h, last, Part{Finding: f, Decision: d}, live)
 			if err == nil && over {
 				continue
 			}
-		case errors.Is(err, ErrNotFound):
-			fix, err = e.create(ctx, h, f, d, live, readAt)
-		default:
-			return nil, fmt.Errorf("read the active incident: %w", err)
+		} else {
+			fix, err = e.create(ctx, h, Part{Finding: f, Decision: d}, last, live, readAt)
 		}
 		if !errors.Is(err, ErrConflict) || try == maxConflicts {
 			return fix, err
@@ -324,7 +350,7 @@ func (e *Engine) open(ctx context.Context, h *held, part Part, live judged, read
 // waited for: whether it undoes this change too is seen afterwards. An event
 // that is delivered again is no recurrence. over says that the question was
 // ended, and is to be asked anew.
-func (e *Engine) seenAgain(ctx context.Context, h *held, active *Incident, part Part) (fix *held, over bool, err error) {
+func (e *Engine) seenAgain(ctx context.Context, h *held, active *Incident, part Part, live judged) (fix *held, over bool, err error) {
 	if part.Finding.EventID == active.Finding.EventID {
 		return nil, false, nil
 	}
@@ -348,7 +374,7 @@ func (e *Engine) seenAgain(ctx context.Context, h *held, active *Incident, part 
 		c.raise()
 		switch {
 		case d.Action == ActionAuto:
-			fix, err = c.fixAgain(d)
+			fix, err = c.fixAgain(ctx, d, live)
 			return err
 		case c.inc.Status == StatusIgnored:
 			// No suppression covers it any more, or it would not have come here.
@@ -390,7 +416,7 @@ func (c *change) askAnew() error {
 }
 
 // fixAgain begins the fix that the policy wants now.
-func (c *change) fixAgain(d Decision) (*held, error) {
+func (c *change) fixAgain(ctx context.Context, d Decision, live judged) (*held, error) {
 	if c.inc.Status == StatusIgnored {
 		if err := c.move(StatusOpen, ByItself, "the ignore has run out"); err != nil {
 			return nil, err
@@ -399,10 +425,13 @@ func (c *change) fixAgain(d Decision) (*held, error) {
 	c.inc.Decision, c.inc.Error = d, ""
 	c.inc.Plan, c.inc.Outcomes = nil, nil
 	fix, err := c.start(StatusFixing, ByItself, d.Rule, run{})
-	if err == nil && c.inc.NoticeSeq > 0 {
+	if err != nil {
+		return nil, err
+	}
+	if c.inc.NoticeSeq > 0 {
 		c.show()
 	}
-	return fix, err
+	return fix, c.foresee(ctx, fix, live)
 }
 
 // proposal is the diff of what a revert would do now; none where that can't be told.
@@ -425,17 +454,15 @@ func (l judged) plan(f Finding) ([]DiffLine, error) {
 
 // create opens an incident and, where the policy says so, the job of its fix.
 // ErrConflict says that somebody else has just opened one.
-func (e *Engine) create(ctx context.Context, h *held, f Finding, d Decision, live judged, readAt time.Time) (*held, error) {
-	c, wanted := e.newIncident(f, d), Part{Finding: f, Decision: d}
+func (e *Engine) create(ctx context.Context, h *held, wanted Part, previous *Incident, live judged, readAt time.Time) (*held, error) {
+	f, d := wanted.Finding, wanted.Decision
+	c := e.newIncident(f, d)
+	c.seen = live.seen
 	d, err := c.brake(ctx, f, d)
 	if err != nil {
 		return nil, err
 	}
 	c.inc.Decision = d
-	previous, err := e.previous(ctx, c.inc.Key)
-	if err != nil {
-		return nil, err
-	}
 	if previous != nil {
 		if f.EventID != "" && previous.Finding.EventID == f.EventID {
 			return nil, nil // the same event, taken up again after a crash
@@ -452,6 +479,9 @@ func (e *Engine) create(ctx context.Context, h *held, f Finding, d Decision, liv
 	var fix *held
 	if d.Action == ActionAuto {
 		if fix, err = c.start(StatusFixing, ByItself, d.Rule, run{}); err != nil {
+			return nil, err
+		}
+		if err := c.foresee(ctx, fix, live); err != nil {
 			return nil, err
 		}
 	} else {

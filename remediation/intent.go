@@ -18,12 +18,17 @@ type Intent struct {
 	Change   Change
 }
 
+// call is the intent in the ledger.
+func (i Intent) call() Call {
+	params, _ := paramsOf(i.Action, i.Change)
+	return Call{Action: i.Action, Resource: i.Resource, Params: params}
+}
+
 // Matches reports whether an event tells of this very call. The resource's id is
 // left aside where the call makes it, so that the event alone knows it.
 func (i Intent) Matches(sig Signal) bool {
-	params, _ := paramsOf(i.Action, i.Change)
 	is, told := callOf(sig)
-	return told && intentRecord(Call{Action: i.Action, Resource: i.Resource, Params: params}) == intentRecord(is)
+	return told && intentRecord(i.call()) == intentRecord(is)
 }
 
 // callOf is the call that an event tells of; false where it does not tell all.
@@ -123,7 +128,7 @@ func (c Call) same(other Call) bool {
 
 // index keeps which incidents have an intent.
 func (c *change) index(ctx context.Context, call Call) error {
-	rec, err := c.e.o.Store.Record(ctx, intentRecord(call))
+	rec, err := c.intentOf(ctx, call)
 	if errors.Is(err, ErrNotFound) {
 		rec, err = &Record{Key: intentRecord(call)}, nil
 	}
@@ -140,6 +145,15 @@ func (c *change) index(ctx context.Context, call Call) error {
 	rec.At, rec.Until = c.now, c.now.Add(2*intentWindow)
 	c.w.Records = append(c.w.Records, rec)
 	return nil
+}
+
+// intentOf reads the record of a call. In the first attempt at a new incident it is
+// taken to be missing, which the write proves.
+func (c *change) intentOf(ctx context.Context, call Call) (*Record, error) {
+	if c.seen != nil {
+		return nil, ErrNotFound
+	}
+	return c.e.o.Store.Record(ctx, intentRecord(call)) //nolint:wrapcheck // index says what for
 }
 
 // incidents are those that an intent's record names.

@@ -25,9 +25,9 @@ type recorder struct {
 type recorderKey struct{}
 
 // withRecorder gives a context whose changing calls are recorded, and stored by
-// announced before they are made.
-func withRecorder(ctx context.Context, announced func(Call) error) (context.Context, *recorder) {
-	r := &recorder{announced: announced}
+// announced before they are made, but for those that are stored already.
+func withRecorder(ctx context.Context, announced func(Call) error, stored ...Call) (context.Context, *recorder) {
+	r := &recorder{announced: announced, calls: slices.Clone(stored)}
 	return context.WithValue(ctx, recorderKey{}, r), r
 }
 
@@ -89,8 +89,7 @@ func Announce(ctx context.Context, i Intent) error {
 	if !ok {
 		return nil
 	}
-	params, _ := paramsOf(i.Action, i.Change)
-	call := Call{Action: i.Action, Resource: i.Resource, Params: params}
+	call := i.call()
 	again := false
 	r.on(func() {
 		if at := slices.IndexFunc(r.calls, call.same); at >= 0 {
@@ -98,7 +97,7 @@ func Announce(ctx context.Context, i Intent) error {
 		}
 	})
 	if again {
-		return nil // it is tried again
+		return nil // it is tried again, or was stored with the plan
 	}
 	if err := r.announced(call); err != nil {
 		return fmt.Errorf("store that %s is about to be called: %w", i.Action, err)
@@ -178,8 +177,8 @@ const (
 // request id stands in the ledger or, where an answer was lost, where the caller
 // is secbot's identity and that very call had been stored as an intent shortly
 // before. The identity alone proves nothing.
-func (e *Engine) authorOf(ctx context.Context, sig Signal) (author, error) {
-	if known, err := e.called(ctx, sig); err != nil || known {
+func (e *Engine) authorOf(ctx context.Context, seen *view, sig Signal) (author, error) {
+	if known, err := e.called(ctx, seen, sig); err != nil || known {
 		return ours, err
 	}
 	self := e.self(ctx)
@@ -194,18 +193,18 @@ func (e *Engine) authorOf(ctx context.Context, sig Signal) (author, error) {
 	}
 	// An intent that was just completed matches no more: its request id is in the
 	// ledger since then.
-	if known, err := e.called(ctx, sig); err != nil || known {
+	if known, err := e.called(ctx, nil, sig); err != nil || known {
 		return ours, err
 	}
 	return ourRole, nil
 }
 
 // called reports whether the ledger has the request id of a signal's call.
-func (e *Engine) called(ctx context.Context, sig Signal) (bool, error) {
+func (e *Engine) called(ctx context.Context, seen *view, sig Signal) (bool, error) {
 	if sig.RequestID == "" {
 		return false, nil
 	}
-	_, err := e.o.Store.Record(ctx, callRecord(sig.RequestID))
+	_, err := seen.record(ctx, e.o.Store, callRecord(sig.RequestID))
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return false, fmt.Errorf("read secbot's own calls: %w", err)
 	}

@@ -255,6 +255,17 @@ type lateLedger struct {
 	missed bool
 }
 
+func (s *lateLedger) Records(ctx context.Context, keys ...string) (map[string]*remediation.Record, error) {
+	found, err := s.Store.Records(ctx, keys...)
+	for key := range found {
+		if strings.HasPrefix(key, "call/") && !s.missed {
+			s.missed = true
+			delete(found, key)
+		}
+	}
+	return found, err
+}
+
 func (s *lateLedger) Record(ctx context.Context, key string) (*remediation.Record, error) {
 	if strings.HasPrefix(key, "call/") && !s.missed {
 		s.missed = true

@@ -105,6 +105,15 @@ type Playbook interface {
 	Undo(ctx context.Context, p Plan, o []Outcome) error
 }
 
+// Announcer is a Playbook that can tell the calls of a step before it reads what
+// there is to change, so that they are stored together with the plan.
+type Announcer interface {
+	// Announce gives the changing calls that Apply makes where the live state is the
+	// plan's. It is pure. A call that turns out otherwise is stored by itself before
+	// it is made.
+	Announce(st Step) ([]Intent, error)
+}
+
 // Environment is one account and region with everything bound to it.
 type Environment struct {
 	Account   string

@@ -171,7 +171,7 @@ func (s *scanning) closely(r Reader) func(context.Context, []State) []bool {
 // outdated reports whether what is kept of a resource has to be kept anew; it has
 // where nobody can tell.
 func (e *Engine) outdated(ctx context.Context, h Historian, shown State) bool {
-	kept, err := e.kept(ctx, shown.Ref())
+	kept, err := e.kept(ctx, nil, shown.Ref())
 	return err != nil || kept == nil || e.now().Sub(kept.At) >= renewState || !h.Same(shown, kept.Data)
 }
 

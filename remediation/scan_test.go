@@ -98,16 +98,16 @@ func TestScanReadsWhatPeopleWaitFor(t *testing.T) {
 	l.one(remediation.StatusResolved)
 }
 
-// slow is a store in which everything takes a while.
+// slow is a store in which what is read to decide takes a while.
 type slow struct {
 	remediation.Store
 	l *lab
 	d time.Duration
 }
 
-func (s slow) Commit(ctx context.Context, w remediation.Write) error {
+func (s slow) Suppressions(ctx context.Context, now time.Time) ([]*remediation.Suppression, error) {
 	s.l.advance(s.d)
-	return s.Store.Commit(ctx, w)
+	return s.Store.Suppressions(ctx, now)
 }
 
 // TestPlannedOnWhatWasJudged: between the event and the call that closes the hole
@@ -123,7 +123,7 @@ func TestPlannedOnWhatWasJudged(t *testing.T) {
 		l.accept(signal("e1", "h", "front"))
 		l.one(remediation.StatusFixed)
 		if reads != want {
-			t.Errorf("where a write takes %v it is read %d times, want %d", took, reads, want)
+			t.Errorf("where the store takes %v it is read %d times, want %d", took, reads, want)
 		}
 	}
 }

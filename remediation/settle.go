@@ -28,9 +28,9 @@ func (e *Engine) settleSafe(ctx context.Context, h *held, live judged, why strin
 	if live.state == nil {
 		return nil
 	}
-	known, err := e.o.Store.Incidents(ctx, IncidentQuery{Resource: live.state.Ref().ID, Statuses: append(waiting(), StatusUndone), Limit: maxCounted})
+	known, err := e.knownWaiting(ctx, live)
 	if err != nil {
-		return fmt.Errorf("read what waits about %s: %w", live.state.Ref(), err)
+		return err
 	}
 	for _, inc := range known {
 		if inc.Status == StatusUndone && live.readAt.Sub(inc.UpdatedAt) > undoAllowance {
@@ -67,6 +67,15 @@ func (e *Engine) settle(ctx context.Context, h *held, r run) error {
 		return err
 	}
 	return e.lookLater(ctx, live, inc)
+}
+
+// knownWaiting is what waits for people about a resource, as it was read before the
+// resource was: what came since is too young to be settled.
+func (e *Engine) knownWaiting(ctx context.Context, live judged) ([]*Incident, error) {
+	if r := live.state.Ref(); live.seen == nil || live.seen.of != r.ID {
+		return e.waitingFor(ctx, r)
+	}
+	return live.seen.waiting, nil
 }
 
 func (e *Engine) settleOne(ctx context.Context, h *held, live judged, inc *Incident, why string) error {

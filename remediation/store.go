@@ -84,6 +84,9 @@ type Store interface {
 	Message(ctx context.Context, incident string) (*MessageRef, error)
 	// Record reads one record by its key, an outdated one too; ErrNotFound.
 	Record(ctx context.Context, key string) (*Record, error)
+	// Records reads those of some keys that there are, by key, each as Record does. At
+	// most MaxRecords are asked for at once.
+	Records(ctx context.Context, keys ...string) (map[string]*Record, error)
 	// Suppressions lists those that were not taken back (Ended) and whose Until
 	// is zero or after now, by CreatedAt, then id.
 	Suppressions(ctx context.Context, now time.Time) ([]*Suppression, error)
@@ -103,6 +106,9 @@ type Store interface {
 	// Closing twice is no error.
 	Close() error
 }
+
+// MaxRecords is how many keys Store.Records takes.
+const MaxRecords = 100
 
 // Write is one conditional, atomic change of the store.
 type Write struct {

@@ -108,11 +108,14 @@ func (e *Engine) jobLoop(ctx, work context.Context) {
 		readAt time.Time // by the machine's own clock
 		more   bool      // there were more than were read
 	)
+	e.handed.admit(true)
+	defer func() { e.putBack(ctx, e.handed.admit(false)) }()
 	e.loop(ctx, e.wakeJobs, func(free int, ended func()) int {
 		now := e.now()
 		e.schedule(ctx)
-		started, rest := e.startJobs(work, known, free, now, ended)
-		known = rest
+		handed := e.startHanded(work, free, now, ended)
+		started, rest := e.startJobs(work, known, free-handed, now, ended)
+		known, started = rest, started+handed
 		// Reading them again at each event and each end of a job would cost more
 		// than the jobs.
 		usedUp, age := len(known) == 0 && more, time.Since(readAt)
@@ -176,13 +179,18 @@ func (e *Engine) startJobs(work context.Context, jobs []*Job, free int, now time
 			continue
 		}
 		started++
-		go func() {
-			defer ended()
-			defer e.places.leave(job.Place)
-			e.work(work, h)
-		}()
+		e.begin(work, h, ended)
 	}
 	return started, rest
+}
+
+// begin works at a job that has entered its place.
+func (e *Engine) begin(work context.Context, h *held, ended func()) {
+	go func() {
+		defer ended()
+		defer e.places.leave(h.job.Place)
+		e.work(work, h)
+	}()
 }
 
 // places counts the jobs under way by account and region.
@@ -221,6 +229,9 @@ type held struct {
 	// live is the state that a fix was decided on a moment ago, and that its first
 	// plan is made on; nil: it is read.
 	live *judged
+	// begun is the fix's incident as it was stored with this job a moment ago; nil: it
+	// is read.
+	begun *begun
 }
 
 // hold leases a job; ErrConflict where somebody else was faster.

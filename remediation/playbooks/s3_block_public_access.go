@@ -2,6 +2,7 @@ package playbooks
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -168,20 +169,33 @@ func (p blockPublicAccess) Apply(ctx context.Context, step remediation.Step) (re
 	return p.editor().apply(ctx, step)
 }
 
+// Announce implements remediation.Announcer.
+func (p blockPublicAccess) Announce(step remediation.Step) ([]remediation.Intent, error) {
+	var in blockParams
+	if err := json.Unmarshal(step.Params, &in); err != nil {
+		return nil, fmt.Errorf("decode the step's parameters: %w", err)
+	}
+	return []remediation.Intent{bucketIntent("PutPublicAccessBlock", putBlock(step.Resource, in.To))}, nil
+}
+
 // put puts the flags, or deletes the configuration where they are nil.
 func (p blockPublicAccess) put(ctx context.Context, ref remediation.Ref, b *remediation.BlockFlags) error {
 	if b == nil {
 		_, err := p.api.DeletePublicAccessBlock(ctx, &s3.DeletePublicAccessBlockInput{Bucket: &ref.ID, ExpectedBucketOwner: owner(ref)}, inRegion(ref))
 		return callError(err, ref, "DeletePublicAccessBlock", "s3:PutBucketPublicAccessBlock")
 	}
-	_, err := p.api.PutPublicAccessBlock(ctx, &s3.PutPublicAccessBlockInput{
+	_, err := p.api.PutPublicAccessBlock(ctx, putBlock(ref, b), inRegion(ref))
+	return callError(err, ref, "PutPublicAccessBlock", "s3:PutBucketPublicAccessBlock")
+}
+
+func putBlock(ref remediation.Ref, b *remediation.BlockFlags) *s3.PutPublicAccessBlockInput {
+	return &s3.PutPublicAccessBlockInput{
 		Bucket: &ref.ID, ExpectedBucketOwner: owner(ref),
 		PublicAccessBlockConfiguration: &types.PublicAccessBlockConfiguration{
 			BlockPublicAcls: &b.BlockPublicAcls, IgnorePublicAcls: &b.IgnorePublicAcls,
 			BlockPublicPolicy: &b.BlockPublicPolicy, RestrictPublicBuckets: &b.RestrictPublicBuckets,
 		},
-	}, inRegion(ref))
-	return callError(err, ref, "PutPublicAccessBlock", "s3:PutBucketPublicAccessBlock")
+	}
 }
 
 // Verify reads the block back: all four flags must be on.

@@ -174,6 +174,15 @@ func (p publicACL) Apply(ctx context.Context, step remediation.Step) (remediatio
 	return swap[ACL]{Before: live, After: after}.outcome(false)
 }
 
+// Announce implements remediation.Announcer.
+func (p publicACL) Announce(step remediation.Step) ([]remediation.Intent, error) {
+	var in aclParams
+	if err := json.Unmarshal(step.Params, &in); err != nil {
+		return nil, fmt.Errorf("decode the step's parameters: %w", err)
+	}
+	return []remediation.Intent{bucketIntent("PutBucketAcl", putACL(step.Resource, in.Before.without(in.Remove)))}, nil
+}
+
 // otherGrants reports whether a grantee that was to lose a grant has a public
 // one of another permission.
 func otherGrants(live ACL, removed []remediation.Grant) bool {
@@ -183,9 +192,7 @@ func otherGrants(live ACL, removed []remediation.Grant) bool {
 }
 
 func (p publicACL) put(ctx context.Context, ref remediation.Ref, acl ACL) error {
-	_, err := p.api.PutBucketAcl(ctx, &s3.PutBucketAclInput{
-		Bucket: &ref.ID, ExpectedBucketOwner: owner(ref), AccessControlPolicy: acl.policy(),
-	}, inRegion(ref))
+	_, err := p.api.PutBucketAcl(ctx, putACL(ref, acl), inRegion(ref))
 	if hasCode(err, "AccessControlListNotSupported") {
 		return &remediation.DriftError{Resource: ref, Diff: []remediation.DiffLine{
 			{Op: "-", Text: "ACLs have an effect"},
@@ -193,6 +200,10 @@ func (p publicACL) put(ctx context.Context, ref remediation.Ref, acl ACL) error 
 		}}
 	}
 	return callError(err, ref, "PutBucketAcl", "s3:PutBucketAcl")
+}
+
+func putACL(ref remediation.Ref, acl ACL) *s3.PutBucketAclInput {
+	return &s3.PutBucketAclInput{Bucket: &ref.ID, ExpectedBucketOwner: owner(ref), AccessControlPolicy: acl.policy()}
 }
 
 // Verify reads the ACL back: none of the planned grants may be there.

@@ -286,6 +286,22 @@ func (p publicPolicy) Apply(ctx context.Context, step remediation.Step) (remedia
 	return swap[*string]{Before: live, After: after}.outcome(false)
 }
 
+// Announce implements remediation.Announcer.
+func (p publicPolicy) Announce(step remediation.Step) ([]remediation.Intent, error) {
+	var in policyParams
+	if err := json.Unmarshal(step.Params, &in); err != nil {
+		return nil, fmt.Errorf("decode the step's parameters: %w", err)
+	}
+	after, err := without(in.Before, in.Remove)
+	if err != nil {
+		return nil, fmt.Errorf("policy of bucket %s: %w", step.Resource.ID, err)
+	}
+	if after == nil {
+		return []remediation.Intent{bucketIntent("DeleteBucketPolicy", deletePolicy(step.Resource))}, nil
+	}
+	return []remediation.Intent{bucketIntent("PutBucketPolicy", putPolicy(step.Resource, after))}, nil
+}
+
 // stillThere counts the planned statements that the policy holds, and the
 // public ones that it holds besides.
 func stillThere(policy *string, remove []remediation.Statement) (left, public int, err error) {
@@ -319,11 +335,19 @@ func (p publicPolicy) nothingLeft(ref remediation.Ref, in policyParams, live *st
 // put puts the policy, or deletes it where it is nil.
 func (p publicPolicy) put(ctx context.Context, ref remediation.Ref, policy *string) error {
 	if policy == nil {
-		_, err := p.api.DeleteBucketPolicy(ctx, &s3.DeleteBucketPolicyInput{Bucket: &ref.ID, ExpectedBucketOwner: owner(ref)}, inRegion(ref))
+		_, err := p.api.DeleteBucketPolicy(ctx, deletePolicy(ref), inRegion(ref))
 		return callError(err, ref, "DeleteBucketPolicy", "s3:DeleteBucketPolicy")
 	}
-	_, err := p.api.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: &ref.ID, ExpectedBucketOwner: owner(ref), Policy: policy}, inRegion(ref))
+	_, err := p.api.PutBucketPolicy(ctx, putPolicy(ref, policy), inRegion(ref))
 	return callError(err, ref, "PutBucketPolicy", "s3:PutBucketPolicy")
+}
+
+func putPolicy(ref remediation.Ref, policy *string) *s3.PutBucketPolicyInput {
+	return &s3.PutBucketPolicyInput{Bucket: &ref.ID, ExpectedBucketOwner: owner(ref), Policy: policy}
+}
+
+func deletePolicy(ref remediation.Ref) *s3.DeleteBucketPolicyInput {
+	return &s3.DeleteBucketPolicyInput{Bucket: &ref.ID, ExpectedBucketOwner: owner(ref)}
 }
 
 // Verify reads policy and status back: none of the planned statements may be

@@ -80,26 +80,28 @@ func (p ruleAdded) Plan(st remediation.State, f remediation.Finding) (remediatio
 // before or more. changed are those that were modified to be less open.
 func (s *GroupState) offending(found []remediation.Rule) (offending, changed []remediation.Rule) {
 	order := remediation.Opennesses()
-	rates := map[remediation.Direction][]exposure{}
-	for _, d := range []remediation.Direction{remediation.Ingress, remediation.Egress} {
-		rates[d] = exposures(direction(s.Rules, d), s.Lists)
-	}
 	for _, r := range s.Rules {
-		place := slices.IndexFunc(direction(s.Rules, r.Direction), func(l remediation.Rule) bool { return l.ID == r.ID })
 		was, modified := ruleByID(found, r.ID)
-		if _, same := ruleByKey(found, r.Key()); same {
+		_, same := ruleByKey(found, r.Key())
+		switch {
+		case same:
 			offending = append(offending, r)
-			continue
-		}
-		switch open := rates[r.Direction][place].Openness; {
 		case !modified || r.ID == "":
-		case slices.Index(order, open) >= slices.Index(order, was.Openness):
+		case slices.Index(order, s.openness(r)) >= slices.Index(order, was.Openness):
 			offending = append(offending, r)
 		default:
 			changed = append(changed, r)
 		}
 	}
 	return offending, changed
+}
+
+// openness rates a rule among those beside it, which costs more than all else of a
+// plan.
+func (s *GroupState) openness(r remediation.Rule) remediation.Openness {
+	beside := direction(s.Rules, r.Direction)
+	place := slices.IndexFunc(beside, func(l remediation.Rule) bool { return l.ID == r.ID })
+	return exposures(beside, s.Lists)[place].Openness
 }
 
 func revokeStep(ref remediation.Ref, d remediation.Direction, rules []remediation.Rule) (remediation.Step, error) {
@@ -140,6 +142,18 @@ func (p ruleAdded) Apply(ctx context.Context, step remediation.Step) (remediatio
 		}
 	}
 	return revoked(in, live)
+}
+
+// Announce implements remediation.Announcer.
+func (p ruleAdded) Announce(step remediation.Step) ([]remediation.Intent, error) {
+	var in ruleParams
+	if err := json.Unmarshal(step.Params, &in); err != nil {
+		return nil, fmt.Errorf("decode the step's parameters: %w", err)
+	}
+	if in.Direction == remediation.Egress {
+		return []remediation.Intent{groupIntent("RevokeSecurityGroupEgress", revokeEgress(step.Resource, in.Rules))}, nil
+	}
+	return []remediation.Intent{groupIntent("RevokeSecurityGroupIngress", revokeIngress(step.Resource, in.Rules))}, nil
 }
 
 // revokeRest goes on where a rule went away between reading and revoking, so

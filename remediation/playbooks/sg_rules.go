@@ -124,16 +124,28 @@ func changedSince(rules, planned []remediation.Rule) (live []remediation.Rule, e
 }
 
 func (p ruleEditor) revoke(ctx context.Context, ref remediation.Ref, d remediation.Direction, rules []remediation.Rule) error {
+	if d == remediation.Egress {
+		_, err := p.api.RevokeSecurityGroupEgress(ctx, revokeEgress(ref, rules), ec2Region(ref))
+		return callError(err, ref, "RevokeSecurityGroupEgress", "ec2:RevokeSecurityGroupEgress")
+	}
+	_, err := p.api.RevokeSecurityGroupIngress(ctx, revokeIngress(ref, rules), ec2Region(ref))
+	return callError(err, ref, "RevokeSecurityGroupIngress", "ec2:RevokeSecurityGroupIngress")
+}
+
+func revokeIngress(ref remediation.Ref, rules []remediation.Rule) *ec2.RevokeSecurityGroupIngressInput {
+	return &ec2.RevokeSecurityGroupIngressInput{GroupId: &ref.ID, SecurityGroupRuleIds: ruleIDs(rules)}
+}
+
+func revokeEgress(ref remediation.Ref, rules []remediation.Rule) *ec2.RevokeSecurityGroupEgressInput {
+	return &ec2.RevokeSecurityGroupEgressInput{GroupId: &ref.ID, SecurityGroupRuleIds: ruleIDs(rules)}
+}
+
+func ruleIDs(rules []remediation.Rule) []string {
 	ids := make([]string, len(rules))
 	for i, r := range rules {
 		ids[i] = r.ID
 	}
-	if d == remediation.Egress {
-		_, err := p.api.RevokeSecurityGroupEgress(ctx, &ec2.RevokeSecurityGroupEgressInput{GroupId: &ref.ID, SecurityGroupRuleIds: ids}, ec2Region(ref))
-		return callError(err, ref, "RevokeSecurityGroupEgress", "ec2:RevokeSecurityGroupEgress")
-	}
-	_, err := p.api.RevokeSecurityGroupIngress(ctx, &ec2.RevokeSecurityGroupIngressInput{GroupId: &ref.ID, SecurityGroupRuleIds: ids}, ec2Region(ref))
-	return callError(err, ref, "RevokeSecurityGroupIngress", "ec2:RevokeSecurityGroupIngress")
+	return ids
 }
 
 // missing lists the rules that the group lacks.

@@ -11,6 +11,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"secbot/remediation"
+	"secbot/remediation/store/internal/rows"
 )
 
 // Incident reads one incident by id; remediation.ErrNotFound.
@@ -59,6 +60,28 @@ func (s *Store) Message(ctx context.Context, incident string) (*remediation.Mess
 // Record reads one record by its key; remediation.ErrNotFound.
 func (s *Store) Record(ctx context.Context, key string) (*remediation.Record, error) {
 	return get[remediation.Record](ctx, s, bucketRecords, "record", key)
+}
+
+// Records reads those of some keys that there are, in one transaction.
+func (s *Store) Records(ctx context.Context, keys ...string) (map[string]*remediation.Record, error) {
+	if err := rows.CheckKeys(keys); err != nil {
+		return nil, err
+	}
+	found := map[string]*remediation.Record{}
+	err := s.view(ctx, func(tx *bbolt.Tx) error {
+		for _, key := range keys {
+			if tx.Bucket([]byte(bucketRecords)).Get([]byte(key)) == nil {
+				continue
+			}
+			r, err := row[remediation.Record](tx, bucketRecords, []byte(key))
+			if err != nil {
+				return err
+			}
+			found[key] = r
+		}
+		return nil
+	})
+	return found, err
 }
 
 // DueJobs lists unfinished jobs that may be taken up at now. It passes over

@@ -31,6 +31,7 @@ const (
 type write struct {
 	items   []types.TransactWriteItem
 	counted []func()
+	assumed bool // that the incident had the same key before, which is a condition
 }
 
 // Commit stores everything in w or nothing, in one transaction
@@ -43,14 +44,20 @@ func (s *Store) Commit(ctx context.Context, w remediation.Write) error {
 	if err := rows.Check(w); err != nil {
 		return err
 	}
-	tx, err := s.prepare(ctx, w)
+	tx, err := s.prepare(ctx, w, true)
 	if err != nil || len(tx.items) == 0 {
 		return err
 	}
 	if len(tx.items) > maxItems {
 		return fmt.Errorf("%w: one write has %d items, DynamoDB takes %d at once", rows.ErrInvalid, len(tx.items), maxItems)
 	}
-	if err := s.transact(ctx, tx.items); err != nil {
+	err = s.transact(ctx, tx.items)
+	if tx.assumed && errors.Is(err, remediation.ErrConflict) {
+		if tx, err = s.prepare(ctx, w, false); err == nil {
+			err = s.transact(ctx, tx.items)
+		}
+	}
+	if err != nil {
 		return err
 	}
 	for _, count := range tx.counted {
@@ -59,14 +66,16 @@ func (s *Store) Commit(ctx context.Context, w remediation.Write) error {
 	return nil
 }
 
-func (s *Store) prepare(ctx context.Context, w remediation.Write) (*write, error) {
+// prepare makes the items of a Write. With assume an incident is taken to have had
+// the same key before, as nearly all have, so that its row need not be read.
+func (s *Store) prepare(ctx context.Context, w remediation.Write, assume bool) (*write, error) {
 	tx := &write{}
 	if i := w.Incident; i != nil {
 		it, err := s.incidentItem(ctx, *i)
 		if err := s.put(tx, it, &i.Version, err); err != nil {
 			return nil, err
 		}
-		if err := s.claim(ctx, tx, i); err != nil {
+		if err := s.claim(ctx, tx, i, assume); err != nil {
 			return nil, err
 		}
 	}
@@ -127,10 +136,16 @@ func (s *Store) put(tx *write, it item, version *int, err error) error {
 
 // claim moves the claim of an incident's key; a claim that is set free keeps who
 // had it. What the incident held before is known from the row, which the condition
-// on its version keeps as it was read.
-func (s *Store) claim(ctx context.Context, tx *write, i *remediation.Incident) error {
+// on its version keeps as it was read. With assume the row of an active incident is
+// not read, and its key is a condition as well: what it held is then either nothing
+// or the claim that is written in any case.
+func (s *Store) claim(ctx context.Context, tx *write, i *remediation.Incident, assume bool) error {
 	held := ""
-	if i.Version > 0 {
+	if tx.assumed = assume && i.Version > 0 && i.Status.Active(); tx.assumed {
+		row := tx.items[0].Put
+		row.ConditionExpression = aws.String(*row.ConditionExpression + " AND " + partitionOf(indexKey) + " = :key")
+		row.ExpressionAttributeValues[":key"] = text(keyPartition(i.Key))
+	} else if i.Version > 0 {
 		old, err := s.Incident(ctx, i.ID)
 		if errors.Is(err, remediation.ErrNotFound) || err == nil && old.Version != i.Version {
 			return remediation.ErrConflict

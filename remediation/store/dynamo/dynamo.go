@@ -78,6 +78,7 @@ type Store struct {
 	o      Options
 	db     *dynamodb.Client
 	s3     *s3.Client
+	packer packer
 	closed atomic.Bool
 }
 

@@ -328,3 +328,31 @@ func TestLargeRows(t *testing.T) {
 		t.Errorf("without a bucket: %v", err)
 	}
 }
+
+// TestCallsOfACommit: an active incident is written without a look at its row;
+// one that gets another key is read, so that its claim goes with it.
+func TestCallsOfACommit(t *testing.T) {
+	s, aws, _ := newStore(t)
+	i := incident(1, remediation.StatusFixing)
+	ops := func(what string, want ...string) {
+		t.Helper()
+		aws.Calls()
+		commit(t, s, remediation.Write{Incident: i})
+		var got []string
+		for _, c := range aws.Calls() {
+			got = append(got, c.Op)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", what, got, want)
+		}
+	}
+	ops("a new one", "TransactWriteItems")
+	ops("as before", "TransactWriteItems")
+	i.Key = "another"
+	ops("with another key", "TransactWriteItems", "GetItem", "TransactWriteItems")
+	if _, err := s.Active(t.Context(), "k1"); !errors.Is(err, remediation.ErrNotFound) {
+		t.Errorf("the key that it had is still claimed: %v", err)
+	}
+	i.Status = remediation.StatusFixed
+	ops("one that sets its key free, perhaps", "GetItem", "TransactWriteItems")
+}

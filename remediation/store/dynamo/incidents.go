@@ -22,14 +22,12 @@ func (s *Store) Incidents(ctx context.Context, q remediation.IncidentQuery) ([]*
 	if err := s.begin(ctx); err != nil {
 		return nil, err
 	}
-	var entries []item
 	index, partitions := source(q)
-	for _, partition := range partitions {
-		found, err := s.entries(ctx, q, index, partition)
-		if err != nil {
-			return nil, err
-		}
-		entries = append(entries, found...)
+	entries, err := together(ctx, partitions, func(ctx context.Context, partition string) ([]item, error) {
+		return s.entries(ctx, q, index, partition)
+	})
+	if err != nil {
+		return nil, err
 	}
 	slices.SortFunc(entries, func(a, b item) int { return cmp.Compare(textOf(b, sortOf(index)), textOf(a, sortOf(index))) })
 	if decides(index, q) {
@@ -79,7 +77,7 @@ func decides(index string, q remediation.IncidentQuery) bool {
 func source(q remediation.IncidentQuery) (index string, partitions []string) {
 	switch {
 	case q.Key != "":
-		return "ix3", []string{"KEY#" + q.Key}
+		return indexKey, []string{keyPartition(q.Key)}
 	case q.Resource != "":
 		return "ix2", []string{"RES#" + q.Resource}
 	case len(q.Statuses) > 0 && !slices.ContainsFunc(q.Statuses, func(s remediation.Status) bool { return !s.Active() }):

@@ -11,6 +11,7 @@ import (
 	"hash/fnv"
 	"io"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
@@ -82,18 +83,18 @@ type split struct{ rest, large any }
 // versions.
 func (s *Store) newItem(ctx context.Context, pk, sk string, version int, row any, parts split) (item, error) {
 	it := item{attrPK: text(pk), attrSK: text(sk), attrVersion: number(int64(version))}
-	packed, err := pack(row)
+	packed, err := s.packer.pack(row)
 	if err != nil {
 		return nil, err
 	}
 	if len(packed) > maxInline {
-		rest, err := pack(parts.rest)
+		rest, err := s.packer.pack(parts.rest)
 		if err != nil {
 			return nil, err
 		}
 		aside := packed
 		if packed = nil; parts.rest != nil && len(rest) <= maxInline {
-			if aside, err = pack(parts.large); err != nil {
+			if aside, err = s.packer.pack(parts.large); err != nil {
 				return nil, err
 			}
 			packed = rest
@@ -110,13 +111,24 @@ func (s *Store) newItem(ctx context.Context, pk, sk string, version int, row any
 	return it, nil
 }
 
-func pack(row any) ([]byte, error) {
+// packer compresses rows. A gzip writer takes many times what a row has, so that they
+// are kept; at its best speed it clears no tables for each row.
+type packer struct{ writers, readers sync.Pool }
+
+func (p *packer) pack(row any) ([]byte, error) {
 	raw, err := rows.Encode(row)
 	if err != nil {
 		return nil, err
 	}
 	var b bytes.Buffer
-	w := gzip.NewWriter(&b)
+	w, ok := p.writers.Get().(*gzip.Writer)
+	if !ok {
+		if w, err = gzip.NewWriterLevel(nil, gzip.BestSpeed); err != nil {
+			return nil, fmt.Errorf("compress a row: %w", err)
+		}
+	}
+	defer p.writers.Put(w)
+	w.Reset(&b)
 	if _, err := w.Write(raw); err != nil {
 		return nil, fmt.Errorf("compress a row: %w", err)
 	}
@@ -126,9 +138,13 @@ func pack(row any) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-func unpack(packed io.Reader) ([]byte, error) {
-	r, err := gzip.NewReader(packed)
-	if err != nil {
+func (p *packer) unpack(packed io.Reader) ([]byte, error) {
+	r, ok := p.readers.Get().(*gzip.Reader)
+	if !ok {
+		r = new(gzip.Reader)
+	}
+	defer p.readers.Put(r)
+	if err := r.Reset(packed); err != nil {
 		return nil, fmt.Errorf("a row of the store is damaged: %w", err)
 	}
 	raw, err := io.ReadAll(io.LimitReader(r, maxRow))
@@ -156,7 +172,7 @@ func (s *Store) putObject(ctx context.Context, packed []byte) (string, error) {
 // data reads the JSON of an item's row, and of what went aside of it.
 func (s *Store) data(ctx context.Context, it item) (parts [][]byte, err error) {
 	if b, ok := it[attrData].(*types.AttributeValueMemberB); ok {
-		raw, err := unpack(bytes.NewReader(b.Value))
+		raw, err := s.packer.unpack(bytes.NewReader(b.Value))
 		if err != nil {
 			return nil, err
 		}
@@ -181,7 +197,7 @@ func (s *Store) object(ctx context.Context, name string) ([]byte, error) {
 		return nil, fmt.Errorf("read a large row from the bucket %q (s3:GetObject): %w", s.o.Bucket, err)
 	}
 	defer out.Body.Close()
-	return unpack(io.LimitReader(out.Body, maxRow))
+	return s.packer.unpack(io.LimitReader(out.Body, maxRow))
 }
 
 // decode reads an item's row as a T.
@@ -223,10 +239,16 @@ func (s *Store) incidentItem(ctx context.Context, i remediation.Incident) (item,
 		it.index("ix2", "RES#"+r, at)
 	}
 	if i.Key != "" {
-		it.index("ix3", "KEY#"+i.Key, at)
+		it.index(indexKey, keyPartition(i.Key), at)
 	}
 	return it, nil
 }
+
+// indexKey is the index of incidents by their key.
+const indexKey = "ix3"
+
+// keyPartition is where incidents of a key stand in it.
+func keyPartition(key string) string { return "KEY#" + key }
 
 // statusPartition begins the names of the partitions of an active status.
 func statusPartition(s remediation.Status) string { return "STATUS#" + string(s) + "#" }

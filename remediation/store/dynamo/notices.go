@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"secbot/remediation"
@@ -45,6 +46,7 @@ func (s *Store) DueNotices(ctx context.Context, now time.Time, n int) ([]*remedi
 // lanes is what a call of DueNotices knows of the lanes.
 type lanes struct {
 	s     *Store
+	mu    sync.Mutex
 	heads map[string]string // the id of the first unsent notice of a lane
 	left  int               // how many more may be asked for
 }
@@ -56,6 +58,8 @@ func (l *lanes) isHead(ctx context.Context, n *remediation.Notice) (bool, error)
 	if lane == "" {
 		return true, nil
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if _, known := l.heads[lane]; !known {
 		if l.left == 0 {
 			return false, errManyLanes
@@ -103,19 +107,13 @@ func (l *lanes) due(ctx context.Context, now time.Time, n int) ([]*remediation.N
 
 // unsent reads what is unsent as the index has it, of each shard the first by Due.
 func (s *Store) unsent(ctx context.Context) ([]*remediation.Notice, error) {
-	var unsent []*remediation.Notice
-	for _, shard := range sharded("UNSENT#") {
+	return together(ctx, sharded("UNSENT#"), func(ctx context.Context, shard string) ([]*remediation.Notice, error) {
 		count := 0
-		found, err := list(ctx, s, query{index: "ix1", partition: shard}, func(x *remediation.Notice) (bool, bool) {
+		return list(ctx, s, query{index: "ix1", partition: shard}, func(x *remediation.Notice) (bool, bool) {
 			count++
 			return !x.Sent, count == maxWaiting
 		})
-		if err != nil {
-			return nil, err
-		}
-		unsent = append(unsent, found...)
-	}
-	return unsent, nil
+	})
 }
 
 // Waiting lists the first unsent notice of each lane, and unsent notices without

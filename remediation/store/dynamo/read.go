@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"golang.org/x/sync/errgroup"
 
 	"secbot/remediation"
 	"secbot/remediation/store/internal/rows"
@@ -84,6 +85,36 @@ func (s *Store) Message(ctx context.Context, incident string) (*remediation.Mess
 // Record reads one record by its key; remediation.ErrNotFound.
 func (s *Store) Record(ctx context.Context, key string) (*remediation.Record, error) {
 	return read[remediation.Record](ctx, s, "R#"+key, fmt.Sprintf("record %q", key))
+}
+
+// Records reads those of some keys that there are (dynamodb:BatchGetItem).
+func (s *Store) Records(ctx context.Context, keys ...string) (map[string]*remediation.Record, error) {
+	if err := rows.CheckKeys(keys); err != nil {
+		return nil, err
+	}
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
+	found := map[string]*remediation.Record{}
+	if len(keys) == 0 {
+		return found, nil
+	}
+	var asked []item
+	for _, key := range slices.Compact(slices.Sorted(slices.Values(keys))) { // DynamoDB refuses a key that comes twice
+		asked = append(asked, item{attrPK: text("R#" + key), attrSK: text("-")})
+	}
+	items, err := s.batch(ctx, asked)
+	if err != nil {
+		return nil, err
+	}
+	for _, it := range items {
+		r, err := decode[remediation.Record](ctx, s, it)
+		if err != nil {
+			return nil, err
+		}
+		found[r.Key] = r
+	}
+	return found, nil
 }
 
 // query asks for the items of one partition in the order of their sort keys.
@@ -199,11 +230,10 @@ func inShards[T any](ctx context.Context, s *Store, partition string, now time.T
 	if err := s.begin(ctx); err != nil {
 		return nil, err
 	}
-	all := []*T{}
 	if n <= 0 {
-		return all, nil
+		return []*T{}, nil
 	}
-	for _, shard := range sharded(partition) {
+	return together(ctx, sharded(partition), func(ctx context.Context, shard string) ([]*T, error) {
 		count := 0
 		var failed error
 		// Some of the first are leased or not the first of their lane.
@@ -216,12 +246,25 @@ func inShards[T any](ctx context.Context, s *Store, partition string, now time.T
 			failed = err
 			return ok, count == n || err != nil
 		})
-		if err := cmp.Or(err, failed); err != nil {
-			return nil, err
-		}
-		all = append(all, found...)
+		return found, cmp.Or(err, failed)
+	})
+}
+
+// together reads several partitions at the same time and gives what each has, in
+// their order.
+func together[T any](ctx context.Context, partitions []string, read func(ctx context.Context, partition string) ([]T, error)) ([]T, error) {
+	found := make([][]T, len(partitions))
+	g, ctx := errgroup.WithContext(ctx)
+	for i, p := range partitions {
+		g.Go(func() (err error) {
+			found[i], err = read(ctx, p)
+			return err
+		})
 	}
-	return all, nil
+	if err := g.Wait(); err != nil {
+		return nil, err //nolint:wrapcheck // read's own
+	}
+	return slices.Concat([]T{}, slices.Concat(found...)), nil
 }
 
 // Suppressions lists those in force at now.

@@ -197,6 +197,29 @@ func (s *Store) Record(ctx context.Context, key string) (*remediation.Record, er
 	return one(s.records, "record", key)
 }
 
+// Records reads those of some keys that there are.
+func (s *Store) Records(ctx context.Context, keys ...string) (map[string]*remediation.Record, error) {
+	if err := rows.CheckKeys(keys); err != nil {
+		return nil, err
+	}
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.RUnlock()
+	found := map[string]*remediation.Record{}
+	for _, key := range keys {
+		if _, ok := s.records[key]; !ok {
+			continue
+		}
+		r, err := one(s.records, "record", key)
+		if err != nil {
+			return nil, err
+		}
+		found[key] = r
+	}
+	return found, nil
+}
+
 // Suppressions lists those in force at now.
 func (s *Store) Suppressions(ctx context.Context, now time.Time) ([]*remediation.Suppression, error) {
 	if err := s.begin(ctx); err != nil {

@@ -57,6 +57,7 @@ func Run(t *testing.T, open func(t *testing.T) remediation.Store) {
 		{"race for a key", testRaceForKey},
 		{"race for a version", testRaceForVersion},
 		{"race of mixed writes", testRaceMixed},
+		{"several records", testRecords},
 		{"closing", testClose},
 	}
 	for _, tt := range tests {

@@ -36,6 +36,14 @@ func Encode(v any) ([]byte, error) {
 	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
 }
 
+// CheckKeys returns an ErrInvalid where more are asked for than Store.Records takes.
+func CheckKeys(keys []string) error {
+	if len(keys) > remediation.MaxRecords {
+		return fmt.Errorf("%w: %d records are asked for at once, at most %d may be", ErrInvalid, len(keys), remediation.MaxRecords)
+	}
+	return nil
+}
+
 // Check returns an ErrInvalid where a row of w breaks the rules of
 // Store.Commit that have nothing to do with what is stored.
 func Check(w remediation.Write) error {
