@@ -39,7 +39,7 @@ func newCaller(t *testing.T) *caller {
 	t.Helper()
 	c := &caller{t: t, clock: &demo.Clock{}}
 	c.sb, c.w = startSandbox(t)
-	env := awsenv.New(demo.AWSConfig(c.sb))
+	env := awsenv.New(demo.AWSConfig(c.sb), awsenv.Member{})
 	policy := remediation.DefaultConfig().WithDefaults(fakeslack.ChannelSecurity, []string{fakeslack.Alice})
 	policy.Reconcile, policy.Heartbeat, policy.Report = 0, 0, remediation.ReportNever
 	c.engine = remediation.New(remediation.Options{Store: memory.New(), Provider: env, Config: policy, Enrich: env.Enrich, Self: env.Identity, Now: c.clock.Now,

@@ -177,7 +177,7 @@ func (p *process) newScanning(ctx context.Context, o scanOptions) (*scanning, er
 	if err != nil {
 		return nil, err
 	}
-	s := &scanning{p: p, o: o, aws: awsenv.New(cfg)}
+	s := &scanning{p: p, o: o, aws: awsenv.New(cfg, p.settings.member())}
 	if s.policy, err = p.settings.config(""); err != nil {
 		return nil, err
 	}

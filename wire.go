@@ -54,6 +54,7 @@ type settings struct {
 	Secret        string   // SECBOT_SECRET: a secret of Secrets Manager that holds some of these
 	Mode          string   // SECBOT_MODE: the most that the policy's mode may be
 	ExternalID    string   // SECBOT_EXTERNAL_ID: of the role in members' accounts
+	MemberRole    string   // SECBOT_MEMBER_ROLE: that role's name
 	NoRegion      bool     // neither AWS_REGION nor a profile names one
 }
 
@@ -82,12 +83,18 @@ func settingsFrom(getenv func(string) string) *settings {
 		Secret:        getenv("SECBOT_SECRET"),
 		Mode:          getenv("SECBOT_MODE"),
 		ExternalID:    getenv("SECBOT_EXTERNAL_ID"),
+		MemberRole:    or("SECBOT_MEMBER_ROLE", awsenv.DefaultMemberRole),
 	}
+}
+
+// member is how to get into other accounts.
+func (s *settings) member() awsenv.Member {
+	return awsenv.Member{Role: s.MemberRole, ExternalID: s.ExternalID}
 }
 
 // actions are the IAM actions that secbot needs with these settings, sorted.
 func (s *settings) actions() []string {
-	all := slices.Concat(playbooks.Actions(), store.Actions(s.Store))
+	all := slices.Concat(playbooks.Actions(), store.Actions(s.Store), s.member().Actions())
 	if s.QueueURL != "" {
 		all = append(all, events.Actions()...)
 	}
@@ -116,6 +123,7 @@ func (s *settings) readSecret(ctx context.Context) error {
 	}
 	for name, value := range map[string]*string{
 		"SLACK_BOT_TOKEN": &s.SlackToken, "SLACK_SIGNING_SECRET": &s.SigningSecret, "SLACK_APP_TOKEN": &s.AppToken, "SECBOT_EVENTS_TOKEN": &s.EventsToken,
+		"SECBOT_EXTERNAL_ID": &s.ExternalID,
 	} {
 		*value = cmp.Or(*value, values[name])
 	}
@@ -239,7 +247,7 @@ func newApp(ctx context.Context, s *settings, log *slog.Logger, why purpose) (*a
 func wire(s *settings, cfg aws.Config, policy *remediation.Config, st remediation.Store, log *slog.Logger, now func() time.Time) (*app, error) {
 	metrics, calls, slackCalls := remediation.NewMetrics(), awsenv.NewCalls(), bot.NewCalls()
 	cfg = calls.Count(cfg)
-	env := awsenv.New(cfg)
+	env := awsenv.New(cfg, s.member())
 	api := bot.NewClient(s.SlackToken, s.SlackAPI, slackCalls)
 	homes := &bot.Homes{Client: api, Store: st, Names: names(policy), Standing: standing(policy, st), Log: log, Now: now}
 	slackNotifier := &bot.Notifier{Client: api, Store: st, Names: names(policy), Channel: policy.Channel, APIURL: s.SlackAPI, Homes: homes, Log: log, Now: now}
@@ -445,7 +453,7 @@ func (p *process) readOnlyEngine(ctx context.Context) (*remediation.Engine, erro
 	if err != nil {
 		return nil, err
 	}
-	env := awsenv.New(cfg)
+	env := awsenv.New(cfg, p.settings.member())
 	return remediation.New(remediation.Options{Store: memory.New(), Provider: env, Config: policy, Enrich: env.Enrich, Log: p.log}), nil
 }
 

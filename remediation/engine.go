@@ -13,6 +13,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/oklog/ulid/v2"
 
 	"secbot/internal/throttle"
@@ -23,6 +24,17 @@ type Identity struct {
 	Account string
 	ARN     string // the caller's, as STS tells it
 	RoleARN string // the role behind it, where there is one
+	// MemberRole is the name of the role that it takes in other accounts; empty: it
+	// goes into none.
+	MemberRole string
+}
+
+// Partition is the part of AWS that it is in: aws, aws-cn or aws-us-gov.
+func (id Identity) Partition() string {
+	if a, err := arn.Parse(id.ARN); err == nil {
+		return a.Partition
+	}
+	return "aws"
 }
 
 // Options are what an Engine needs. Store, Provider and Config must be set.
