@@ -256,16 +256,19 @@ func wire(s *settings, cfg aws.Config, policy *remediation.Config, st remediatio
 		notifiers[remediation.NotifySNS] = snsNotifier(cfg, topic, st)
 	}
 	people := bot.NewDirectory(api, now)
+	var queue *sqs.Client
+	var spread func(context.Context, []string) error
+	if s.QueueURL != "" {
+		queue = sqs.NewFromConfig(cfg)
+		spread = func(ctx context.Context, jobs []string) error { return events.Spread(ctx, queue, s.QueueURL, jobs) }
+	}
 	engine := remediation.New(remediation.Options{
 		Store: st, Provider: env, Config: policy, Notifiers: notifiers,
-		Directory: people, Enrich: env.Enrich, Self: env.Identity,
+		Directory: people, Enrich: env.Enrich, Self: env.Identity, Accounts: env.Accounts, Spread: spread,
 		Log: log, Metrics: metrics, Now: now, Exclusive: !store.Shared(s.Store),
 	})
-	a := &app{settings: s, log: log, store: st, engine: engine}
-	if s.QueueURL != "" {
-		a.queue = sqs.NewFromConfig(cfg)
-	}
-	a.events = &events.Handler{Accept: a.accept, Heard: engine.Heard, Token: s.EventsToken, Topics: s.SNSTopics, Log: log}
+	a := &app{settings: s, log: log, store: st, engine: engine, queue: queue}
+	a.events = &events.Handler{Accept: a.accept, Heard: engine.Heard, Begin: engine.Begin, Token: s.EventsToken, Topics: s.SNSTopics, Log: log}
 	checks := s.checks(policy, env, slackNotifier, st, engine)
 	if a.queue != nil {
 		a.poller = &events.Queue{Handler: a.events, Client: a.queue, URL: s.QueueURL}

@@ -48,6 +48,12 @@ type Options struct {
 	// before it is judged; a signal without Playbooks afterwards is skipped.
 	// nil: such signals are judged on what the live state shows.
 	Enrich func(ctx context.Context, sig *Signal) error
+	// Accounts lists the accounts of the organisation; nil where nobody can.
+	Accounts func(ctx context.Context) ([]string, error)
+	// Spread tells other processes of jobs that each of them shall begin, one by one,
+	// by handing each id to Engine.Begin, once or several times; nil: there are none,
+	// and this one does all.
+	Spread func(ctx context.Context, jobs []string) error
 	// Self tells who secbot is in AWS; nil where nobody knows.
 	Self  func(ctx context.Context) (Identity, error)
 	Now   func() time.Time // time.Now where nil
@@ -166,6 +172,8 @@ const (
 	jobReport = "report"
 	// jobSnapshot keeps the first state of what has no old values in events.
 	jobSnapshot = "snapshot"
+	// jobAccount scans one account of several.
+	jobAccount = "scan-account"
 )
 
 // Accept stores signals to be judged. When it returns nil they are safe, and
@@ -209,14 +217,11 @@ func (e *Engine) enqueueAt(ctx context.Context, due time.Time, kind, id, place s
 	if err != nil {
 		return fmt.Errorf("encode the %s: %w", kind, err)
 	}
-	switch {
-	case id == "":
+	if id == "" {
 		id = digest(raw)
-	case len(id) > maxEventID || !utf8.ValidString(id):
-		id = digest([]byte(id))
 	}
 	now := e.now()
-	job := &Job{ID: kind + "/" + id, Kind: kind, Place: place, Payload: raw, Due: due, CreatedAt: now, UpdatedAt: now}
+	job := &Job{ID: jobID(kind, id), Kind: kind, Place: place, Payload: raw, Due: due, CreatedAt: now, UpdatedAt: now}
 	err = e.put(ctx, Write{Jobs: []*Job{job}})
 	if errors.Is(err, ErrConflict) {
 		// Whoever asked is told that it is safe: only the row itself proves that.
@@ -230,6 +235,14 @@ func (e *Engine) enqueueAt(ctx context.Context, due time.Time, kind, id, place s
 	}
 	e.newJobs()
 	return nil
+}
+
+// jobID is the id of a job's row, by what its kind of work knows it by.
+func jobID(kind, id string) string {
+	if len(id) > maxEventID || !utf8.ValidString(id) {
+		id = digest([]byte(id))
+	}
+	return kind + "/" + id
 }
 
 func digest(b []byte) string {
