@@ -13,12 +13,15 @@ import (
 // AccountError says that an account does not let secbot in.
 type AccountError struct {
 	Account string
-	Role    string // the role that secbot has tried to take there
+	Role    string // the role that secbot has tried to take there; empty: it has not tried
 	Err     error
 }
 
 // Error says where, and why.
 func (e *AccountError) Error() string {
+	if e.Role == "" {
+		return fmt.Sprintf("account %s can't be entered: %v", e.Account, e.Err)
+	}
 	return fmt.Sprintf("account %s does not let secbot take its role %s: %v", e.Account, e.Role, e.Err)
 }
 
@@ -41,6 +44,10 @@ func (e *AccountError) explain() string {
 // isTransient reports whether trying again may help: throttling, a conflict
 // with another change, a fault of AWS's own, a broken connection or a timeout.
 func isTransient(err error) bool {
+	var account *AccountError
+	if errors.As(err, &account) && account.Role == "" {
+		return false
+	}
 	var api smithy.APIError
 	if errors.As(err, &api) {
 		return api.ErrorFault() == smithy.FaultServer || transientCode(api.ErrorCode())

@@ -151,8 +151,8 @@ func (e *Engine) endedScan(ctx context.Context, id string) []*Record {
 // scanOf is what a scan is for.
 type scanOf struct {
 	ID, By, Scope string
-	account       string // one of several; empty: the own one alone
-	posts         int    // how many findings get a message of their own
+	account       string    // one of several; empty: the own one alone
+	posts         int       // how many findings get a message of their own
 	last          *lastScan // what it is compared with
 	show          *scanShow // nil: nobody is shown how far it is
 }

@@ -61,11 +61,16 @@ type memberCredentials struct {
 // *remediation.AccountError where it is the account that does not let secbot in.
 func (m *memberCredentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	self, err := m.a.Identity(ctx)
-	if err != nil {
-		return aws.Credentials{}, err
-	}
-	if self.Account == m.account {
+	alone := m.a.member.ExternalID == ""
+	switch {
+	case self.Account == m.account, err != nil && alone:
+		// An installation of one account does without STS: AWS itself refuses what is
+		// another's.
 		return m.a.cfg.Credentials.Retrieve(ctx)
+	case err != nil:
+		return aws.Credentials{}, err
+	case alone:
+		return aws.Credentials{}, &remediation.AccountError{Account: m.account, Err: ErrNoMembers}
 	}
 	c, err := m.session(self, sessionName(remediation.IncidentOf(ctx))).Retrieve(ctx)
 	if err != nil {
@@ -112,7 +117,7 @@ func sessionName(incident string) string {
 
 // credentials gives those for an account. It must be called with the lock held.
 func (a *AWS) credentials(account string) aws.CredentialsProvider {
-	if account == "" || a.member.ExternalID == "" {
+	if account == "" {
 		return a.cfg.Credentials
 	}
 	c := a.members[account]
@@ -127,7 +132,7 @@ func (a *AWS) credentials(account string) aws.CredentialsProvider {
 func plausibleAccount(s string) bool { return len(s) == 12 && strings.Trim(s, "0123456789") == "" }
 
 // ErrNoMembers says that secbot was not told how to get into other accounts.
-var ErrNoMembers = errors.New("secbot knows no other accounts: set SECBOT_EXTERNAL_ID to what their role asks for (docs/deploy.md)")
+var ErrNoMembers = errors.New("secbot goes into no account but its own: set SECBOT_EXTERNAL_ID to what their role asks for (docs/deploy.md)")
 
 // Accounts lists the accounts of the organisation that are active, sorted. Only its
 // management account, or one to which AWS Organizations was delegated, may ask.

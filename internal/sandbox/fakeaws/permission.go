@@ -10,6 +10,7 @@ import (
 // Authorization Reference.
 func renamed() map[string]string {
 	return map[string]string{
+		"sqs:SendMessageBatch":              "sqs:SendMessage",
 		"s3:ListBuckets":                    "s3:ListAllMyBuckets",
 		"s3:HeadBucket":                     "s3:ListBucket",
 		"s3:GetPublicAccessBlock":           "s3:GetBucketPublicAccessBlock",
