@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -246,5 +248,53 @@ func TestScanOfAnOrganisation(t *testing.T) {
 		if status, _, errOut := shell(t, "", append([]string{"scan"}, args...)...); status != 2 || errOut == "" {
 			t.Errorf("%v: status %d, %s", args, status, errOut)
 		}
+	}
+}
+
+// TestLambdaScansAnOrganisation: the function that begins the scan sends a message for
+// each account, of which each invocation scans those that it is given; the last tells.
+func TestLambdaScansAnOrganisation(t *testing.T) {
+	sb, _ := startSandbox(t)
+	sb.AWS.AddRole(memberRole(memberAccount), fakeaws.Trust{ExternalID: externalID, SourceIdentity: "secbot"})
+	sb.AWS.AddRole(memberRole(refuserAccount), fakeaws.Trust{})
+	for _, account := range []string{sb.AWS.Account(), memberAccount, refuserAccount} {
+		sb.AWS.AddAccount(account, "ACTIVE")
+	}
+	t.Setenv("SECBOT_EXTERNAL_ID", externalID)
+	onLambda(t, sb)
+	web, tick, worker := newRuntime(t), newRuntime(t), newRuntime(t)
+	web.start(os.Getenv("BOOTSTRAP"), "http")
+	tick.start(os.Getenv("BOOTSTRAP"), "tick")
+	worker.start(os.Getenv("BOOTSTRAP"), "events")
+	if status, body := streamed(t, web.invoke(signed(t, sb, "scan sg org"))); status != 200 || !strings.Contains(body, "On it") {
+		t.Fatalf("the command: %d %s", status, body)
+	}
+	time.Sleep(indexLag) // until the table shows it to other processes
+	tick.invoke(map[string]any{})
+	var messages []any
+	for i, body := range sb.AWS.Queued("secbot") {
+		if strings.Contains(body, "secbot account scan") {
+			messages = append(messages, sqsRecord(fmt.Sprint(i), body), sqsRecord(fmt.Sprint("again-", i), body))
+		}
+	}
+	if len(messages) != 6 {
+		t.Fatalf("the queue holds %q", sb.AWS.Queued("secbot"))
+	}
+	last := func() string {
+		m := top(sb)
+		if len(m) == 0 {
+			return ""
+		}
+		return m[0].Text
+	}
+	worker.invoke(map[string]any{"Records": messages[:2]})
+	if text := last(); !strings.HasPrefix(text, "Scan under way") {
+		t.Errorf("after one account it says %q", text)
+	}
+	if a := worker.invoke(map[string]any{"Records": messages[2:]}); strings.Contains(string(a.body), "itemIdentifier") {
+		t.Errorf("the answer is %s", a.body)
+	}
+	if text := last(); !strings.HasPrefix(text, "Scan finished") || !strings.Contains(text, "in 3 accounts") || !strings.Contains(text, "1 not readable") {
+		t.Errorf("in the end it says %q", text)
 	}
 }

@@ -214,6 +214,10 @@ func (p *process) newScanning(ctx context.Context, o scanOptions) (*scanning, er
 	s.accounts = []string{""}
 	if o.scope.Organisation || len(o.scope.Accounts) > 0 {
 		if s.accounts, err = s.engine.AccountsOf(ctx, o.scope); err != nil {
+			var refused *remediation.RefusedError
+			if errors.As(err, &refused) {
+				return nil, errors.New(refused.Text)
+			}
 			return nil, plainly(err)
 		}
 	}

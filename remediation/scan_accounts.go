@@ -83,7 +83,7 @@ type Gathered struct {
 
 // AccountsOf are the accounts that a scan of a scope looks at, sorted: those that it
 // names; of the organisation those that the policy names as members, or else those
-// that AWS Organizations lists.
+// that AWS Organizations lists. A *RefusedError says in words why there are none.
 func (e *Engine) AccountsOf(ctx context.Context, s ScanScope) (all []string, err error) {
 	switch {
 	case !s.Organisation:
@@ -94,7 +94,7 @@ func (e *Engine) AccountsOf(ctx context.Context, s ScanScope) (all []string, err
 		return nil, &RefusedError{Text: "secbot was not told which accounts there are: name them as `members` in secbot.yaml."}
 	default:
 		if all, err = e.o.Accounts(ctx); err != nil {
-			return nil, err
+			return nil, unlisted(err)
 		}
 	}
 	if n := len(all); n > maxScanAccounts {
@@ -104,6 +104,16 @@ func (e *Engine) AccountsOf(ctx context.Context, s ScanScope) (all []string, err
 		return nil, &RefusedError{Text: "There is no account to be scanned."}
 	}
 	return all, nil
+}
+
+// unlisted says what to do where AWS Organizations tells no accounts, unless trying
+// again may help.
+func unlisted(err error) error {
+	if isTransient(err) {
+		return err
+	}
+	return &RefusedError{Text: "The accounts of the organisation are not known: " + Explain(err) +
+		". AWS Organizations tells them its management account and delegated administrators alone; for another, name them as `members` in secbot.yaml.", Err: err}
 }
 
 // accountScan is the payload of jobAccount.
@@ -140,9 +150,6 @@ func (e *Engine) scanAccounts(ctx context.Context, h *held, cmd Command, scope S
 func (e *Engine) refuseScan(ctx context.Context, h *held, cmd Command, err error) error {
 	if isTransient(err) || errors.Is(err, errStore) {
 		return err
-	}
-	if !isRefusal(err) {
-		err = &RefusedError{Text: "The accounts of the organisation are not known, so nothing was scanned: " + Explain(err) + ".", Err: err}
 	}
 	return e.refuse(ctx, h, cmd, err)
 }

@@ -146,7 +146,7 @@ func (a *AWS) Accounts(ctx context.Context) ([]string, error) {
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("list the accounts of the organisation (organizations:ListAccounts; only for its management account or a delegated administrator. Name them as `members` in secbot.yaml where that can't be): %w", err)
+			return nil, fmt.Errorf("list the accounts of the organisation (organizations:ListAccounts): %w", err)
 		}
 		for _, account := range page.Accounts {
 			if active(account) {

@@ -33,6 +33,9 @@ func (x *exchange) needed() []string {
 	if x.Service == "ec2" && x.form != nil && len(x.form.at("TagSpecification").items()) > 0 {
 		return []string{action, "ec2:CreateTags"}
 	}
+	if action == "sts:AssumeRole" && x.form != nil && x.form.text("SourceIdentity") != "" {
+		return []string{action, "sts:SetSourceIdentity"}
+	}
 	return []string{action}
 }
 
