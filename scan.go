@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/term"
 
+	"secbot/bot"
 	"secbot/docs"
 	"secbot/internal/atomicfile"
 	"secbot/internal/awsenv"
@@ -44,14 +45,19 @@ type scanOptions struct {
 
 func scanCommand(p *process) *cobra.Command {
 	var o scanOptions
+	var org bool
 	var accounts []string
-	c := command("scan [s3|sg|all]", "Look for what is open now. Changes nothing without --fix.", cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs), func(ctx context.Context, args []string) error {
-		if err := o.scopeFrom(append(args, "all")[0], accounts); err != nil {
+	c := command("scan [s3|sg|all] [org|ACCOUNT …]", "Look for what is open now. Changes nothing without --fix.", cobra.ArbitraryArgs, func(ctx context.Context, args []string) error {
+		if org {
+			args = append(args, "org")
+		}
+		var err error
+		if o.scope, err = scanScope(append(args, accounts...)); err != nil {
 			return &exitError{status: 2, text: "secbot: " + err.Error()}
 		}
 		return p.scan(ctx, o)
 	})
-	c.ValidArgs = []string{"s3", "sg", "all"}
+	c.ValidArgs = []string{"s3", "sg", "all", "org"}
 	c.Long = c.Short + `
 
 Prints a table, or one of the formats below. The exit status is 0 where everything
@@ -62,8 +68,8 @@ With --fix it shows what Revert would do about each finding, asks on the termina
 has the running server revert what was shown, or does it itself where none runs. Then
 1 also says that not all of it was reverted.`
 	f := c.Flags()
-	f.BoolVar(&o.scope.Organisation, "org", false, "look at every account of the organisation: the members of secbot.yaml, else those that AWS Organizations lists")
-	f.StringSliceVar(&accounts, "accounts", nil, "look at these `accounts`, with commas in between")
+	f.BoolVar(&org, "org", false, "the same as org: every account of the organisation, which are the members of secbot.yaml, else those that AWS Organizations lists")
+	f.StringSliceVar(&accounts, "accounts", nil, "the same as their ids alone: these `accounts`, with commas in between")
 	f.BoolVar(&o.json, "json", false, "one JSON object a finding")
 	f.BoolVar(&o.csv, "csv", false, "a table for spreadsheets")
 	f.BoolVar(&o.html, "html", false, "a page with a chart and the runbooks, in one file")
@@ -77,15 +83,14 @@ has the running server revert what was shown, or does it itself where none runs.
 	return c
 }
 
-// scopeFrom completes the scope. The error is about a wrong command line.
-func (o *scanOptions) scopeFrom(what string, accounts []string) error {
-	if o.scope.Organisation && len(accounts) > 0 {
-		return errors.New("say --org or --accounts, not both")
+// scanScope understands the words of a scan as Slack's command does. The error is
+// about a wrong command line.
+func scanScope(words []string) (remediation.ScanScope, error) {
+	parsed, err := bot.ParseCommand("scan " + strings.Join(words, " "))
+	if err != nil {
+		return remediation.ScanScope{}, err
 	}
-	o.scope.What, o.scope.Accounts = what, accounts
-	var err error
-	o.scope, err = remediation.ParseScanScope(o.scope.String())
-	return err
+	return remediation.ParseScanScope(parsed.Scope)
 }
 
 // format is the one that was asked for. The error is about a wrong command line.

@@ -193,9 +193,7 @@ func parseMode(args []string) (Parsed, error) {
 
 // parseScan takes what is looked at and where, each of which may be left out.
 func parseScan(args []string) (Parsed, error) {
-	usage := func(problem string) (Parsed, error) {
-		return Parsed{}, &UsageError{Problem: problem, Example: "scan sg org"}
-	}
+	usage := func(problem string) error { return &UsageError{Problem: problem, Example: "scan sg org"} }
 	var scope remediation.ScanScope
 	for _, arg := range args {
 		for word := range strings.SplitSeq(strings.ToLower(arg), ",") {
@@ -208,12 +206,12 @@ func parseScan(args []string) (Parsed, error) {
 			case scope.What == "" && slices.Contains([]string{"s3", "sg", "all"}, word):
 				scope.What = word
 			default:
-				return usage("A scan looks at s3 (buckets), sg (security groups) or all; of this account, of accounts by their 12 digits, or of the whole organisation (org).")
+				return Parsed{}, usage(fmt.Sprintf("A scan can't look at %q, but at s3 (buckets), sg (security groups) or all; of this account, of accounts by their 12 digits, or of the whole organisation (org).", cut(word, 40)))
 			}
 		}
 	}
 	if scope.Organisation && len(scope.Accounts) > 0 {
-		return usage("A scan looks at the whole organisation (org) or at the accounts that are named, not both.")
+		return Parsed{}, usage("A scan looks at the whole organisation (org) or at the accounts that are named, not both.")
 	}
 	scope.What = cmp.Or(scope.What, "all")
 	return Parsed{Verb: remediation.VerbScan, Scope: scope.String()}, nil
