@@ -231,8 +231,8 @@ func TestScanOfAnOrganisation(t *testing.T) {
 		t.Errorf("without an external id: %d, %q, %q", status, out, errOut)
 	}
 	t.Setenv("SECBOT_EXTERNAL_ID", externalID)
-	for _, args := range [][]string{{"--org"}, {"--accounts", memberAccount + "," + refuserAccount}, {"--accounts", memberAccount, "--accounts", refuserAccount}} {
-		status, out, errOut = shell(t, "", append([]string{"scan", "sg", "--json"}, args...)...)
+	for _, args := range [][]string{{"--org"}, {"org"}, {"--accounts", memberAccount + "," + refuserAccount}, {"--accounts", memberAccount, "--accounts", refuserAccount}} {
+		status, out, errOut = shell(t, "", append([]string{"scan", "all", "--json"}, args...)...)
 		if found := lines(t, out); status != 1 || len(found) == 0 || !strings.Contains(out, memberAccount) || !strings.Contains(out, *made.GroupId) {
 			t.Errorf("%v: status %d, %s", args, status, out)
 		}

@@ -137,6 +137,7 @@ func (l *lab) gathered(id string, n int) {
 // is told and stops nothing.
 func TestScanOfAccountsGathers(t *testing.T) {
 	l, w, all := organisation(t, 12)
+	w.onList = func(context.Context, string) error { time.Sleep(5 * time.Millisecond); return nil } // so that they meet
 	l.start()
 	l.submit(scanOrg("s"))
 	l.settled()

@@ -109,6 +109,21 @@ func TestRefusingAccountIsNamed(t *testing.T) {
 	}
 }
 
+// TestNoMembersNoOtherAccount: without an external id nothing of another account is
+// read, least of all what secbot's own credentials show.
+func TestNoMembersNoOtherAccount(t *testing.T) {
+	a, fake := newAWS(t)
+	if ids, err := groups(t.Context(), t, a, memberAccount, "eu-west-1"); !errors.Is(err, awsenv.ErrNoMembers) || len(ids) != 0 {
+		t.Errorf("groups of another account: %v, %v", ids, err)
+	}
+	if n := len(called(fake, "DescribeSecurityGroups")); n != 0 {
+		t.Errorf("EC2 was asked %d times", n)
+	}
+	if ids, err := groups(t.Context(), t, a, fakeaws.DefaultAccount, "eu-west-1"); err != nil || len(ids) == 0 {
+		t.Errorf("groups of the own account: %v, %v", ids, err)
+	}
+}
+
 // TestWhereConfigIsAsked: a rule of a member's account is looked up there.
 func TestWhereConfigIsAsked(t *testing.T) {
 	a, fake := newHub(t)
