@@ -241,7 +241,7 @@ func TestScanOfAnOrganisation(t *testing.T) {
 		}
 	}
 	status, out, errOut = shell(t, "", "scan", "sg", "--accounts", memberAccount, "--diff")
-	if status != 0 || !strings.Contains(out, *made.GroupId) {
+	if status != 0 || !strings.Contains(out, *made.GroupId) || !strings.Contains(out, memberAccount+" us-east-1") {
 		t.Errorf("of the member alone: %d, %s, %s", status, out, errOut)
 	}
 	for _, args := range [][]string{{"--org", "--accounts", memberAccount}, {"--accounts", "12"}} {
