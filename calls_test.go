@@ -41,7 +41,7 @@ func newCallerOn(t *testing.T, st remediation.Store) *caller {
 	t.Helper()
 	c := &caller{t: t, clock: &demo.Clock{}}
 	c.sb, c.w = startSandbox(t)
-	env := awsenv.New(demo.AWSConfig(c.sb))
+	env := awsenv.New(demo.AWSConfig(c.sb), awsenv.Member{})
 	policy := remediation.DefaultConfig().WithDefaults(fakeslack.ChannelSecurity, []string{fakeslack.Alice})
 	policy.Reconcile, policy.Heartbeat, policy.Report = 0, 0, remediation.ReportNever
 	c.engine = remediation.New(remediation.Options{Store: st, Inline: true, Provider: env, Config: policy, Enrich: env.Enrich, Self: env.Identity, Now: c.clock.Now,

@@ -33,6 +33,7 @@ import (
 // and the stand-in for Slack.
 type cluster struct {
 	t     *testing.T
+	aws   aws.Config // of a person
 	slack *fakeslack.Slack
 	store *dynamo.Store
 	ec2   *ec2.Client
@@ -41,7 +42,21 @@ type cluster struct {
 	logs  []string // the workers'
 }
 
+// newCluster is one whose workers have the permissions that secbot asks for, and no
+// others.
 func newCluster(t *testing.T) *cluster {
+	t.Helper()
+	return startCluster(t, func(endpoint string) (person, bot mototest.Key) {
+		person = mototest.AddUser(t, endpoint, "person", "*")
+		// What `secbot iam-policy` prints. AWS wants for a transaction the actions of
+		// its parts, moto that of the call.
+		bot = mototest.AddUser(t, endpoint, "secbot", append((&settings{Store: "dynamodb://secbot", QueueURL: "there is one"}).actions(), "dynamodb:TransactWriteItems")...)
+		mototest.Enforce(t, endpoint)
+		return person, bot
+	})
+}
+
+func startCluster(t *testing.T, users func(endpoint string) (person, bot mototest.Key)) *cluster {
 	t.Helper()
 	sb, err := sandbox.Start(t.Context(), sandbox.Options{})
 	if err != nil {
@@ -53,11 +68,7 @@ func newCluster(t *testing.T) *cluster {
 		}
 	})
 	endpoint := mototest.Start(t)
-	person := mototest.AddUser(t, endpoint, "person", "*")
-	// What `secbot iam-policy` prints. AWS wants for a transaction the actions of
-	// its parts, moto that of the call.
-	secbot := mototest.AddUser(t, endpoint, "secbot", append((&settings{Store: "dynamodb://secbot", QueueURL: "there is one"}).actions(), "dynamodb:TransactWriteItems")...)
-	mototest.Enforce(t, endpoint)
+	person, bot := users(endpoint)
 	for name, value := range map[string]string{
 		"AWS_ENDPOINT_URL": endpoint, "AWS_ENDPOINT_URL_DYNAMODB": mototest.Serial(t, endpoint), "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": person.ID, "AWS_SECRET_ACCESS_KEY": person.Secret,
 		"SLACK_API_URL": sb.Slack.APIURL(), "SLACK_BOT_TOKEN": sb.Slack.Token(), "SLACK_SIGNING_SECRET": sb.Slack.Secret(),
@@ -69,7 +80,7 @@ func newCluster(t *testing.T) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{t: t, slack: sb.Slack, store: dynamo.New(cfg, dynamo.Options{Table: "secbot"}), ec2: ec2.NewFromConfig(cfg), sqs: sqs.NewFromConfig(cfg)}
+	c := &cluster{t: t, aws: cfg, slack: sb.Slack, store: dynamo.New(cfg, dynamo.Options{Table: "secbot"}), ec2: ec2.NewFromConfig(cfg), sqs: sqs.NewFromConfig(cfg)}
 	if err := c.store.CreateTable(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -79,8 +90,8 @@ func newCluster(t *testing.T) *cluster {
 	}
 	c.queue = *out.QueueUrl
 	t.Setenv("SECBOT_QUEUE_URL", c.queue)
-	t.Setenv("AWS_ACCESS_KEY_ID", secbot.ID)
-	t.Setenv("AWS_SECRET_ACCESS_KEY", secbot.Secret)
+	t.Setenv("AWS_ACCESS_KEY_ID", bot.ID)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", bot.Secret)
 	return c
 }
 

@@ -46,7 +46,7 @@ something: what is not named stays as it is.
 
 The Slack app's secrets are taken from SLACK_BOT_TOKEN and SLACK_SIGNING_SECRET, the
 channel and the responders from SECBOT_CHANNEL and SECBOT_RESPONDERS, the policy from
-SECBOT_CONFIG or secbot.yaml, the member's external id from SECBOT_EXTERNAL_ID.
+SECBOT_CONFIG or secbot.yaml, the external id of hub and members from SECBOT_EXTERNAL_ID.
 ` + parameterHelp()
 	c.Flags().StringVar(&o.stack, "stack", "", "the `name` of the stack (secbot; with --member secbot-member)")
 	c.Flags().StringVar(&o.zip, "zip", "", "the functions' zip or bootstrap, a `file` that make lambda has built (else this program itself)")
@@ -113,7 +113,7 @@ func (p *process) newDeployment(ctx context.Context, o deployOptions) (*deployme
 	if !named {
 		return nil, errors.New("AWS_REGION is not set: say where secbot is to run")
 	}
-	who, err := awsenv.New(cfg).Identity(ctx)
+	who, err := awsenv.New(cfg, awsenv.Member{}).Identity(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -230,10 +230,9 @@ func (d *deployment) examine(ctx context.Context, s *settings, role string) erro
 	e.aws.Who = func(context.Context) (remediation.Identity, error) {
 		return remediation.Identity{Account: d.account, ARN: role, RoleARN: role}, nil
 	}
-	// Only the function that answers Slack sends to the queue, and notices by SNS go
-	// to the topic that the policy names, if any.
+	// Notices by SNS go to the topic that the policy names, if any.
 	notices := e.aws.On("sns:Publish", remediation.Identity{}) != ""
-	e.aws.Actions = slices.DeleteFunc(e.aws.Actions, func(a string) bool { return a == "sqs:SendMessage" || a == "sns:Publish" && !notices })
+	e.aws.Actions = slices.DeleteFunc(e.aws.Actions, func(a string) bool { return a == "sns:Publish" && !notices })
 	faults, err := doctor.Print(d.p.out, doctor.Run(ctx, e.checks()...), false)
 	if err != nil || faults == 0 {
 		return err

@@ -69,7 +69,7 @@ func TestDeployTellsWhatToDo(t *testing.T) {
 	role := "arn:aws:iam::111122223333:role/secbot-worker"
 	out := deploy.Outputs{"Url": p.s.url + "/", "Store": "memory://", "QueueUrl": "https://sqs.us-east-1.amazonaws.com/111122223333/q", "WorkerRoleArn": role}
 	p.sb.AWS.AddCaller("AKIASECBOT", allowed(nil, "iam:SimulatePrincipalPolicy"))
-	p.sb.AWS.AddCaller("AKIAWORKER", fakeaws.Caller{Role: "secbot-worker", Allowed: allowed([]string{"sqs:SendMessage", "sns:Publish"}).Allowed})
+	p.sb.AWS.AddCaller("AKIAWORKER", fakeaws.Caller{Role: "secbot-worker", Allowed: allowed([]string{"sns:Publish"}).Allowed})
 	text, err := told(t, out)
 	if err != nil || !strings.Contains(text, p.s.url+"/slack/interactions\n") || !strings.Contains(text, "mode ask") || !strings.Contains(text, role) || !strings.Contains(text, "actions are allowed (by iam:SimulatePrincipalPolicy)") {
 		t.Errorf("%v\n%s", err, text)

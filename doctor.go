@@ -84,7 +84,7 @@ func (s *settings) examination(ctx context.Context, at string) (*examination, er
 		People: bot.NewDirectory(api, time.Now)}
 	server := &doctor.Server{URL: at, SigningSecret: s.SigningSecret, EventsToken: s.EventsToken, QueueURL: s.QueueURL, Topics: s.SNSTopics,
 		Socket: s.AppToken != "", StandIn: s.SlackAPI != "", Now: time.Now, Client: &http.Client{Timeout: 10 * time.Second}}
-	awsSide := &doctor.AWS{Config: cfg, Who: awsenv.New(cfg).Identity, Actions: s.actions(), On: s.on(policy, cfg.Region), QueueURL: s.QueueURL}
+	awsSide := &doctor.AWS{Config: cfg, Who: awsenv.New(cfg, s.member()).Identity, Actions: s.actions(), On: s.on(policy, cfg.Region), QueueURL: s.QueueURL}
 	if !named && (policy == nil || len(policy.Regions) == 0) {
 		awsSide.NoRegion = "AWS_REGION is not set, nor regions in secbot.yaml: scans look for security groups in " + awsenv.DefaultRegion + " alone"
 	}
@@ -155,6 +155,8 @@ func (s *settings) on(policy *remediation.Config, region string) func(action str
 		switch {
 		case service == "sns" && policy != nil:
 			return policy.Notify.SNSTopicARN
+		case service == "sts":
+			return "arn:" + partition + ":iam::" + id.Account + ":role/" + s.MemberRole
 		case service == "sqs":
 			return queueARN(partition, region, s.QueueURL)
 		case err != nil:

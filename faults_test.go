@@ -283,7 +283,7 @@ func newWard(t *testing.T) *ward {
 	cfg := demo.AWSConfig(w.sb)
 	cfg.HTTPClient = client
 	cfg.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
-	env := awsenv.New(cfg)
+	env := awsenv.New(cfg, awsenv.Member{})
 	api := slack.New(w.sb.Slack.Token(), slack.OptionAPIURL(w.sb.Slack.APIURL()), slack.OptionHTTPClient(&lateClient{w: w}))
 	policy := remediation.DefaultConfig().WithDefaults(fakeslack.ChannelSecurity, []string{fakeslack.Alice})
 	policy.Reconcile, policy.Heartbeat = 0, 0

@@ -80,7 +80,7 @@ func (s *scanning) fix(ctx context.Context) error {
 	if err := s.confirm(ctx, len(shown)); err != nil {
 		return err
 	}
-	return joined(gap, s.p.fixFound(ctx, s.o.scope, shown))
+	return joined(gap, s.p.fixFound(ctx, s.o.scope.String(), shown))
 }
 
 // plans reads what Revert would do about each row.
@@ -142,7 +142,7 @@ func (s *scanning) confirm(ctx context.Context, n int) error {
 func (p *process) fixFound(ctx context.Context, scope string, shown []operator.Shown) error {
 	scan := rand.Text()
 	// A scan that could not read everything is an error too: what comes of it shows.
-	scanErr := p.ask(ctx, operator.Request{Name: "say", Words: words("scan", []string{scope}), User: p.user(), Command: scan})
+	scanErr := p.ask(ctx, operator.Request{Name: "say", Words: words("scan", strings.Fields(scope)), User: p.user(), Command: scan})
 	if scanErr != nil && !isAnswer(scanErr) {
 		return scanErr
 	}

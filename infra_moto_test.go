@@ -228,7 +228,7 @@ func TestInfraMember(t *testing.T) {
 	if status, _, errOut := shell(t, "", append([]string{"deploy", "--yes"}, member...)...); status == 0 || !strings.Contains(errOut, "ExternalId") {
 		t.Errorf("without an external id: status %d, %s", status, errOut)
 	}
-	t.Setenv("SECBOT_EXTERNAL_ID", "a long and secret id")
+	t.Setenv("SECBOT_EXTERNAL_ID", "a-long-and-secret-id")
 	deployed(t, member...)
 	for name, c := range map[string]struct {
 		cfg    aws.Config

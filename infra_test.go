@@ -47,10 +47,10 @@ func granting(t *testing.T, role string) []string {
 // TestRolesAllowWhatSecbotNeeds: what `secbot iam-policy` prints for this
 // installation, no more and no less, and what only functions need.
 func TestRolesAllowWhatSecbotNeeds(t *testing.T) {
-	want := (&settings{Store: "dynamodb://table?bucket=rows", QueueURL: "there is one"}).actions()
+	want := (&settings{Store: "dynamodb://table?bucket=rows", ExternalID: "there is one", QueueURL: "there is one"}).actions()
 	plumbing := func(a string) bool {
 		service, _, _ := strings.Cut(a, ":")
-		return slices.Contains([]string{"kms", "logs", "secretsmanager", "sts"}, service)
+		return slices.Contains([]string{"kms", "logs", "secretsmanager"}, service)
 	}
 	worker, web := granting(t, "WorkerRole"), granting(t, "WebRole")
 	got := slices.Concat(worker, web)

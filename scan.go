@@ -5,6 +5,8 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -13,11 +15,14 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/term"
 
+	"secbot/bot"
 	"secbot/docs"
 	"secbot/internal/atomicfile"
 	"secbot/internal/awsenv"
@@ -32,7 +37,7 @@ import (
 const lastScan = "the last scan"
 
 type scanOptions struct {
-	scope                  string
+	scope                  remediation.ScanScope
 	json, csv, html, sarif bool
 	output, failOn, diff   string
 	fix, yes               bool
@@ -40,11 +45,19 @@ type scanOptions struct {
 
 func scanCommand(p *process) *cobra.Command {
 	var o scanOptions
-	c := command("scan [s3|sg|all]", "Look for what is open now. Changes nothing without --fix.", cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs), func(ctx context.Context, args []string) error {
-		o.scope = append(args, "all")[0]
+	var org bool
+	var accounts []string
+	c := command("scan [s3|sg|all] [org|ACCOUNT …]", "Look for what is open now. Changes nothing without --fix.", cobra.ArbitraryArgs, func(ctx context.Context, args []string) error {
+		if org {
+			args = append(args, "org")
+		}
+		var err error
+		if o.scope, err = scanScope(append(args, accounts...)); err != nil {
+			return &exitError{status: 2, text: "secbot: " + err.Error()}
+		}
 		return p.scan(ctx, o)
 	})
-	c.ValidArgs = []string{"s3", "sg", "all"}
+	c.ValidArgs = []string{"s3", "sg", "all", "org"}
 	c.Long = c.Short + `
 
 Prints a table, or one of the formats below. The exit status is 0 where everything
@@ -55,6 +68,8 @@ With --fix it shows what Revert would do about each finding, asks on the termina
 has the running server revert what was shown, or does it itself where none runs. Then
 1 also says that not all of it was reverted.`
 	f := c.Flags()
+	f.BoolVar(&org, "org", false, "the same as org: every account of the organisation, which are the members of secbot.yaml, else those that AWS Organizations lists")
+	f.StringSliceVar(&accounts, "accounts", nil, "the same as their ids alone: these `accounts`, with commas in between")
 	f.BoolVar(&o.json, "json", false, "one JSON object a finding")
 	f.BoolVar(&o.csv, "csv", false, "a table for spreadsheets")
 	f.BoolVar(&o.html, "html", false, "a page with a chart and the runbooks, in one file")
@@ -66,6 +81,16 @@ has the running server revert what was shown, or does it itself where none runs.
 	f.BoolVar(&o.fix, "fix", false, "show what Revert would do, ask, and revert what was shown")
 	f.BoolVar(&o.yes, "yes", false, "with --fix: do not ask")
 	return c
+}
+
+// scanScope understands the words of a scan as Slack's command does. The error is
+// about a wrong command line.
+func scanScope(words []string) (remediation.ScanScope, error) {
+	parsed, err := bot.ParseCommand("scan " + strings.Join(words, " "))
+	if err != nil {
+		return remediation.ScanScope{}, err
+	}
+	return remediation.ParseScanScope(parsed.Scope)
 }
 
 // format is the one that was asked for. The error is about a wrong command line.
@@ -166,10 +191,12 @@ type scanning struct {
 	o      scanOptions
 	engine *remediation.Engine
 	aws    *awsenv.AWS
-	policy *remediation.Config
-	watch  *coverage.Watch
-	given  *report.Earlier // of --diff=FILE
-	report *report.Report
+	// accounts are those to look at; one that is empty is the own one.
+	accounts []string
+	policy   *remediation.Config
+	watch    *coverage.Watch
+	given    *report.Earlier // of --diff=FILE
+	report   *report.Report
 }
 
 func (p *process) newScanning(ctx context.Context, o scanOptions) (*scanning, error) {
@@ -177,7 +204,7 @@ func (p *process) newScanning(ctx context.Context, o scanOptions) (*scanning, er
 	if err != nil {
 		return nil, err
 	}
-	s := &scanning{p: p, o: o, aws: awsenv.New(cfg)}
+	s := &scanning{p: p, o: o, aws: awsenv.New(cfg, p.settings.member())}
 	if s.policy, err = p.settings.config(""); err != nil {
 		return nil, err
 	}
@@ -188,8 +215,18 @@ func (p *process) newScanning(ctx context.Context, o scanOptions) (*scanning, er
 		}
 	}
 	s.watch = &coverage.Watch{Provider: s.aws}
-	s.engine = remediation.New(remediation.Options{Store: memory.New(), Provider: s.watch, Config: s.policy, Enrich: s.aws.Enrich, Log: p.log})
-	s.report = &report.Report{Scope: o.scope, Metas: metas, Runbook: docs.Runbook, Page: report.Page, Version: mainVersion()}
+	s.engine = remediation.New(remediation.Options{Store: memory.New(), Provider: s.watch, Config: s.policy, Enrich: s.aws.Enrich, Accounts: s.aws.Accounts, Log: p.log})
+	s.accounts = []string{""}
+	if o.scope.Organisation || len(o.scope.Accounts) > 0 {
+		if s.accounts, err = s.engine.AccountsOf(ctx, o.scope); err != nil {
+			var refused *remediation.RefusedError
+			if errors.As(err, &refused) {
+				return nil, errors.New(refused.Text)
+			}
+			return nil, plainly(err)
+		}
+	}
+	s.report = &report.Report{Scope: o.scope.String(), Metas: metas, Runbook: docs.Runbook, Page: report.Page, Version: mainVersion()}
 	return s, nil
 }
 
@@ -213,34 +250,55 @@ func (s *scanning) run(ctx context.Context) error {
 
 // lists is how many lists the engine begins with: see remediation.Engine.Scan.
 func (s *scanning) lists() int {
-	groups := max(len(s.policy.Regions), 1)
-	switch s.o.scope {
+	groups := max(len(s.policy.Regions), 1) * len(s.accounts)
+	switch s.o.scope.What {
 	case "s3":
-		return 2
+		return 2 * len(s.accounts)
 	case "sg":
 		return groups
 	}
-	return 2 + groups
+	return 2*len(s.accounts) + groups
 }
+
+// accountsAtOnce is how many accounts are read at the same time.
+const accountsAtOnce = 4
 
 // read fills the report. That a person stops it is no error.
 func (s *scanning) read(ctx context.Context, found func()) error {
 	r := s.report
+	var mu sync.Mutex
 	var decideErr error
 	r.Started = time.Now()
-	read, err := s.engine.Scan(ctx, s.o.scope, func(f remediation.Finding) {
+	add := func(f remediation.Finding) {
+		mu.Lock()
+		defer mu.Unlock()
 		parts, err := s.engine.Decide(context.WithoutCancel(ctx), f)
 		decideErr = errors.Join(decideErr, err)
 		for _, part := range parts {
 			r.Rows = append(r.Rows, report.Row{Finding: part.Finding, Key: f.Key(), Decision: part.Decision})
 		}
 		found()
-	}, func(err error) {
+	}
+	failed := func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
 		if ctx.Err() == nil {
 			r.Failures = append(r.Failures, failure(err))
 		}
-	})
-	r.Finished, r.Read = time.Now(), read
+	}
+	var reading errgroup.Group
+	reading.SetLimit(accountsAtOnce)
+	for _, account := range s.accounts {
+		reading.Go(func() error {
+			read, err := s.engine.ScanAccount(ctx, account, s.o.scope.What, add, failed)
+			mu.Lock()
+			defer mu.Unlock()
+			r.Read += read
+			return err
+		})
+	}
+	err := reading.Wait()
+	r.Finished = time.Now()
 	if r.Interrupted = ctx.Err() != nil; r.Interrupted {
 		err = nil
 	}
@@ -251,7 +309,8 @@ func (s *scanning) read(ctx context.Context, found func()) error {
 // failure says what could not be read, and why.
 func failure(err error) string {
 	var of *coverage.Error
-	if errors.As(err, &of) {
+	var account *remediation.AccountError
+	if errors.As(err, &of) && !errors.As(err, &account) { // which names itself
 		return of.What + ": " + plainly(of.Err).Error()
 	}
 	return plainly(err).Error()
@@ -308,7 +367,19 @@ func (s *scanning) keptAt() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("the scan is not kept for --diff: %w", err)
 	}
-	return report.LastPath(filepath.Join(dir, "secbot"), os.Getenv("AWS_ENDPOINT_URL"), s.report.Account, s.o.scope), nil
+	return report.LastPath(filepath.Join(dir, "secbot"), os.Getenv("AWS_ENDPOINT_URL"), s.report.Account, scopeName(s.o.scope)), nil
+}
+
+// scopeName is a scope in the name of a file, which must not become too long.
+func scopeName(scope remediation.ScanScope) string {
+	switch {
+	case scope.Organisation:
+		return scope.What + "-org"
+	case len(scope.Accounts) > 0:
+		sum := sha256.Sum256([]byte(scope.String()))
+		return scope.What + "-" + hex.EncodeToString(sum[:8])
+	}
+	return scope.What
 }
 
 // status gives the exit status and what is said with it.

@@ -55,6 +55,7 @@ type settings struct {
 	Secret        string   // SECBOT_SECRET: a secret of Secrets Manager that holds some of these
 	Mode          string   // SECBOT_MODE: the most that the policy's mode may be
 	ExternalID    string   // SECBOT_EXTERNAL_ID: of the role in members' accounts
+	MemberRole    string   // SECBOT_MEMBER_ROLE: that role's name
 	NoRegion      bool     // neither AWS_REGION nor a profile names one
 }
 
@@ -83,12 +84,18 @@ func settingsFrom(getenv func(string) string) *settings {
 		Secret:        getenv("SECBOT_SECRET"),
 		Mode:          getenv("SECBOT_MODE"),
 		ExternalID:    getenv("SECBOT_EXTERNAL_ID"),
+		MemberRole:    or("SECBOT_MEMBER_ROLE", awsenv.DefaultMemberRole),
 	}
+}
+
+// member is how to get into other accounts.
+func (s *settings) member() awsenv.Member {
+	return awsenv.Member{Role: s.MemberRole, ExternalID: s.ExternalID}
 }
 
 // actions are the IAM actions that secbot needs with these settings, sorted.
 func (s *settings) actions() []string {
-	all := slices.Concat(playbooks.Actions(), store.Actions(s.Store))
+	all := slices.Concat(playbooks.Actions(), store.Actions(s.Store), s.member().Actions())
 	if s.QueueURL != "" {
 		all = append(all, events.Actions()...)
 	}
@@ -117,6 +124,7 @@ func (s *settings) readSecret(ctx context.Context) error {
 	}
 	for name, value := range map[string]*string{
 		"SLACK_BOT_TOKEN": &s.SlackToken, "SLACK_SIGNING_SECRET": &s.SigningSecret, "SLACK_APP_TOKEN": &s.AppToken, "SECBOT_EVENTS_TOKEN": &s.EventsToken,
+		"SECBOT_EXTERNAL_ID": &s.ExternalID,
 	} {
 		*value = cmp.Or(*value, values[name])
 	}
@@ -238,7 +246,7 @@ func newApp(ctx context.Context, s *settings, log *slog.Logger, why purpose) (*a
 func wire(s *settings, cfg aws.Config, policy *remediation.Config, st remediation.Store, log *slog.Logger, now func() time.Time) *app {
 	counted, calls, slackCalls := remediation.NewMetrics(), awsenv.NewCalls(), bot.NewCalls()
 	cfg = calls.Count(cfg)
-	env := awsenv.New(cfg)
+	env := awsenv.New(cfg, s.member())
 	api := bot.NewClient(s.SlackToken, s.SlackAPI, slackCalls)
 	homes := &bot.Homes{Client: api, Store: st, Names: names(policy), Standing: standing(policy, st), Log: log, Now: now}
 	slackNotifier := &bot.Notifier{Client: api, Store: st, Names: names(policy), Channel: policy.Channel, APIURL: s.SlackAPI, Homes: homes, Log: log, Now: now}
@@ -247,16 +255,19 @@ func wire(s *settings, cfg aws.Config, policy *remediation.Config, st remediatio
 		notifiers[remediation.NotifySNS] = snsNotifier(cfg, topic, st)
 	}
 	people := bot.NewDirectory(api, now)
+	var queue *sqs.Client
+	var spread func(context.Context, []string) error
+	if s.QueueURL != "" {
+		queue = sqs.NewFromConfig(cfg)
+		spread = func(ctx context.Context, jobs []string) error { return events.Spread(ctx, queue, s.QueueURL, jobs) }
+	}
 	engine := remediation.New(remediation.Options{
 		Store: st, Provider: env, Config: policy, Notifiers: notifiers,
-		Directory: people, Enrich: env.Enrich, Self: env.Identity,
+		Directory: people, Enrich: env.Enrich, Self: env.Identity, Accounts: env.Accounts, Spread: spread,
 		Log: log, Metrics: counted, Now: now, Exclusive: !store.Shared(s.Store), Inline: s.Lambda == lambdaEvents,
 	})
-	a := &app{settings: s, log: log, store: st, engine: engine}
-	if s.QueueURL != "" {
-		a.queue = sqs.NewFromConfig(cfg)
-	}
-	a.events = &events.Handler{Accept: a.accept, Heard: engine.Heard, Token: s.EventsToken, Topics: s.SNSTopics, Log: log}
+	a := &app{settings: s, log: log, store: st, engine: engine, queue: queue}
+	a.events = &events.Handler{Accept: a.accept, Heard: engine.Heard, Begin: engine.Begin, Token: s.EventsToken, Topics: s.SNSTopics, Log: log}
 	checks := s.checks(policy, env, slackNotifier, st, engine)
 	if a.queue != nil {
 		a.poller = &events.Queue{Handler: a.events, Client: a.queue, URL: s.QueueURL}
@@ -440,7 +451,7 @@ func (p *process) readOnlyEngine(ctx context.Context) (*remediation.Engine, erro
 	if err != nil {
 		return nil, err
 	}
-	env := awsenv.New(cfg)
+	env := awsenv.New(cfg, p.settings.member())
 	return remediation.New(remediation.Options{Store: memory.New(), Provider: env, Config: policy, Enrich: env.Enrich, Log: p.log}), nil
 }
 

@@ -1,6 +1,7 @@
 package bot
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -30,7 +31,7 @@ type Parsed struct {
 	Incident string           // the id as typed: whole, or a part of at least 6 characters
 	For      time.Duration    // ignore: how long, 0 is for good; allow: how long, 0 is remediation.AllowFor
 	Reason   string           // ignore, allow: why
-	Scope    string           // scan: s3, sg or all; ignore: a remediation.Scope, empty for the narrowest
+	Scope    string           // scan: as remediation.ParseScanScope takes it; ignore: a remediation.Scope, empty for the narrowest
 	Filter   Filter           // incidents: which
 	Playbook string           // runbook: whose
 }
@@ -64,7 +65,7 @@ const (
 // Commands is the table of commands, in the order in which help lists them.
 func Commands() []CommandSpec {
 	return []CommandSpec{
-		{"scan", "[s3|sg|all]", "Look for what is open now.", groupLook, parseScan},
+		{"scan", "[s3|sg|all] [org|ACCOUNT …]", "Look for what is open now, here, in some accounts or in all of the organisation.", groupLook, parseScan},
 		{"incidents", "[status|severity|playbook|account …] [page N]", "List incidents, the newest first.", groupLook, parseIncidents},
 		{"show", "ID", "Show one incident with its history.", groupLook, withID("show", "")},
 		{"ignores", "", "List what is ignored or allowed, until when and why.", groupLook, parseNothing("ignores")},
@@ -132,7 +133,7 @@ func unknownCommand(word string) error {
 
 // example is the command as it might be typed.
 func (c CommandSpec) example() string {
-	words := strings.NewReplacer("ID", exampleID, "…", "it is meant so", "[s3|sg|all]", "all", "[status]", "open",
+	words := strings.NewReplacer("ID", exampleID, "…", "it is meant so", "[s3|sg|all] [org|ACCOUNT …]", "all", "[status]", "open",
 		"[status|severity|playbook|account …] [page N]", "open high", "RESOURCE", "my-bucket", "PLAYBOOK", "sg-rule-added",
 		"[observe|ask|auto|file] [all|PLAYBOOK|ACCOUNT]", "ask all", "[resource|playbook|account] ", "", "[for 2h]", "for 2h", "[because …]", "because it is meant so")
 	return strings.TrimSpace(c.Name + " " + words.Replace(c.Usage))
@@ -202,16 +203,30 @@ func parseMode(args []string) (Parsed, error) {
 	return Parsed{Verb: remediation.VerbMode, Scope: mode + " " + target}, nil
 }
 
+// parseScan takes what is looked at and where, each of which may be left out.
 func parseScan(args []string) (Parsed, error) {
-	p := Parsed{Verb: remediation.VerbScan, Scope: "all"}
-	if len(args) == 0 {
-		return p, nil
+	usage := func(problem string) error { return &UsageError{Problem: problem, Example: "scan sg org"} }
+	var scope remediation.ScanScope
+	for _, arg := range args {
+		for word := range strings.SplitSeq(strings.ToLower(arg), ",") {
+			switch {
+			case word == "":
+			case word == "org":
+				scope.Organisation = true
+			case isAccount(word):
+				scope.Accounts = append(scope.Accounts, word)
+			case scope.What == "" && slices.Contains([]string{"s3", "sg", "all"}, word):
+				scope.What = word
+			default:
+				return Parsed{}, usage(fmt.Sprintf("A scan can't look at %q, but at s3 (buckets), sg (security groups) or all; of this account, of accounts by their 12 digits, or of the whole organisation (org).", cut(word, 40)))
+			}
+		}
 	}
-	p.Scope = strings.ToLower(args[0])
-	if len(args) > 1 || !slices.Contains([]string{"s3", "sg", "all"}, p.Scope) {
-		return Parsed{}, &UsageError{Problem: "A scan looks at s3 (buckets), sg (security groups) or all.", Example: "scan sg"}
+	if scope.Organisation && len(scope.Accounts) > 0 {
+		return Parsed{}, usage("A scan looks at the whole organisation (org) or at the accounts that are named, not both.")
 	}
-	return p, nil
+	scope.What = cmp.Or(scope.What, "all")
+	return Parsed{Verb: remediation.VerbScan, Scope: scope.String()}, nil
 }
 
 func parseIncidents(args []string) (Parsed, error) {

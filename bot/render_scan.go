@@ -22,6 +22,12 @@ func renderScanRun(run *remediation.ScanRun, names Names) Message {
 func renderScanning(run *remediation.ScanRun) Message {
 	title := "Scan under way"
 	count := fmt.Sprintf("*%s* read · *%d* open · *%d* could not be read", plural(run.Read, "resource"), run.Found, run.Failed)
+	if g := run.Gathered; g != nil {
+		count = fmt.Sprintf("*%d* of %s done\n", g.Accounts-len(g.Waiting), plural(g.Accounts, "account")) + count
+		if len(g.Sum.Refused) > 0 {
+			count += "\n" + refusedText(g.Sum.Refused)
+		}
+	}
 	blocks := []slack.Block{slack.NewHeaderBlock(plain(title, maxHeader)), section(count, "It looks at "+scopeWords(run.Scope)+" and changes nothing.")}
 	if run.CancelledBy != "" {
 		blocks = append(blocks, section("*Being cancelled* by "+mention(run.CancelledBy)+". What was found until then is told."))
@@ -51,6 +57,9 @@ func renderScan(r remediation.ScanReport, names Names) Message {
 		title += fmt.Sprintf(", %d open and let be", n)
 	}
 	title += ", " + plural(r.Read, "resource") + " read"
+	if r.Accounts > 0 {
+		title += " in " + plural(r.Accounts, "account")
+	}
 	if r.Unread > 0 {
 		title += fmt.Sprintf(", %d not readable", r.Unread)
 	}
@@ -79,13 +88,36 @@ func scanCause(by string) string {
 }
 
 func scopeWords(scope string) string {
-	switch scope {
+	what, where, _ := strings.Cut(scope, " ")
+	words := "buckets and security groups"
+	switch what {
 	case "s3":
-		return "buckets"
+		words = "buckets"
 	case "sg":
-		return "security groups"
+		words = "security groups"
 	}
-	return "buckets and security groups"
+	if where == "" {
+		return words
+	}
+	if where == "org" {
+		return words + " of the organisation"
+	}
+	return words + " of " + plural(strings.Count(where, ",")+1, "account")
+}
+
+// maxRefusedShown is how many of the accounts that refuse are named.
+const maxRefusedShown = 10
+
+// refusedText names accounts that do not let secbot in.
+func refusedText(refused []string) string {
+	shown := make([]string, 0, maxRefusedShown+1)
+	for _, account := range refused[:min(len(refused), maxRefusedShown)] {
+		shown = append(shown, code(account, 12))
+	}
+	if more := len(refused) - len(shown); more > 0 {
+		shown = append(shown, fmt.Sprintf("and %d more", more))
+	}
+	return "*Did not let secbot in:* " + strings.Join(shown, ", ")
 }
 
 func scanSaid(r remediation.ScanReport) string {
@@ -191,7 +223,11 @@ func scanUnread(r remediation.ScanReport, d detail) string {
 	if r.Unread == 0 {
 		return ""
 	}
-	text := bullets("*This is not everything.* What could not be read:", r.Failures, min(d.lines, 5), d.line)
+	head := "*This is not everything.* What could not be read:"
+	if len(r.Refused) > 0 {
+		head = "*This is not everything.* " + refusedText(r.Refused) + "\nWhat could not be read:"
+	}
+	text := bullets(head, r.Failures, min(d.lines, 5), d.line)
 	if more := r.Unread - len(r.Failures); more > 0 {
 		text += fmt.Sprintf("\n… and %d beyond that", more)
 	}

@@ -352,6 +352,13 @@ func TestOtherGoldens(t *testing.T) {
 	running := remediation.ScanRun{ID: "x", By: fakeslack.Alice, Scope: "all", Started: at(0), At: at(1), Read: 120, Found: 3, Failed: 1}
 	stopped := running
 	stopped.CancelledBy = fakeslack.Bob
+	spread := running
+	spread.Scope, spread.Gathered = "sg org", &remediation.Gathered{Accounts: 40, Waiting: []string{"444455556666"}, Sum: &remediation.ScanReport{Refused: []string{"222233334444", "333344445555"}}}
+	several := remediation.ScanReport{By: fakeslack.Alice, Scope: "all org", Accounts: 40, Started: at(0), Finished: at(1), Groups: []remediation.ScanGroup{}, Read: 9, Unread: 12,
+		Failures: []string{"account 222233334444 does not let secbot in <x>"}}
+	for i := range 12 {
+		several.Refused = append(several.Refused, fmt.Sprintf("2222333344%02d", i))
+	}
 	for name, m := range map[string]Message{
 		"thread": renderThread(remediation.ThreadNote{Text: "What was changed:", Diff: []remediation.DiffLine{
 			{Op: "-", Text: "tcp 22 from 0.0.0.0/0 ```<!here>```"}, {Op: " ", Text: "tcp 443 from 0.0.0.0/0"}}}),
@@ -359,11 +366,13 @@ func TestOtherGoldens(t *testing.T) {
 			People: []string{"S0RESPOND", "U0BOB"}, Incident: incidentID, Failed: true}),
 		"reply-lines": renderReply(remediation.Reply{Text: "As sg-0abc is now:", NamedInLines: []string{"U0BOB"},
 			Lines: []string{"sg-rule-added, high – the policy says ask (rule 1; secbot is paused since 2025-04-01 11:30 UTC by U0BOB (<a drill> of U0EVE))"}}),
-		"reply-unnamed":  renderReply(remediation.Reply{Text: "incident X is already fixed", People: []string{"U0BOB", "shell:root", "secbot"}}),
-		"scan":           renderScan(report, names()),
-		"scan-cancelled": renderScan(cancelled, names()),
-		"scan-running":   renderScanRun(&running, names()),
-		"scan-stopped":   renderScanRun(&stopped, names()),
+		"reply-unnamed":         renderReply(remediation.Reply{Text: "incident X is already fixed", People: []string{"U0BOB", "shell:root", "secbot"}}),
+		"scan":                  renderScan(report, names()),
+		"scan-cancelled":        renderScan(cancelled, names()),
+		"scan-running":          renderScanRun(&running, names()),
+		"scan-stopped":          renderScanRun(&stopped, names()),
+		"scan-accounts-running": renderScanRun(&spread, names()),
+		"scan-accounts":         renderScan(several, names()),
 		"digest": renderDigest(remediation.Digest{From: at(0), Count: 37,
 			Lines: []remediation.DigestLine{{Playbook: "sg-rule-added", Severity: remediation.SeverityHigh, Status: remediation.StatusFixed, Count: 30},
 				{Playbook: "s3-public-policy", Severity: remediation.SeverityLow, Status: remediation.StatusOpen, Count: 7}},

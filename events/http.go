@@ -34,6 +34,9 @@ type Handler struct {
 	// Heard is told which sources the events came from, those too that are
 	// skipped; not called where nil.
 	Heard func(ctx context.Context, sources ...remediation.Source)
+	// Begin is told the job of each AccountScan that comes by way of a queue, which is
+	// acknowledged only after it has returned nil; nil: such a message is no event.
+	Begin func(ctx context.Context, job string) error
 	// Token is the bearer token of POST /events. Empty refuses every request.
 	Token string
 	// Topics are the ARNs of the SNS topics whose messages are taken.

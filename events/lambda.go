@@ -72,6 +72,38 @@ func queueBatch(raw json.RawMessage) ([]lambdaevents.SQSMessage, bool) {
 // Wake is the body of a message that says only that work is due.
 const Wake = `{"detail-type":"secbot work is due","source":"secbot","detail":{}}`
 
+// accountScan is a message that says which job scans an account.
+type accountScan struct {
+	DetailType string        `json:"detail-type"`
+	Source     string        `json:"source"`
+	Detail     accountDetail `json:"detail"`
+}
+
+type accountDetail struct {
+	Job string `json:"job"`
+}
+
+const accountScanType = "secbot account scan"
+
+// AccountScan is the body of a message that has the scan of an account begin, by the
+// id of its job.
+func AccountScan(job string) (string, error) {
+	raw, err := json.Marshal(accountScan{DetailType: accountScanType, Source: "secbot", Detail: accountDetail{Job: job}})
+	if err != nil {
+		return "", fmt.Errorf("encode the message about %s: %w", job, err)
+	}
+	return string(raw), nil
+}
+
+// accountJob is the job of such a message; false for every other.
+func accountJob(raw []byte) (job string, ok bool) {
+	var m accountScan
+	if err := json.Unmarshal(raw, &m); err != nil || m.DetailType != accountScanType || m.Source != "secbot" || m.Detail.Job == "" {
+		return "", false
+	}
+	return m.Detail.Job, true
+}
+
 // takeMessage stores what one message holds, and gives that for listen. Where a part of it can't be read the
 // others are stored, and it is an error: whoever looks into the dead-letter queue
 // shall find it.
@@ -84,6 +116,9 @@ func (h *Handler) takeMessage(ctx context.Context, raw []byte) (results []Result
 	}()
 	if string(raw) == Wake {
 		return nil, nil
+	}
+	if job, ok := accountJob(raw); ok && h.Begin != nil {
+		return nil, h.Begin(ctx, job)
 	}
 	if results, err = Decode(raw); err != nil {
 		return nil, err

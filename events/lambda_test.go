@@ -3,10 +3,16 @@ package events_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	lambdaevents "github.com/aws/aws-lambda-go/events"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"secbot/events"
 	"secbot/remediation"
@@ -107,5 +113,75 @@ func TestHeardLast(t *testing.T) {
 	}
 	if want := []string{"store", "work", "hear cloudtrail"}; !slices.Equal(order, want) {
 		t.Errorf("%v, want %v", order, want)
+	}
+}
+
+// TestAccountScanIsBegun: a message about an account is acknowledged once its scan is
+// stored to begin; SQS delivers it again where that fails. In another's envelope it is
+// no order.
+func TestAccountScanIsBegun(t *testing.T) {
+	body, err := events.AccountScan("scan-account/s/111122223333")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		body  string
+		fail  error
+		begun []string
+		fails bool
+	}{
+		"a message":             {body: body, begun: []string{"scan-account/s/111122223333"}},
+		"one that can't begin":  {body: body, fail: errors.New("the store is away"), begun: []string{"scan-account/s/111122223333"}, fails: true},
+		"by another source":     {body: strings.Replace(body, `"source":"secbot"`, `"source":"aws.ec2"`, 1)},
+		"in a message of SNS's": {body: inSNS(t, body)},
+		"without a job":         {body: strings.Replace(body, "scan-account/s/111122223333", "", 1)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var begun []string
+			l := &events.Lambda{Handler: &events.Handler{Accept: func(context.Context, []remediation.Signal) error { return nil },
+				Begin: func(_ context.Context, job string) error { begun = append(begun, job); return tt.fail }}}
+			got, err := l.Invoke(t.Context(), json.RawMessage(encoded(t, map[string]any{"Records": []any{map[string]any{"messageId": "m", "eventSource": "aws:sqs", "body": tt.body}}})))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if answer, ok := got.(lambdaevents.SQSEventResponse); !ok || (len(answer.BatchItemFailures) == 1) != tt.fails || !slices.Equal(begun, tt.begun) {
+				t.Errorf("begun %q, and the answer is %+v", begun, got)
+			}
+		})
+	}
+}
+
+// sender is SQS, of which each batch fails for what fails says.
+type sender struct {
+	bodies []string
+	most   int
+	fail   func(i int) bool
+}
+
+func (s *sender) SendMessageBatch(_ context.Context, in *sqs.SendMessageBatchInput, _ ...func(*sqs.Options)) (*sqs.SendMessageBatchOutput, error) {
+	s.most = max(s.most, len(in.Entries))
+	out := &sqs.SendMessageBatchOutput{}
+	for _, e := range in.Entries {
+		if s.fail(len(s.bodies)) {
+			out.Failed = append(out.Failed, types.BatchResultErrorEntry{Id: e.Id, Code: aws.String("InternalError")})
+		}
+		s.bodies = append(s.bodies, *e.MessageBody)
+	}
+	return out, nil
+}
+
+// TestSpread: a message for each job, ten at once, and an error where one was not taken.
+func TestSpread(t *testing.T) {
+	var jobs []string
+	for i := range 23 {
+		jobs = append(jobs, fmt.Sprint("job-", i))
+	}
+	s := &sender{fail: func(int) bool { return false }}
+	if err := events.Spread(t.Context(), s, "q", jobs); err != nil || len(s.bodies) != 23 || s.most != 10 {
+		t.Errorf("%d messages, %d at once, %v", len(s.bodies), s.most, err)
+	}
+	s = &sender{fail: func(i int) bool { return i == 12 }}
+	if err := events.Spread(t.Context(), s, "q", jobs); err == nil || !strings.Contains(err.Error(), "InternalError") {
+		t.Errorf("one was not taken, and that is %v", err)
 	}
 }

@@ -174,7 +174,8 @@ func (q *Queue) extend(ctx context.Context, m types.Message) {
 
 // Actions are the IAM actions for a queue: those of who works from it, among them
 // sqs:GetQueueAttributes for Lambda's event source mapping, which uses the
-// function's role, and sqs:SendMessage for the function that answers Slack.
+// function's role, and sqs:SendMessage for the function that answers Slack and for a
+// scan of several accounts.
 func Actions() []string {
 	return []string{"sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:SendMessage"}
 }

@@ -41,7 +41,7 @@ func walk(n *yaml.Node, visit func(*yaml.Node)) {
 // TestSecretsAreNotShown: what is secret is NoEcho, and stands in no environment of a
 // function.
 func TestSecretsAreNotShown(t *testing.T) {
-	secret := map[string][]string{infra.Hub(): {"SlackBotToken", "SlackSigningSecret"}, infra.Member(): {"ExternalId"}}
+	secret := map[string][]string{infra.Hub(): {"SlackBotToken", "SlackSigningSecret", "ExternalId"}, infra.Member(): {"ExternalId"}}
 	for body, names := range secret {
 		tmpl, err := deploy.ParseTemplate(body)
 		if err != nil {

@@ -54,7 +54,7 @@ type Command struct {
 	By       string        `json:"by"`                // a Slack user id, or "shell:NAME"
 	Reason   string        `json:"reason,omitempty"`
 	For      time.Duration `json:"for,omitempty"`     // ignore: how long, 0 is for good; allow: how long, 0 is AllowFor
-	Scope    string        `json:"scope,omitempty"`   // scan: s3, sg or all; reset: the breaker's place, empty for all; ignore: a Scope, empty for ScopeFinding; mode: "MODE TARGET"; why: the resource's id; scan_cancel, fix_all: the scan's id
+	Scope    string        `json:"scope,omitempty"`   // scan: as ParseScanScope takes it; reset: the breaker's place, empty for all; ignore: a Scope, empty for ScopeFinding; mode: "MODE TARGET"; why: the resource's id; scan_cancel, fix_all: the scan's id
 	Targets  []Target      `json:"targets,omitempty"` // fix_all: what is to be reverted
 	Left     []string      `json:"left,omitempty"`    // fix_all: what was asked for besides and is not to be fixed any more, and why, plain; it is told alone
 	Quiet    bool          `json:"quiet,omitempty"`   // one of several: of its incident's message only the end is shown

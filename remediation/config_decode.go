@@ -145,6 +145,7 @@ func (d *configDecoder) topFields(c *Config) []configField {
 		{"channel", setOne(d, &c.Channel, textNode(parseChannel))},
 		{"responders", setList(d, &c.Responders, textNode(parseResponder))},
 		{"regions", setList(d, &c.Regions, textNode(parseRegion))},
+		{"members", setList(d, &c.Members, accountNode)},
 		{"reconcile", setOne(d, &c.Reconcile, textNode(parseInterval))},
 		{"heartbeat", setOne(d, &c.Heartbeat, textNode(parseInterval))},
 		{"report", setOne(d, &c.Report, textNode(parseOneOf("day of the report", ReportDays())))},

@@ -59,6 +59,7 @@ mode: ask
 channel: "#cloud-alerts"
 responders: [U0ALICE, W0BOB, S0ONCALL]
 regions: eu-central-1
+members: ["111122223333"]
 reconcile: 12h
 heartbeat: never
 report: friday
@@ -99,14 +100,14 @@ rules:
 	}
 	want := &remediation.Config{
 		File: "secbot.yaml", Mode: remediation.ModeAsk, Channel: "#cloud-alerts",
-		Responders: []string{"U0ALICE", "W0BOB", "S0ONCALL"}, Regions: []string{"eu-central-1"}, Reconcile: 12 * time.Hour,
+		Responders: []string{"U0ALICE", "W0BOB", "S0ONCALL"}, Regions: []string{"eu-central-1"}, Members: []string{"111122223333"}, Reconcile: 12 * time.Hour,
 		Breaker: remediation.Breaker{Fixes: 5, Window: 30 * time.Minute}, Digest: 7, Report: "friday",
 		Notify:   remediation.Notify{SNSTopicARN: "arn:aws-us-gov:sns:us-gov-west-1:111122223333:fixes"},
 		Question: remediation.Question{Remind: 30 * time.Minute, Escalate: 4 * time.Hour, To: []string{"#leads", "U0CISO"}},
 		Accounts: map[string]string{"012345678901": "prod"},
 		People:   []remediation.Person{{Actor: "arn:aws:iam::*:user/dana", User: "U0DANA"}},
 		Rules: []remediation.PolicyRule{{
-			Name: "everything at once", Line: 22, Then: remediation.ActionNotify,
+			Name: "everything at once", Line: 23, Then: remediation.ActionNotify,
 			Channel: "G0QUIET", Approvers: []string{"U0CAROL"}, Approvals: 2,
 			Question: remediation.QuestionRule{Remind: new(time.Duration), To: []string{"C0SECOND"}},
 			Match: remediation.Match{
@@ -121,7 +122,7 @@ rules:
 				Ports:      []remediation.PortRange{{From: 22, To: 22}, {From: 80, To: 80}, {From: 8000, To: 8999}, {All: true}},
 				Openness:   []remediation.Openness{"world"},
 			},
-		}, {Line: 39, Then: remediation.ActionIgnore}},
+		}, {Line: 40, Then: remediation.ActionIgnore}},
 	}
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Errorf("config (-want +got):\n%s", diff)
@@ -314,7 +315,7 @@ func TestConfigurationGuide(t *testing.T) {
 	if diff := cmp.Diff(remediation.BuiltinRules(), builtin.Rules, ignore); diff != "" {
 		t.Errorf("the guide's built-in rules (-real +guide):\n%s", diff)
 	}
-	keys := "mode channel responders regions reconcile heartbeat report breaker fixes overall minutes digest notify sns_topic_arn rules name match then approvers " +
+	keys := "mode channel responders regions members reconcile heartbeat report breaker fixes overall minutes digest notify sns_topic_arn rules name match then approvers " +
 		"question remind escalate escalate_to expire accounts people approvals playbook account region resource tags severity actor direction port openness expr"
 	for key := range strings.FieldsSeq(keys) {
 		if !regexp.MustCompile(`(?m)^[ -]*` + key + ":").MatchString(examples[0][1]) {

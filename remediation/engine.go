@@ -13,6 +13,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/oklog/ulid/v2"
 
 	"secbot/internal/throttle"
@@ -23,6 +24,17 @@ type Identity struct {
 	Account string
 	ARN     string // the caller's, as STS tells it
 	RoleARN string // the role behind it, where there is one
+	// MemberRole is the name of the role that it takes in other accounts; empty: it
+	// goes into none.
+	MemberRole string
+}
+
+// Partition is the part of AWS that it is in: aws, aws-cn or aws-us-gov.
+func (id Identity) Partition() string {
+	if a, err := arn.Parse(id.ARN); err == nil {
+		return a.Partition
+	}
+	return "aws"
 }
 
 // Options are what an Engine needs. Store, Provider and Config must be set.
@@ -36,6 +48,12 @@ type Options struct {
 	// before it is judged; a signal without Playbooks afterwards is skipped.
 	// nil: such signals are judged on what the live state shows.
 	Enrich func(ctx context.Context, sig *Signal) error
+	// Accounts lists the accounts of the organisation; nil where nobody can.
+	Accounts func(ctx context.Context) ([]string, error)
+	// Spread tells other processes of jobs that each of them shall begin, one by one,
+	// by handing each id to Engine.Begin, once or several times; nil: there are none,
+	// and this one does all.
+	Spread func(ctx context.Context, jobs []string) error
 	// Self tells who secbot is in AWS; nil where nobody knows.
 	Self  func(ctx context.Context) (Identity, error)
 	Now   func() time.Time // time.Now where nil
@@ -160,6 +178,8 @@ const (
 	jobReport = "report"
 	// jobSnapshot keeps the first state of what has no old values in events.
 	jobSnapshot = "snapshot"
+	// jobAccount scans one account of several.
+	jobAccount = "scan-account"
 )
 
 // Accept stores signals to be judged. When it returns nil they are safe, and
@@ -203,14 +223,11 @@ func (e *Engine) enqueueAt(ctx context.Context, due time.Time, kind, id, place s
 	if err != nil {
 		return fmt.Errorf("encode the %s: %w", kind, err)
 	}
-	switch {
-	case id == "":
+	if id == "" {
 		id = digest(raw)
-	case len(id) > maxEventID || !utf8.ValidString(id):
-		id = digest([]byte(id))
 	}
 	now := e.now()
-	job := &Job{ID: kind + "/" + id, Kind: kind, Place: place, Payload: raw, Due: due, CreatedAt: now, UpdatedAt: now}
+	job := &Job{ID: jobID(kind, id), Kind: kind, Place: place, Payload: raw, Due: due, CreatedAt: now, UpdatedAt: now}
 	if kind == jobSignal && e.handed.reserve(e.o.Workers) {
 		return e.handOver(ctx, job)
 	}
@@ -249,6 +266,14 @@ func (e *Engine) keepJob(ctx context.Context, job *Job) (*Job, error) {
 		e.own.see(Write{Jobs: []*Job{job}}, e.now())
 	}
 	return job, err
+}
+
+// jobID is the id of a job's row, by what its kind of work knows it by.
+func jobID(kind, id string) string {
+	if len(id) > maxEventID || !utf8.ValidString(id) {
+		id = digest([]byte(id))
+	}
+	return kind + "/" + id
 }
 
 func digest(b []byte) string {

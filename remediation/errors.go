@@ -10,9 +10,44 @@ import (
 	"github.com/aws/smithy-go"
 )
 
+// AccountError says that an account does not let secbot in.
+type AccountError struct {
+	Account string
+	Role    string // the role that secbot has tried to take there; empty: it has not tried
+	Err     error
+}
+
+// Error says where, and why.
+func (e *AccountError) Error() string {
+	if e.Role == "" {
+		return fmt.Sprintf("account %s can't be entered: %v", e.Account, e.Err)
+	}
+	return fmt.Sprintf("account %s does not let secbot take its role %s: %v", e.Account, e.Role, e.Err)
+}
+
+// Unwrap is what STS has said.
+func (e *AccountError) Unwrap() error { return e.Err }
+
+// explain tells people how an account is made a member.
+func (e *AccountError) explain() string {
+	var api smithy.APIError
+	switch {
+	case errors.As(e.Err, &api) && denied(api.ErrorCode()):
+		return fmt.Sprintf("account %s does not let secbot in (%s: STS refused its role %s). Run `secbot deploy --member` there, with the hub's WorkerRoleArn and the SECBOT_EXTERNAL_ID that the hub has (a service control policy may forbid it too)",
+			e.Account, api.ErrorCode(), e.Role)
+	case errors.As(e.Err, &api):
+		return fmt.Sprintf("account %s could not be entered by its role %s: %s: %s", e.Account, e.Role, api.ErrorCode(), api.ErrorMessage())
+	}
+	return e.Error()
+}
+
 // isTransient reports whether trying again may help: throttling, a conflict
 // with another change, a fault of AWS's own, a broken connection or a timeout.
 func isTransient(err error) bool {
+	var account *AccountError
+	if errors.As(err, &account) && account.Role == "" {
+		return false
+	}
 	var api smithy.APIError
 	if errors.As(err, &api) {
 		return api.ErrorFault() == smithy.FaultServer || transientCode(api.ErrorCode())
@@ -88,7 +123,10 @@ func because(err error) string {
 // at its end; else the error's own text.
 func Explain(err error) string {
 	var api smithy.APIError
+	var account *AccountError
 	switch {
+	case errors.As(err, &account):
+		return account.explain()
 	case noCredentials(err):
 		return "no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role"
 	case !errors.As(err, &api):

@@ -248,7 +248,7 @@ func (fx *fixing) forgetPlan(ctx context.Context, cause error) error {
 // apply carries out the steps that have no outcome yet, each stored as it comes.
 func (fx *fixing) apply(ctx context.Context) error {
 	for i := len(fx.inc.Outcomes); i < len(fx.inc.Plan.Steps); i++ {
-		rctx, rec := withRecorder(ctx, fx.intends(ctx), fx.announced...)
+		rctx, rec := withRecorder(ctx, fx.inc.ID, fx.intends(ctx), fx.announced...)
 		fx.announced = nil
 		var out Outcome
 		err := fx.e.persist(rctx, maxCallAttempts, isTransient, func() (err error) {

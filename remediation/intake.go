@@ -152,10 +152,10 @@ func (e *Engine) findingsOf(ctx context.Context, h *held, seen *view, sig Signal
 // account's as if there were none.
 func (e *Engine) reachable(ctx context.Context, r Ref) error {
 	self := e.self(ctx)
-	if self.Account == "" || r.Account == "" || r.Account == self.Account {
+	if self.Account == "" || r.Account == "" || r.Account == self.Account || self.MemberRole != "" {
 		return nil
 	}
-	return fmt.Errorf("it is in account %s, and secbot's credentials are for account %s alone: send it only that account's events, or run a secbot there", r.Account, self.Account)
+	return fmt.Errorf("it is in account %s, and secbot's credentials are for account %s alone: make it a member (docs/deploy.md) and set SECBOT_EXTERNAL_ID, send it only that account's events, or run a secbot there", r.Account, self.Account)
 }
 
 // enrich completes a signal of a Config rule and reports whether the rule is

@@ -7,10 +7,13 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
 )
 
 // recorder collects what is known of the changing calls made under one context.
 type recorder struct {
+	incident  string
 	announced func(Call) error // stores a call that is about to be made
 
 	mu    sync.Mutex
@@ -24,11 +27,21 @@ type recorder struct {
 
 type recorderKey struct{}
 
-// withRecorder gives a context whose changing calls are recorded, and stored by
-// announced before they are made, but for those that are stored already.
-func withRecorder(ctx context.Context, announced func(Call) error, stored ...Call) (context.Context, *recorder) {
-	r := &recorder{announced: announced, calls: slices.Clone(stored)}
+// withRecorder gives a context whose changing calls are made for an incident,
+// recorded, and stored by announced before they are made, but for those that are
+// stored already.
+func withRecorder(ctx context.Context, incident string, announced func(Call) error, stored ...Call) (context.Context, *recorder) {
+	r := &recorder{incident: incident, announced: announced, calls: slices.Clone(stored)}
 	return context.WithValue(ctx, recorderKey{}, r), r
+}
+
+// IncidentOf is the id of the incident for which calls under ctx change something;
+// empty where there is none.
+func IncidentOf(ctx context.Context) string {
+	if r, ok := ctx.Value(recorderKey{}).(*recorder); ok {
+		return r.incident
+	}
+	return ""
 }
 
 // on has f look at or change the recorder of ctx, where there is one.
@@ -188,7 +201,7 @@ func (e *Engine) authorOf(ctx context.Context, seen *view, sig Signal) (author, 
 	if meant, err := e.intended(ctx, sig); err != nil || meant {
 		return ours, err
 	}
-	if self.RoleARN == "" {
+	if self.RoleARN == "" && sig.Actor.Account == self.Account {
 		return others, nil // a person's own credentials, which people use too
 	}
 	// An intent that was just completed matches no more: its request id is in the
@@ -225,11 +238,16 @@ func (e *Engine) self(ctx context.Context) Identity {
 }
 
 // is reports whether the actor is this identity, by the exact ARN of its role
-// (or, without a role, of itself) in the same account. Session names and user
-// agents are the caller's to choose and count for nothing.
+// (or, without a role, of itself) in the same account, or of the role that it takes
+// in the actor's. Session names and user agents are the caller's to choose and count
+// for nothing.
 func (id Identity) is(a Actor) bool {
-	if id.ARN == "" || a.Account != id.Account {
+	if id.ARN == "" || a.Account == "" {
 		return false
+	}
+	if a.Account != id.Account {
+		role := arn.ARN{Partition: id.Partition(), Service: "iam", AccountID: a.Account, Resource: "role/" + id.MemberRole}
+		return id.MemberRole != "" && a.IssuerARN == role.String()
 	}
 	if id.RoleARN != "" {
 		return a.IssuerARN == id.RoleARN

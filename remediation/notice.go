@@ -162,7 +162,9 @@ func (e *UnclearError) Unwrap() error { return e.Err }
 type ScanReport struct {
 	ID          string      `json:"id"`
 	By          string      `json:"by"`
-	Scope       string      `json:"scope"` // s3, sg or all
+	Scope       string      `json:"scope"`              // as ParseScanScope takes it
+	Accounts    int         `json:"accounts,omitempty"` // that were to be scanned; 0: the own one alone
+	Refused     []string    `json:"refused,omitempty"`  // of those, some that did not let secbot in
 	Started     time.Time   `json:"started"`
 	Finished    time.Time   `json:"finished"`
 	CancelledBy string      `json:"cancelled_by,omitempty"` // who has ended it early; empty: nobody

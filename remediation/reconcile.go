@@ -35,7 +35,7 @@ func (e *Engine) reconcile(ctx context.Context, h *held, l look) error {
 	if err != nil {
 		return err
 	}
-	report, err := e.scanAndOpen(ctx, h, scanOf{ID: h.job.ID, By: ByItself, Scope: "all", last: last}, e.scan)
+	report, err := e.scanAndOpen(ctx, h, scanOf{ID: h.job.ID, By: ByItself, Scope: "all", posts: maxScanMessages, last: last}, e.scan)
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (e *Engine) reconcile(ctx context.Context, h *held, l look) error {
 
 // reconcileOne looks at one resource, of which an ignore has hidden what else was found.
 func (e *Engine) reconcileOne(ctx context.Context, h *held, ref Ref) error {
-	report, err := e.scanAndOpen(ctx, h, scanOf{ID: h.job.ID, By: ByItself, Scope: "all", last: newLastScan()}, func(ctx context.Context, _ []Kind, s *scanning) (int, error) {
+	report, err := e.scanAndOpen(ctx, h, scanOf{ID: h.job.ID, By: ByItself, Scope: "all", posts: maxScanMessages, last: newLastScan()}, func(ctx context.Context, _ []Kind, s *scanning) (int, error) {
 		s.judge(ctx, ref)
 		return s.read, ctx.Err()
 	})

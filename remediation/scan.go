@@ -45,11 +45,17 @@ func kindsOf(scope string) ([]Kind, error) {
 // It holds no more than a page of resources of each region at a time. Where ctx
 // ends it returns ctx's error, and what it has found is told.
 func (e *Engine) Scan(ctx context.Context, scope string, found func(Finding), failed func(error)) (int, error) {
+	return e.ScanAccount(ctx, "", scope, found, failed)
+}
+
+// ScanAccount is Scan for one account; the own one where it is empty. One that does
+// not let secbot in is told once, as an error in which there is an *AccountError.
+func (e *Engine) ScanAccount(ctx context.Context, account, scope string, found func(Finding), failed func(error)) (int, error) {
 	kinds, err := kindsOf(scope)
 	if err != nil {
 		return 0, err
 	}
-	return e.scan(ctx, kinds, &scanning{e: e, found: found, failed: failed})
+	return e.scan(ctx, kinds, &scanning{e: e, account: account, found: found, failed: failed})
 }
 
 // scan begins from the start where it is begun again after a crash: what it has
@@ -81,11 +87,13 @@ func (e *Engine) scanRegions(kind Kind) []string {
 }
 
 type scanning struct {
-	e      *Engine
-	mu     sync.Mutex
-	read   int
-	found  func(Finding)
-	failed func(error)
+	e       *Engine
+	account string // empty: the own one
+	mu      sync.Mutex
+	read    int
+	refused bool // the account does not let secbot in, which was told
+	found   func(Finding)
+	failed  func(error)
 	// seen is told each state of which there is all that Remember keeps; nil: nobody.
 	seen func(ctx context.Context, live judged, readAt time.Time)
 	// done is told each resource that was looked at, one at a time; nil: nobody.
@@ -98,7 +106,7 @@ type scanning struct {
 // they are have places of their own, so that one region that is slow does not hold
 // up the others for long.
 func (s *scanning) list(ctx context.Context, kind Kind, region string) {
-	env, err := s.e.o.Provider.Environment(ctx, "", region)
+	env, err := s.e.o.Provider.Environment(ctx, s.account, region)
 	if err != nil {
 		s.fail(fmt.Errorf("region %s: %w", region, err))
 		return
@@ -281,5 +289,12 @@ func (s *scanning) unread(ctx context.Context, err error) {
 func (s *scanning) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	var account *AccountError
+	if errors.As(err, &account) {
+		if s.refused {
+			return // each list says the same
+		}
+		s.refused = true
+	}
 	s.failed(err)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -24,10 +25,14 @@ func (e *Engine) scanCommand(ctx context.Context, h *held, cmd Command) error {
 	if err := e.authorise(ctx, cmd, nil); err != nil {
 		return e.refuse(ctx, h, cmd, err)
 	}
-	if _, err := kindsOf(cmd.Scope); err != nil {
+	scope, err := ParseScanScope(cmd.Scope)
+	if err != nil {
 		return e.refuse(ctx, h, cmd, err)
 	}
-	show, err := e.beginShown(ctx, h, cmd)
+	if scope.several() {
+		return e.scanAccounts(ctx, h, cmd, scope)
+	}
+	show, err := e.beginShown(ctx, h, cmd, nil)
 	if errors.Is(err, errNotNow) {
 		return err
 	}
@@ -38,7 +43,7 @@ func (e *Engine) scanCommand(ctx context.Context, h *held, cmd Command) error {
 	if err != nil {
 		return err
 	}
-	report, err := e.scanAndOpen(ctx, h, scanOf{ID: cmd.ID, By: cmd.By, Scope: cmd.Scope, last: last, show: show}, e.scan)
+	report, err := e.scanAndOpen(ctx, h, scanOf{ID: cmd.ID, By: cmd.By, Scope: scope.What, posts: maxScanMessages, last: last, show: show}, e.scan)
 	if err != nil {
 		return err
 	}
@@ -57,8 +62,8 @@ func (e *Engine) scanCommand(ctx context.Context, h *held, cmd Command) error {
 const scanRecord = "scan/running"
 
 // beginShown begins a scan that shows how far it is, or goes on with one after a
-// crash.
-func (e *Engine) beginShown(ctx context.Context, h *held, cmd Command) (*scanShow, error) {
+// crash. of is what a scan of several accounts begins with, else nil.
+func (e *Engine) beginShown(ctx context.Context, h *held, cmd Command, of *Gathered) (*scanShow, error) {
 	s := &scanShow{e: e, h: h}
 	var err error
 	if s.rec, s.run, err = readScan(ctx, e.o.Store.Record, cmd.ID); err == nil {
@@ -72,7 +77,7 @@ func (e *Engine) beginShown(ctx context.Context, h *held, cmd Command) (*scanSho
 		return nil, err
 	}
 	s.rec = &Record{Key: scanRunRecord(cmd.ID)}
-	s.run = &ScanRun{ID: cmd.ID, By: cmd.By, Scope: cmd.Scope, Started: e.now(), At: e.now()}
+	s.run = &ScanRun{ID: cmd.ID, By: cmd.By, Scope: cmd.Scope, Started: e.now(), At: e.now(), Gathered: of}
 	w, err := s.run.write(e, s.rec, true)
 	if err != nil {
 		return nil, err
@@ -146,6 +151,8 @@ func (e *Engine) endedScan(ctx context.Context, id string) []*Record {
 // scanOf is what a scan is for.
 type scanOf struct {
 	ID, By, Scope string
+	account       string    // one of several; empty: the own one alone
+	posts         int       // how many findings get a message of their own
 	last          *lastScan // what it is compared with
 	show          *scanShow // nil: nobody is shown how far it is
 }
@@ -166,12 +173,12 @@ func (e *Engine) scanAndOpen(ctx context.Context, h *held, of scanOf, scan reads
 	slices.SortStableFunc(findings, worstFirst)
 	for _, f := range findings {
 		f.EventID = "scan/" + of.ID
-		if err := e.openScanned(ctx, h, f, report, of.last); err != nil {
+		if err := e.openScanned(ctx, h, f, report, of); err != nil {
 			return nil, err
 		}
 	}
 	if report.CancelledBy != "" {
-		if err := e.addOpened(ctx, report); err != nil {
+		if err := e.addOpened(ctx, report, of.account); err != nil {
 			return nil, err
 		}
 	}
@@ -197,11 +204,15 @@ func (e *Engine) scanInto(ctx context.Context, h *held, of scanOf, scan reads, r
 	if show == nil {
 		show = &scanShow{run: &ScanRun{}}
 	}
-	s := &scanning{e: e,
+	s := &scanning{e: e, account: of.account,
 		found: func(f Finding) { findings = append(findings, f); show.found.Add(1) },
 		failed: func(err error) {
 			show.failed.Add(1)
 			report.unread(Explain(err))
+			var refused *AccountError
+			if errors.As(err, &refused) {
+				report.Refused = append(report.Refused, refused.Account)
+			}
 		},
 		done: func(ref Ref) {
 			show.read.Add(1)
@@ -244,14 +255,15 @@ func (r *ScanReport) ended(ctx context.Context, err error, cancelledBy string) e
 	return err // where nil, a cancellation came too late: everything was read
 }
 
-// addOpened adds what a scan that was cancelled has opened before a crash.
-func (e *Engine) addOpened(ctx context.Context, r *ScanReport) error {
+// addOpened adds what a scan that was cancelled has opened before a crash, in one
+// account where it is one of several.
+func (e *Engine) addOpened(ctx context.Context, r *ScanReport, account string) error {
 	known, err := e.o.Store.Incidents(ctx, IncidentQuery{Statuses: []Status{StatusOpen}, Since: r.Started.Add(-clockSkew), Limit: maxCounted})
 	if err != nil {
 		return fmt.Errorf("read what the scan has opened: %w", err)
 	}
 	for _, inc := range known {
-		if inc.Finding.EventID == "scan/"+r.ID && !r.has(inc.ID) {
+		if inc.Finding.EventID == "scan/"+r.ID && !r.has(inc.ID) && (account == "" || inc.Finding.Resource.Account == account) {
 			r.New++
 			r.add(ScanFinding{Finding: inc.Finding, Incident: inc.ID})
 		}
@@ -301,9 +313,16 @@ func (r *ScanReport) answer() string {
 	if n := r.LetBe + r.Ignored; n > 0 {
 		text += fmt.Sprintf(", and %d more that are let be, by an ignore, an undo or the policy", n)
 	}
-	text += fmt.Sprintf(": the scan has read %s in %s", counted(r.Read, "resource"), r.Finished.Sub(r.Started).Round(100*time.Millisecond))
+	where := ""
+	if r.Accounts > 0 {
+		where = " of " + counted(r.Accounts, "account")
+	}
+	text += fmt.Sprintf(": the scan has read %s%s in %s", counted(r.Read, "resource"), where, r.Finished.Sub(r.Started).Round(100*time.Millisecond))
 	if r.CancelledBy != "" {
 		text += ", and was cancelled, so this is not everything"
+	}
+	if len(r.Refused) > 0 {
+		text += "; these accounts did not let secbot in: " + strings.Join(r.Refused, ", ")
 	}
 	if r.Unread > 0 {
 		text += fmt.Sprintf("; %d could not be read, so this is not everything", r.Unread)
@@ -325,7 +344,8 @@ func worstFirst(a, b Finding) int { return b.Severity.Rank() - a.Severity.Rank()
 
 // openScanned opens an incident that asks, unless the finding is suppressed or
 // known, and adds it to the report.
-func (e *Engine) openScanned(ctx context.Context, h *held, f Finding, report *ScanReport, last *lastScan) error {
+func (e *Engine) openScanned(ctx context.Context, h *held, f Finding, report *ScanReport, of scanOf) error {
+	last := of.last
 	parts, err := e.Decide(ctx, f)
 	if err != nil {
 		return err
@@ -347,13 +367,13 @@ func (e *Engine) openScanned(ctx context.Context, h *held, f Finding, report *Sc
 			}
 			continue
 		}
-		id, isNew, err := e.openAsked(ctx, h, part, report.Posted < maxScanMessages)
+		id, isNew, err := e.openAsked(ctx, h, part, report.Posted < of.posts)
 		if err != nil {
 			return err
 		}
 		if isNew {
 			report.New++
-			report.Posted = min(report.New, maxScanMessages)
+			report.Posted = min(report.New, of.posts)
 		}
 		if id != "" {
 			report.add(ScanFinding{Finding: part.Finding, Incident: id, New: last.found(part.Finding)})

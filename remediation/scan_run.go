@@ -15,7 +15,7 @@ import (
 type ScanRun struct {
 	ID          string      `json:"id"`
 	By          string      `json:"by"`
-	Scope       string      `json:"scope"` // s3, sg or all
+	Scope       string      `json:"scope"` // as ParseScanScope takes it
 	Started     time.Time   `json:"started"`
 	At          time.Time   `json:"at"`                     // when the counts were taken
 	Read        int         `json:"read"`                   // resources that were read
@@ -23,6 +23,7 @@ type ScanRun struct {
 	Failed      int         `json:"failed"`                 // what could not be read
 	CancelledBy string      `json:"cancelled_by,omitempty"` // who has ended it early; empty: nobody
 	Report      *ScanReport `json:"report,omitempty"`       // nil while it reads
+	Gathered    *Gathered   `json:"gathered,omitempty"`     // of a scan of several accounts; nil of the own one alone
 	NoticeSeq   int         `json:"notice_seq"`             // the last notice's
 }
 
@@ -91,6 +92,7 @@ type scanShow struct {
 	h                   *held
 	read, found, failed atomic.Int64
 	cancel              context.CancelFunc // ends the reading
+	part                bool               // of a scan of several accounts: what it has come to is shown once it ends
 	mu                  sync.Mutex
 	rec                 *Record
 	run                 *ScanRun
@@ -129,12 +131,11 @@ func (s *scanShow) look(ctx context.Context) error {
 		return nil
 	}
 	now := s.e.now()
-	if now.Sub(s.run.At) < ScanEvery || !s.count() {
+	if s.part || now.Sub(s.run.At) < ScanEvery || !s.count() {
 		return nil
 	}
 	s.run.At = now
-	// One that still waits shows the newest numbers when it goes out.
-	waits, err := s.waits(ctx)
+	waits, err := s.e.noticeWaits(ctx, s.run.ID)
 	if err != nil {
 		return err
 	}
@@ -164,11 +165,12 @@ func (s *scanShow) count() bool {
 	return more
 }
 
-// waits reports whether a notice about the scan is still to go out.
-func (s *scanShow) waits(ctx context.Context) (bool, error) {
-	out, err := s.e.o.Store.Notices(ctx, ScanMessage(s.run.ID))
+// noticeWaits reports whether a notice about a scan is still to go out, which shows
+// the newest numbers then.
+func (e *Engine) noticeWaits(ctx context.Context, scan string) (bool, error) {
+	out, err := e.o.Store.Notices(ctx, ScanMessage(scan))
 	if err != nil {
-		return false, fmt.Errorf("read the notices of scan %s: %w", s.run.ID, err)
+		return false, fmt.Errorf("read the notices of scan %s: %w", scan, err)
 	}
 	return len(out) > 0 && !out[len(out)-1].Sent, nil
 }

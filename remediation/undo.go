@@ -17,7 +17,7 @@ func (e *Engine) undo(ctx context.Context, h *held, r run) error {
 	if un.inc.Status != StatusUndoing {
 		return nil
 	}
-	rctx, rec := withRecorder(ctx, un.intends(ctx))
+	rctx, rec := withRecorder(ctx, un.inc.ID, un.intends(ctx))
 	if err := e.mayChange(ctx, un.inc.Finding, VerbUndo); err != nil && un.notBegun(ctx) {
 		if !isRefusal(err) {
 			return fmt.Errorf("%w: %w", errStore, err)

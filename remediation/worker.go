@@ -478,6 +478,8 @@ func (e *Engine) perform(ctx context.Context, h *held) error {
 		return e.snapshot(ctx, h)
 	case jobReconcile:
 		return decoded(h.job, func(l look) error { return e.reconcile(ctx, h, l) })
+	case jobAccount:
+		return decoded(h.job, func(a accountScan) error { return e.scanAccount(ctx, h, a) })
 	case jobUndo:
 		return decoded(h.job, func(r run) error { return e.undo(ctx, h, r) })
 	}
@@ -563,6 +565,8 @@ func (e *Engine) giveUp(ctx context.Context, h *held, cause error) error {
 			}
 			return h.commit(ctx, Write{Notices: reply}, true)
 		})
+	case jobAccount:
+		return decoded(h.job, func(a accountScan) error { return e.gaveUpAccount(ctx, h, a, cause) })
 	case jobClose, jobExpire:
 		return decoded(h.job, func(r run) error { return e.neverGiveUp(ctx, h, r, cause) })
 	}

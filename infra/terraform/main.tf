@@ -54,7 +54,8 @@ resource "aws_cloudformation_stack" "hub" {
     Responders         = join(",", var.responders)
     SlackBotToken      = var.slack_bot_token
     SlackSigningSecret = var.slack_signing_secret
-    SecretsRevision    = substr(sha256("${var.slack_bot_token} ${var.slack_signing_secret}"), 0, 16)
+    ExternalId         = var.external_id
+    SecretsRevision    = substr(sha256("${var.slack_bot_token} ${var.slack_signing_secret} ${var.external_id}"), 0, 16)
     OrganizationId     = var.organization_id
   }, var.hub_parameters)
 }

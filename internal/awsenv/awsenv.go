@@ -3,6 +3,7 @@
 package awsenv
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -68,20 +69,23 @@ func httpClient() *awshttp.BuildableClient {
 // AWS gives environments by account and region. It implements
 // remediation.Provider.
 type AWS struct {
-	cfg aws.Config
-	now func() time.Time
+	cfg    aws.Config
+	member Member
+	now    func() time.Time
 
 	mu         sync.Mutex
 	envs       map[[2]string]*remediation.Environment
-	rules      map[string]string // the managed rule by region and name
+	members    map[string]*memberCredentials // by account
+	rules      map[string]string             // the managed rule by account, region and name
 	rulesUntil time.Time
 
 	identity asked
 }
 
 // New makes an AWS on a configuration; clients are made when they are needed.
-func New(cfg aws.Config) *AWS {
-	return &AWS{cfg: cfg, now: time.Now, envs: map[[2]string]*remediation.Environment{}}
+func New(cfg aws.Config, member Member) *AWS {
+	member.Role = cmp.Or(member.Role, DefaultMemberRole)
+	return &AWS{cfg: cfg, member: member, now: time.Now, envs: map[[2]string]*remediation.Environment{}, members: map[string]*memberCredentials{}}
 }
 
 // Region is the configured one.
@@ -100,6 +104,9 @@ func (a *AWS) Environment(_ context.Context, account, region string) (*remediati
 	if !plausibleRegion(region) {
 		return nil, fmt.Errorf("%q is no AWS region", region)
 	}
+	if account != "" && !plausibleAccount(account) {
+		return nil, fmt.Errorf("%q is no AWS account: an id has 12 digits", account)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	key := [2]string{account, region}
@@ -108,8 +115,11 @@ func (a *AWS) Environment(_ context.Context, account, region string) (*remediati
 	}
 	if len(a.envs) >= maxEnvironments {
 		clear(a.envs)
+		clear(a.members)
 	}
-	c := playbooks.NewClients(a.cfg, account, region)
+	cfg := a.cfg
+	cfg.Credentials = a.credentials(account)
+	c := playbooks.NewClients(cfg, account, region)
 	env := &remediation.Environment{Account: account, Region: region, Readers: playbooks.Readers(c), Playbooks: playbooks.All(c)}
 	a.envs[key] = env
 	return env, nil
@@ -179,6 +189,9 @@ func (a *AWS) ask(ctx context.Context, keep, keepFault time.Duration) (remediati
 		return known.last, known.fault
 	}
 	known.last = identity(aws.ToString(out.Account), aws.ToString(out.Arn))
+	if a.member.ExternalID != "" {
+		known.last.MemberRole = a.member.Role
+	}
 	return known.last, nil
 }
 
@@ -214,7 +227,7 @@ var errUnknownRule = errors.New("AWS Config knows no such rule")
 // Enrich asks AWS Config which managed rule is behind the signal's ConfigRule,
 // and gives the signal its playbooks if it is one of ours.
 func (a *AWS) Enrich(ctx context.Context, sig *remediation.Signal) error {
-	identifier, err := a.managedRule(ctx, sig.Resource.Region, sig.ConfigRule)
+	identifier, err := a.managedRule(ctx, sig.Resource, sig.ConfigRule)
 	if errors.Is(err, errUnknownRule) {
 		return nil
 	}
@@ -233,17 +246,21 @@ func (a *AWS) Enrich(ctx context.Context, sig *remediation.Signal) error {
 }
 
 // managedRule resolves a rule's name, from memory for an hour.
-func (a *AWS) managedRule(ctx context.Context, region, name string) (string, error) {
+func (a *AWS) managedRule(ctx context.Context, of remediation.Ref, name string) (string, error) {
+	rule, cfg := of.Account+"/"+of.Region+"/"+name, a.cfg
 	a.mu.Lock()
-	known := a.rules[region+"/"+name]
+	known := a.rules[rule]
 	fresh := a.now().Before(a.rulesUntil)
+	if plausibleAccount(of.Account) {
+		cfg.Credentials = a.credentials(of.Account)
+	}
 	a.mu.Unlock()
 	if known != "" && fresh {
 		return known, nil
 	}
-	client := configservice.NewFromConfig(a.cfg, func(o *configservice.Options) {
-		if plausibleRegion(region) {
-			o.Region = region
+	client := configservice.NewFromConfig(cfg, func(o *configservice.Options) {
+		if plausibleRegion(of.Region) {
+			o.Region = of.Region
 		}
 	})
 	out, err := client.DescribeConfigRules(ctx, &configservice.DescribeConfigRulesInput{ConfigRuleNames: []string{name}})
@@ -256,7 +273,7 @@ func (a *AWS) managedRule(ctx context.Context, region, name string) (string, err
 	}
 	for _, r := range out.ConfigRules {
 		if aws.ToString(r.ConfigRuleName) == name && r.Source != nil {
-			a.remember(region+"/"+name, aws.ToString(r.Source.SourceIdentifier))
+			a.remember(rule, aws.ToString(r.Source.SourceIdentifier))
 			return aws.ToString(r.Source.SourceIdentifier), nil
 		}
 	}

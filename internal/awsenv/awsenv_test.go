@@ -31,7 +31,7 @@ func newAWS(t *testing.T) (*awsenv.AWS, *fakeaws.AWS) {
 	if aws.ToString(cfg.BaseEndpoint) != srv.URL || cfg.Region != "eu-west-1" {
 		t.Fatalf("the configuration has endpoint %v and region %s", cfg.BaseEndpoint, cfg.Region)
 	}
-	return awsenv.New(cfg), fake
+	return awsenv.New(cfg, awsenv.Member{}), fake
 }
 
 // The role's ARN, not the session's: the caller chooses the session's name.

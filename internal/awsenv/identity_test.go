@@ -21,7 +21,7 @@ func TestIdentityOutlivesFailures(t *testing.T) {
 	t.Cleanup(srv.Close)
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	a := New(aws.Config{Region: "us-east-1", BaseEndpoint: &srv.URL, Credentials: credentials.NewStaticCredentialsProvider("AKIASECBOT", "s", ""),
-		Retryer: func() aws.Retryer { return aws.NopRetryer{} }})
+		Retryer: func() aws.Retryer { return aws.NopRetryer{} }}, Member{})
 	a.now = func() time.Time { return now }
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()

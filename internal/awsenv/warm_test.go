@@ -48,7 +48,7 @@ func TestEventsFindAllWarm(t *testing.T) {
 	if _, err := s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true }).CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("reports")}); err != nil {
 		t.Fatal(err)
 	}
-	env := awsenv.New(cfg)
+	env := awsenv.New(cfg, awsenv.Member{})
 	read := func(region string) {
 		t.Helper()
 		e, err := env.Environment(t.Context(), fakeaws.DefaultAccount, region)

@@ -60,7 +60,7 @@ func (w *Watch) Environment(ctx context.Context, account, region string) (*remed
 	watched := *env
 	watched.Readers = maps.Clone(env.Readers)
 	for kind, r := range watched.Readers {
-		watched.Readers[kind] = &reader{w: w, r: r, region: env.Region, list: placeOf(remediation.Ref{Kind: kind, Region: env.Region})}
+		watched.Readers[kind] = &reader{w: w, r: r, region: env.Region, list: placeOf(remediation.Ref{Kind: kind, Account: account, Region: env.Region})}
 	}
 	return &watched, nil
 }
@@ -72,8 +72,9 @@ func (w *Watch) Counts() Counts {
 	return w.counts
 }
 
-// Knows reports whether the scan can tell how a resource of account is: it was
-// read, or it is in none of the lists that should have it.
+// Knows reports whether the scan can tell how a resource is: it was read, or it is
+// in none of the lists that should have it. Lists for which nobody has named an
+// account are of account.
 func (w *Watch) Knows(account string, r remediation.Ref) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -82,8 +83,12 @@ func (w *Watch) Knows(account string, r remediation.Ref) bool {
 		return true
 	}
 	list := at
-	list.account, list.id = "", ""
-	return r.Account == account && w.whole[list] && !w.listed[at]
+	list.id = ""
+	whole := w.whole[list]
+	if list.account = ""; r.Account == account {
+		whole = whole || w.whole[list]
+	}
+	return whole && !w.listed[at]
 }
 
 func (w *Watch) change(f func()) {

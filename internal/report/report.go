@@ -55,7 +55,7 @@ func (r Row) Ignored() bool { return r.Decision.Action == remediation.ActionIgno
 
 // Report is what a scan has found.
 type Report struct {
-	Scope       string // s3, sg or all
+	Scope       string // as remediation.ParseScanScope takes it
 	Account     string // 12 digits; empty where STS did not tell
 	Started     time.Time
 	Finished    time.Time

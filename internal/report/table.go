@@ -53,6 +53,9 @@ func (r *Report) table(w io.Writer, o Options) error {
 	return nil
 }
 
+// several reports whether it is a scan of accounts that were named, or of all.
+func (r *Report) several() bool { return strings.Contains(r.Scope, " ") }
+
 // section is a table of rows under a title; nothing where there are none.
 func (r *Report) section(b *strings.Builder, o Options, title string, rows []Row) {
 	if len(rows) == 0 {
@@ -65,6 +68,9 @@ func (r *Report) section(b *strings.Builder, o Options, title string, rows []Row
 	t := table.NewWriter()
 	t.SetStyle(plainStyle())
 	head := table.Row{"SEVERITY", "RESOURCE", "REGION", "WHAT"}
+	if r.several() {
+		head[2] = "ACCOUNT, REGION"
+	}
 	widths := []int{len(head[0].(string)), len(head[1].(string)), len(head[2].(string))}
 	for i, row := range rows {
 		f := row.Finding
@@ -72,6 +78,9 @@ func (r *Report) section(b *strings.Builder, o Options, title string, rows []Row
 			t.AppendSeparator()
 		}
 		cells := []string{string(f.Severity), resource(f), events.Printable(f.Resource.Region)}
+		if r.several() {
+			cells[2] = strings.TrimSpace(events.Printable(f.Resource.Account) + " " + cells[2])
+		}
 		if row.Change == New {
 			cells[0] += " NEW"
 		}

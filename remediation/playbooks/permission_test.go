@@ -111,7 +111,7 @@ const farBucket = "far-away"
 
 // besides makes the calls that belong to no playbook.
 func besides(t *testing.T, cfg aws.Config, topic string) (problems []string) {
-	env := awsenv.New(cfg)
+	env := awsenv.New(cfg, awsenv.Member{})
 	sig := remediation.Signal{Resource: remediation.Ref{Kind: remediation.KindBucket, Region: testRegion, ID: "b"}, ConfigRule: "public"}
 	if err := env.Enrich(t.Context(), &sig); err != nil {
 		problems = append(problems, err.Error())

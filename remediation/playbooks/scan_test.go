@@ -58,7 +58,7 @@ func newScanned(t *testing.T) *scanned {
 	s.cfg.APIOptions = append(s.cfg.APIOptions, func(stack *middleware.Stack) error {
 		return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("Count", s.count), middleware.After)
 	})
-	s.env = awsenv.New(s.cfg)
+	s.env = awsenv.New(s.cfg, awsenv.Member{})
 	return s
 }
 

@@ -1,5 +1,5 @@
 // Package fakeaws is a small stand-in for AWS: enough of EC2 security groups,
-// S3 bucket configuration, S3 Control, SNS, STS, IAM's simulation and AWS Config for secbot's
+// S3 bucket configuration, S3 Control, SNS, STS, IAM's simulation, Organizations' list of accounts and AWS Config for secbot's
 // demo and tests, served over HTTP to the real SDK clients from one endpoint.
 //
 // It keeps state, enforces Block Public Access and object ownership, answers
@@ -60,6 +60,7 @@ type AWS struct {
 	fault     func(Call) *Fault
 	calls     []Call
 	callers   map[string]Caller // by access key id
+	trusts    map[string]Trust  // by the role's ARN
 	regions   map[regionKey]*region
 	parked    map[string]attachment // network interfaces, by id
 	before    past
@@ -71,6 +72,8 @@ type AWS struct {
 	rules     map[string]string       // AWS Config rule name to managed identifier
 	history   map[string][]configItem // AWS Config's, by resource id, the first record first
 	recording bool
+	// organization is empty where the account is in none.
+	organization []orgAccount
 }
 
 // New makes an empty AWS: each region has a default VPC with its default
@@ -96,6 +99,7 @@ func New(o Options) *AWS {
 		ids:     &idSource{r: o.Rand},
 		events:  newEmitter(o.Emit),
 		callers: map[string]Caller{},
+		trusts:  map[string]Trust{},
 		regions: map[regionKey]*region{},
 		parked:  map[string]attachment{},
 		before:  past{groups: map[regionKey]map[string]*group{}, buckets: map[string]*bucket{}},

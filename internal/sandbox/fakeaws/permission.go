@@ -10,6 +10,7 @@ import (
 // Authorization Reference.
 func renamed() map[string]string {
 	return map[string]string{
+		"sqs:SendMessageBatch":              "sqs:SendMessage",
 		"s3:ListBuckets":                    "s3:ListAllMyBuckets",
 		"s3:HeadBucket":                     "s3:ListBucket",
 		"s3:GetPublicAccessBlock":           "s3:GetBucketPublicAccessBlock",
@@ -31,6 +32,9 @@ func (x *exchange) needed() []string {
 	}
 	if x.Service == "ec2" && x.form != nil && len(x.form.at("TagSpecification").items()) > 0 {
 		return []string{action, "ec2:CreateTags"}
+	}
+	if action == "sts:AssumeRole" && x.form != nil && x.form.text("SourceIdentity") != "" {
+		return []string{action, "sts:SetSourceIdentity"}
 	}
 	return []string{action}
 }

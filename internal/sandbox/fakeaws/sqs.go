@@ -30,10 +30,17 @@ type sqsRequest struct {
 	QueueURL            string `json:"QueueUrl"`
 	Attributes          map[string]string
 	MessageBody         string
+	Entries             []sqsEntry
 	ReceiptHandle       string
 	VisibilityTimeout   *int
 	MaxNumberOfMessages int
 	WaitTimeSeconds     int
+}
+
+// sqsEntry is one message of several.
+type sqsEntry struct {
+	ID          string `json:"Id"`
+	MessageBody string
 }
 
 // defaultVisible is how long a received message is hidden where nobody says.
@@ -44,6 +51,7 @@ func (a *AWS) sqsService() *service {
 	ops := map[string]*operation{
 		"CreateQueue":             {run: a.createQueue},
 		"SendMessage":             {run: a.onQueue(a.sendMessage)},
+		"SendMessageBatch":        {run: a.onQueue(a.sendMessages)},
 		"ReceiveMessage":          {run: a.onQueue(a.receiveMessages), wait: longPoll, ready: a.hasMessages},
 		"DeleteMessage":           {run: a.onQueue(deleteMessage)},
 		"ChangeMessageVisibility": {run: a.onQueue(changeVisibility)},
@@ -126,6 +134,21 @@ func (a *AWS) sendMessage(_ *exchange, q *queue, in sqsRequest) (*result, error)
 	m := &queued{id: a.ids.uuid(), body: in.MessageBody}
 	q.messages = append(q.messages, m)
 	return &result{body: map[string]string{"MessageId": m.id, "MD5OfMessageBody": bodyHash(m.body)}}, nil
+}
+
+func (a *AWS) sendMessages(x *exchange, q *queue, in sqsRequest) (*result, error) {
+	if len(in.Entries) == 0 || len(in.Entries) > 10 {
+		return nil, bad("com.amazonaws.sqs#TooManyEntriesInBatchRequest", "A batch has 1 to 10 messages.")
+	}
+	sent := []map[string]string{}
+	for _, e := range in.Entries {
+		in.MessageBody = e.MessageBody
+		if _, err := a.sendMessage(x, q, in); err != nil {
+			return nil, err
+		}
+		sent = append(sent, map[string]string{"Id": e.ID, "MessageId": q.messages[len(q.messages)-1].id, "MD5OfMessageBody": bodyHash(e.MessageBody)})
+	}
+	return &result{body: map[string]any{"Successful": sent, "Failed": []any{}}}, nil
 }
 
 // bodyHash is what SQS gives for checking, and the SDKs check.

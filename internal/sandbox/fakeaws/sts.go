@@ -1,6 +1,7 @@
 package fakeaws
 
 import (
+	"net/http"
 	"strings"
 	"time"
 )
@@ -32,7 +33,29 @@ func callerIdentity(x *exchange) (*result, error) {
 	}{x.caller.ARN(), x.caller.principalID(), x.caller.Account}}, nil
 }
 
-// assumeRole lets anybody have any role: the stand-in knows no trust policies.
+// Trust is whom a role lets in, as far as its trust policy looks at what was sent.
+type Trust struct {
+	ExternalID     string // which must be sent; empty: the role lets nobody in
+	SourceIdentity string // the same; empty: none is asked for
+}
+
+// AddRole says whom a role lets in. Every role that nobody has added lets anybody in.
+func (a *AWS) AddRole(arn string, t Trust) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.trusts[arn] = t
+}
+
+// lets is nil where the role's trust policy allows what was asked.
+func (t Trust) lets(x *exchange, role string) error {
+	identity := x.form.text("SourceIdentity")
+	if t.ExternalID != "" && x.form.text("ExternalId") == t.ExternalID && (t.SourceIdentity == "" || identity == t.SourceIdentity) {
+		return nil
+	}
+	return failure(http.StatusForbidden, "AccessDenied", "User: "+x.caller.ARN()+" is not authorized to perform: sts:AssumeRole on resource: "+role)
+}
+
+// assumeRole lets whoever asks have every role but those that AddRole has named.
 func (a *AWS) assumeRole(x *exchange) (*result, error) {
 	arn, session := x.form.text("RoleArn"), x.form.text("RoleSessionName")
 	parts := strings.SplitN(arn, ":", 6)
@@ -41,6 +64,11 @@ func (a *AWS) assumeRole(x *exchange) (*result, error) {
 	}
 	if session == "" {
 		return nil, bad("ValidationError", "RoleSessionName is missing")
+	}
+	if t, ok := a.trusts[arn]; ok {
+		if err := t.lets(x, arn); err != nil {
+			return nil, err
+		}
 	}
 	name := parts[5][strings.LastIndex(parts[5], "/")+1:]
 	keyID := "ASIA" + a.ids.upper(16)
