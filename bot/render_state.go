@@ -300,6 +300,9 @@ func (p painter) undo() slack.BlockElement {
 	if len(p.f.Rules)+len(p.f.Grants)+len(p.f.Statements) == 0 {
 		about = " Concerned: " + p.name() + "."
 	}
+	if r := p.inc.Run; r != nil && r.Execution != "" {
+		about += " What state machine " + cut(clean(r.Machine), 40) + " has done stays."
+	}
 	return p.button(remediation.VerbUndo, "Undo Fix").
 		WithConfirm(confirm("Undo the fix?", text+about+" The same change is then left alone for 24 hours.", "Undo Fix"))
 }

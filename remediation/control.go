@@ -98,6 +98,7 @@ func (e *Engine) Decide(ctx context.Context, f Finding) ([]Part, error) {
 	if control.Paused != nil {
 		for i := range parts {
 			parts[i].Decision = parts[i].Decision.AtMost(ActionAsk, control.Paused.why())
+			parts[i].Decision.Respond = false
 		}
 	}
 	return parts, nil

@@ -73,7 +73,12 @@ type Decision struct {
 	Approvers []string `json:"approvers,omitempty"` // Slack user (U…, W…) and user group (S…) ids
 	Approvals int      `json:"approvals,omitempty"` // how many of them must approve what one of them asks for
 	Question  Question `json:"question,omitzero"`
-	Why       string   `json:"why,omitempty"` // what lowered the action: the mode, a doubt, the cap
+	// StateMachine is the name of the state machine that is started once a fix is
+	// read back; empty for none. With Respond it is started at once, since nothing
+	// else can act.
+	StateMachine string `json:"state_machine,omitempty"`
+	Respond      bool   `json:"respond,omitempty"`
+	Why          string `json:"why,omitempty"` // what lowered the action: the mode, a doubt, the cap
 }
 
 // Transition is one change of an incident's status, kept as its history.
@@ -110,6 +115,7 @@ type Incident struct {
 	Requests  int          `json:"requests,omitempty"` // how often one was made, or went without being carried out
 	Until     time.Time    `json:"until,omitzero"`     // open: when the question ends; allowed: when it is closed; zero: never
 	Answer    *ActorAnswer `json:"answer,omitempty"`   // of whoever is said to have made the change
+	Run       *MachineRun  `json:"run,omitempty"`      // of the state machine that the policy names; nil for none
 }
 
 // Request is a decision that one person has asked for and that others have to

@@ -431,6 +431,9 @@ func (e *Engine) create(ctx context.Context, h *held, f Finding, d Decision, liv
 	if err != nil {
 		return nil, err
 	}
+	if d, err = c.respond(ctx, f, d); err != nil {
+		return nil, err
+	}
 	c.inc.Decision = d
 	previous, err := e.previous(ctx, c.inc.Key)
 	if err != nil {
@@ -461,6 +464,11 @@ func (e *Engine) create(ctx context.Context, h *held, f Finding, d Decision, liv
 		c.show()
 		if proposal := live.proposal(f); len(proposal) > 0 && d.Action == ActionAsk {
 			c.thread("What Revert Change would do, as the live state is:", proposal...)
+		}
+		if d.Respond {
+			if err := c.startRun(); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if err := c.askActor(ctx); err != nil {

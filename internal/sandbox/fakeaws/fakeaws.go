@@ -1,6 +1,7 @@
 // Package fakeaws is a small stand-in for AWS: enough of EC2 security groups,
-// S3 bucket configuration, S3 Control, SNS, STS, IAM's simulation and AWS Config for secbot's
-// demo and tests, served over HTTP to the real SDK clients from one endpoint.
+// S3 bucket configuration, S3 Control, SNS, STS, Step Functions, IAM's simulation
+// and AWS Config for secbot's demo and tests, served over HTTP to the real SDK
+// clients from one endpoint.
 //
 // It keeps state, enforces Block Public Access and object ownership, answers
 // with AWS's own error codes, and emits for each changing call the CloudTrail
@@ -56,21 +57,23 @@ type AWS struct {
 	ids      *idSource
 	events   *emitter
 
-	mu        sync.Mutex
-	fault     func(Call) *Fault
-	calls     []Call
-	callers   map[string]Caller // by access key id
-	regions   map[regionKey]*region
-	parked    map[string]attachment // network interfaces, by id
-	before    past
-	buckets   map[string]*bucket
-	blocks    map[string]*Block // account-wide Block Public Access, by account
-	topics    map[string]*topic // by ARN
-	queues    map[string]*queue // by the path of their URL
-	published []Publication
-	rules     map[string]string       // AWS Config rule name to managed identifier
-	history   map[string][]configItem // AWS Config's, by resource id, the first record first
-	recording bool
+	mu         sync.Mutex
+	fault      func(Call) *Fault
+	calls      []Call
+	callers    map[string]Caller // by access key id
+	regions    map[regionKey]*region
+	parked     map[string]attachment // network interfaces, by id
+	before     past
+	buckets    map[string]*bucket
+	blocks     map[string]*Block // account-wide Block Public Access, by account
+	topics     map[string]*topic // by ARN
+	queues     map[string]*queue // by the path of their URL
+	published  []Publication
+	rules      map[string]string       // AWS Config rule name to managed identifier
+	history    map[string][]configItem // AWS Config's, by resource id, the first record first
+	recording  bool
+	machines   map[string]bool       // Step Functions, by ARN
+	executions map[string]*Execution // by ARN
 }
 
 // New makes an empty AWS: each region has a default VPC with its default
@@ -92,19 +95,20 @@ func New(o Options) *AWS {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	a := &AWS{
-		o:       o,
-		ids:     &idSource{r: o.Rand},
-		events:  newEmitter(o.Emit),
-		callers: map[string]Caller{},
-		regions: map[regionKey]*region{},
-		parked:  map[string]attachment{},
-		before:  past{groups: map[regionKey]map[string]*group{}, buckets: map[string]*bucket{}},
-		buckets: map[string]*bucket{},
-		blocks:  map[string]*Block{},
-		topics:  map[string]*topic{},
-		queues:  map[string]*queue{},
-		rules:   map[string]string{},
-		history: map[string][]configItem{},
+		o:        o,
+		ids:      &idSource{r: o.Rand},
+		events:   newEmitter(o.Emit),
+		callers:  map[string]Caller{},
+		regions:  map[regionKey]*region{},
+		parked:   map[string]attachment{},
+		before:   past{groups: map[regionKey]map[string]*group{}, buckets: map[string]*bucket{}},
+		buckets:  map[string]*bucket{},
+		blocks:   map[string]*Block{},
+		topics:   map[string]*topic{},
+		queues:   map[string]*queue{},
+		rules:    map[string]string{},
+		history:  map[string][]configItem{},
+		machines: map[string]bool{}, executions: map[string]*Execution{},
 	}
 	a.services = a.newServices()
 	return a
