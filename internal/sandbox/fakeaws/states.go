@@ -199,8 +199,8 @@ func (a *AWS) Ask(execution, source, detailType string, detail map[string]any) s
 	}
 	token := "AQCYAAAAKgAAAAMAAAAA" + strings.ReplaceAll(a.ids.uuid()+a.ids.uuid(), "-", "")
 	e.Tasks = append(e.Tasks, Task{Token: token})
-	full := maps.Clone(detail)
-	full["task_token"], full["execution"] = token, execution
+	full := map[string]any{"task_token": token, "execution": execution}
+	maps.Copy(full, detail)
 	a.emitStates(source, detailType, e, full)
 	return token
 }
