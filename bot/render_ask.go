@@ -128,7 +128,7 @@ func askButtons(a *remediation.Ask) []slack.BlockElement {
 	}
 	button := func(verb remediation.Verb, label, text string) *slack.ButtonBlockElement {
 		return slack.NewButtonBlockElement(string(verb), a.ID, plain(label, 75)).
-			WithConfirm(confirm(label+" this?", text+" "+cut(clean(a.Title), 100), label))
+			WithConfirm(confirm(label+" this?", cut(clean(a.Title), 100)+" "+text, label))
 	}
 	return []slack.BlockElement{
 		button(remediation.VerbTaskYes, "Approve", "The state machine goes on, which can't be taken back here.").WithStyle(slack.StylePrimary),

@@ -117,6 +117,9 @@ func (p painter) open() head {
 	h := head{title: p.named(p.meta.Labels.Ask), said: "*It waits for a decision;* secbot has changed nothing."}
 	if p.inc.Decision.Action == remediation.ActionNotify {
 		h.said = "For your information only: secbot has changed nothing and asks nobody."
+		if p.inc.Run != nil {
+			h.said = "*secbot can't take it back itself,* and leaves it to a state machine; nobody is asked."
+		}
 		return h
 	}
 	if p.inc.Last().From == remediation.StatusIgnored {
