@@ -23,6 +23,19 @@ const (
 	sourceStates    = "aws.states"
 )
 
+// ApprovalPattern is the EventBridge event pattern of requests for approvals. Anybody
+// may send those who may put events on the bus.
+func ApprovalPattern() map[string]any {
+	return map[string]any{"source": []string{ApprovalSource}, "detail-type": []string{ApprovalType}}
+}
+
+// ExecutionPattern is the event pattern of executions that have ended, whatever their
+// state machine.
+func ExecutionPattern() map[string]any {
+	ends := []remediation.ExecutionStatus{remediation.ExecutionSucceeded, remediation.ExecutionFailed, remediation.ExecutionTimedOut, remediation.ExecutionAborted}
+	return map[string]any{"source": []string{sourceStates}, "detail-type": []string{executionChange}, "detail": map[string]any{"status": ends}}
+}
+
 // Machines takes what state machines send.
 type Machines interface {
 	// AcceptTask stores a request for an approval, and AcceptRun that an execution
