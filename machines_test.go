@@ -1,11 +1,13 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -15,6 +17,7 @@ import (
 	"secbot/internal/demo"
 	"secbot/internal/sandbox"
 	"secbot/internal/sandbox/fakeslack"
+	"secbot/remediation"
 )
 
 // withStateMachine is a server whose policy has a state machine started after each fix
@@ -172,3 +175,55 @@ func TestPolicyOfStateMachines(t *testing.T) {
 	}
 }
 
+// TestGuideToStateMachines: the policy of the guide is taken, and what its state machine
+// sends is decoded whole.
+func TestGuideToStateMachines(t *testing.T) {
+	raw, err := os.ReadFile("docs/step-functions.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	guide := string(raw)
+	fenced := func(begin string) string {
+		_, rest, ok := strings.Cut(guide, begin)
+		text, _, closed := strings.Cut(rest, "```")
+		if !ok || !closed {
+			t.Fatalf("the guide has no %q", begin)
+		}
+		return text
+	}
+	policy, err := remediation.ParseConfig("guide", []byte(fenced("```yaml\n")))
+	if err != nil || len(policy.StateMachines) != 1 || policy.Rules[0].StateMachine != "quarantine" {
+		t.Errorf("the policy: %+v %v", policy, err)
+	}
+	var machine struct {
+		States map[string]struct {
+			Parameters struct {
+				Entries []struct {
+					Source, DetailType string
+					Detail             map[string]any
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte("{\n  \"StartAt\": \"Ask\""+fenced("{\n  \"StartAt\": \"Ask\"")), &machine); err != nil {
+		t.Fatal(err)
+	}
+	entry := machine.States["Ask"].Parameters.Entries[0]
+	detail := map[string]any{}
+	for name, value := range entry.Detail {
+		if name, of := strings.CutSuffix(name, ".$"); of {
+			detail[name] = name // Step Functions puts text there
+			continue
+		}
+		detail[name] = value
+	}
+	sent, err := json.Marshal(map[string]any{"source": entry.Source, "detail-type": entry.DetailType, "detail": detail})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := events.Decode(sent)
+	want := remediation.TaskRequest{Token: "task_token", Execution: "execution", Title: "title", Text: "text", Within: time.Hour}
+	if err != nil || len(got) != 1 || got[0].Task == nil || *got[0].Task != want {
+		t.Errorf("%s gives %+v, %v", sent, got, err)
+	}
+}
