@@ -60,7 +60,7 @@ func states() map[string]func() view {
 		"run-running":   func() view { return ran(remediation.RunRunning, "") },
 		"run-succeeded": func() view { return ran(remediation.RunSucceeded, "") },
 		"run-failed": func() view {
-			return ran(remediation.RunFailed, "failed: States.TaskFailed: <!channel> *no* such `instance`")
+			return ran(remediation.RunFailed, "failed: States.TaskFailed: <b> *no* such `instance`")
 		},
 		"run-late": func() view { return ran(remediation.RunLate, "it had not ended by 2025-04-01 13:00 UTC, and goes on") },
 		"run-refused": func() view {
