@@ -90,7 +90,8 @@ var ErrTaskOver = errors.New("the task does not wait any more")
 type Machines interface {
 	// Start begins an execution and gives its ARN. It is idempotent: with a name
 	// that the state machine has seen before it begins nothing and gives the
-	// ARN of that execution.
+	// ARN of that execution. Express state machines know no names: each call starts
+	// one, whose ARN is no ExecutionARN.
 	Start(ctx context.Context, machine, name string, input []byte) (string, error)
 	// Describe reads an execution.
 	Describe(ctx context.Context, execution string) (Execution, error)

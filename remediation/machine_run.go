@@ -133,6 +133,9 @@ func (e *Engine) startExecution(ctx context.Context, h *held, inc *Incident) err
 	if err != nil {
 		return e.endRun(ctx, h, inc.ID, RunRefused, time.Time{}, Explain(err))
 	}
+	if execution != ExecutionARN(m.ARN, m.Name) {
+		return e.endRun(ctx, h, inc.ID, RunLate, time.Time{}, "it was started as an express one, and how those end nobody can see; make it a standard one")
+	}
 	_, err = e.update(ctx, h, inc.ID, false, func(c *change) error {
 		m := c.inc.Run
 		if m == nil || m.Execution != "" {

@@ -195,6 +195,10 @@ func TestRunThatFails(t *testing.T) {
 			},
 			want: remediation.RunRefused, why: "AccessDeniedException: AWS refused SFN StartExecution, for which secbot's role needs states:StartExecution",
 		},
+		"it is an express one": {
+			prepare: func(l *lab, clouds *fakeaws.AWS) { clouds.MakeExpress(l.config.StateMachines[0].ARN) },
+			want:    remediation.RunLate, why: "it was started as an express one", starts: 1,
+		},
 		"it is gone": {
 			prepare: func(l *lab, _ *fakeaws.AWS) { l.config.StateMachines[0].ARN += "-gone" },
 			want:    remediation.RunRefused, why: "StateMachineDoesNotExist",

@@ -72,7 +72,7 @@ type AWS struct {
 	rules      map[string]string       // AWS Config rule name to managed identifier
 	history    map[string][]configItem // AWS Config's, by resource id, the first record first
 	recording  bool
-	machines   map[string]bool       // Step Functions, by ARN
+	machines   map[string]bool       // Step Functions, by ARN: whether it is an express one
 	executions map[string]*Execution // by ARN
 }
 

@@ -48,8 +48,15 @@ func (a *AWS) AddStateMachine(name string) string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	arn := "arn:aws:states:" + a.o.Region + ":" + a.o.Account + ":stateMachine:" + name
-	a.machines[arn] = true
+	a.machines[arn] = false
 	return arn
+}
+
+// MakeExpress makes a state machine an express one.
+func (a *AWS) MakeExpress(arn string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.machines[arn] = true
 }
 
 type statesRequest struct {
@@ -83,8 +90,9 @@ func (a *AWS) startExecution(x *exchange) (*result, error) {
 	if in.Input != nil {
 		input = *in.Input
 	}
+	express, known := a.machines[in.StateMachineARN]
 	switch {
-	case !a.machines[in.StateMachineARN]:
+	case !known:
 		return nil, bad("StateMachineDoesNotExist", "State Machine Does Not Exist: '"+in.StateMachineARN+"'")
 	case in.Name == "" || len(in.Name) > 80 || strings.ContainsAny(in.Name, " <>{}[]?*\"#%\\^|~`$&,;:/"):
 		return nil, bad("InvalidName", "Invalid Name: '"+in.Name+"'")
@@ -92,6 +100,9 @@ func (a *AWS) startExecution(x *exchange) (*result, error) {
 		return nil, bad("InvalidExecutionInput", "Invalid State Machine Execution Input")
 	}
 	arn := strings.Replace(in.StateMachineARN, ":stateMachine:", ":execution:", 1) + ":" + in.Name
+	if express {
+		arn = strings.Replace(in.StateMachineARN, ":stateMachine:", ":express:", 1) + ":" + in.Name + ":" + a.ids.uuid()
+	}
 	e := a.executions[arn]
 	switch {
 	case e == nil:
