@@ -43,7 +43,7 @@ $(BIN)/moto-$(MOTO_VERSION)/bin/moto_server:
 # The contract suites of the playbooks and of the DynamoDB store, and the whole
 # line with two workers, against another implementation of AWS.
 test-moto: $(BIN)/moto-$(MOTO_VERSION)/bin/moto_server
-	SECBOT_MOTO=$< go test -race -tags moto -run Moto -count=1 ./remediation/playbooks .
+	SECBOT_MOTO=$< go test -race -tags moto -run Moto -count=1 ./remediation/playbooks ./internal/awsenv .
 	SECBOT_MOTO=$< go test -race -tags moto -run Moto -count=1 ./remediation/store/dynamo -rapid.checks=20
 
 $(BIN)/ministack-$(MINISTACK_VERSION)/bin/ministack:

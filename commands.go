@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"secbot/events"
+	"secbot/internal/awsenv"
 	"secbot/internal/nearest"
 	"secbot/internal/operator"
 	"secbot/remediation"
@@ -241,11 +242,28 @@ func (p *process) playbooks(asJSON bool) error {
 }
 
 func iamPolicyCommand(p *process) *cobra.Command {
-	return command("iam-policy", "Print the IAM policy that secbot's role needs, with what SECBOT_QUEUE_URL and SECBOT_STORE add.", cobra.NoArgs, func(context.Context, []string) error {
+	return command("iam-policy", "Print the IAM policy that secbot's role needs, with what SECBOT_QUEUE_URL, SECBOT_STORE and the state machines of secbot.yaml add.", cobra.NoArgs, func(context.Context, []string) error {
 		enc := json.NewEncoder(p.out)
 		enc.SetIndent("", "  ")
-		return enc.Encode(playbooks.IAMPolicy(p.settings.actions()))
+		policy, err := p.settings.config("")
+		if err != nil {
+			return err
+		}
+		return enc.Encode(withMachines(playbooks.IAMPolicy(p.settings.actions()), policy))
 	})
+}
+
+// withMachines adds what the state machines need that the policy lists.
+func withMachines(d playbooks.PolicyDocument, policy *remediation.Config) playbooks.PolicyDocument {
+	var machines, executions []string
+	for _, m := range policy.StateMachines {
+		machines, executions = append(machines, m.ARN), append(executions, remediation.ExecutionARN(m.ARN, "*"))
+	}
+	if len(machines) == 0 {
+		return d
+	}
+	onMachines, onExecutions := awsenv.MachineActions()
+	return d.Allow("StateMachines", onMachines, machines).Allow("Executions", onExecutions, executions)
 }
 
 func configCommand(p *process) *cobra.Command {
@@ -267,7 +285,11 @@ func (p *process) checkConfig(file string) error {
 	}
 	fmt.Fprintf(p.out, "The policy is in order. Mode: %s. %d %srules; what none of them matches is asked.\n", cfg.Mode, len(rules), kind)
 	for i, r := range rules {
-		fmt.Fprintf(p.out, "%3d. %s → %s\n", i+1, r.Name, r.Then)
+		then := string(r.Then)
+		if r.StateMachine != "" {
+			then += ", then state machine " + r.StateMachine
+		}
+		fmt.Fprintf(p.out, "%3d. %s → %s\n", i+1, r.Name, then)
 	}
 	return showEffect(p.out, cfg)
 }

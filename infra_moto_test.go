@@ -72,8 +72,8 @@ func TestInfraHub(t *testing.T) {
 	before := holdings(t, cfg)
 	t.Chdir(t.TempDir())
 	write(t, "secbot.yaml", "mode: auto\n")
-	out := deployed(t, "--zip", program)
-	for _, want := range []string{"Account 123456789012, region eu-central-1", "add ", "AWS::DynamoDB::Table", "CREATE_COMPLETE", "secbot-code-123456789012-eu-central-1"} {
+	out := deployed(t, "--zip", program, "--set", "StateMachines=secbot-*")
+	for _, want := range []string{"MayStateMachines", "Approvals", "Account 123456789012, region eu-central-1", "add ", "AWS::DynamoDB::Table", "CREATE_COMPLETE", "secbot-code-123456789012-eu-central-1"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is missing in\n%s", want, out)
 		}

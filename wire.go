@@ -261,13 +261,20 @@ func wire(s *settings, cfg aws.Config, policy *remediation.Config, st remediatio
 		queue = sqs.NewFromConfig(cfg)
 		spread = func(ctx context.Context, jobs []string) error { return events.Spread(ctx, queue, s.QueueURL, jobs) }
 	}
+	var machines remediation.Machines
+	if len(policy.StateMachines) > 0 {
+		machines = awsenv.NewMachines(cfg)
+	}
 	engine := remediation.New(remediation.Options{
 		Store: st, Provider: env, Config: policy, Notifiers: notifiers,
-		Directory: people, Enrich: env.Enrich, Self: env.Identity, Accounts: env.Accounts, Spread: spread,
+		Directory: people, Enrich: env.Enrich, Self: env.Identity, Accounts: env.Accounts, Spread: spread, Machines: machines,
 		Log: log, Metrics: counted, Now: now, Exclusive: !store.Shared(s.Store), Inline: s.Lambda == lambdaEvents,
 	})
 	a := &app{settings: s, log: log, store: st, engine: engine, queue: queue}
 	a.events = &events.Handler{Accept: a.accept, Heard: engine.Heard, Begin: engine.Begin, Token: s.EventsToken, Topics: s.SNSTopics, Log: log}
+	if machines != nil {
+		a.events.Machines = callers{engine, a}
+	}
 	checks := s.checks(policy, env, slackNotifier, st, engine)
 	if a.queue != nil {
 		a.poller = &events.Queue{Handler: a.events, Client: a.queue, URL: s.QueueURL}
@@ -336,6 +343,31 @@ func (b bell) Submit(ctx context.Context, cmd remediation.Command) error {
 		return err
 	}
 	b.app.ring(ctx)
+	return nil
+}
+
+// callers is the engine of what state machines send. What is stored of it has somebody
+// told.
+type callers struct {
+	*remediation.Engine
+	app *app
+}
+
+// AcceptTask stores a request for an approval; see remediation.Engine.
+func (c callers) AcceptTask(ctx context.Context, r remediation.TaskRequest) error {
+	if err := c.Engine.AcceptTask(ctx, r); err != nil {
+		return err
+	}
+	c.app.ring(ctx)
+	return nil
+}
+
+// AcceptRun stores that an execution is to be looked at; see remediation.Engine.
+func (c callers) AcceptRun(ctx context.Context, ev remediation.RunEvent) error {
+	if err := c.Engine.AcceptRun(ctx, ev); err != nil {
+		return err
+	}
+	c.app.ring(ctx)
 	return nil
 }
 

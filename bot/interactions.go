@@ -90,7 +90,8 @@ func (h *Handler) clicked(ctx context.Context, ic *slack.InteractionCallback) ac
 		h.more(ctx, c)
 	case c.action == string(remediation.VerbFixAll):
 		h.openFixAll(ctx, c)
-	case c.action == string(remediation.VerbReset), c.action == string(remediation.VerbCancel), c.action == string(remediation.VerbStats):
+	case c.action == string(remediation.VerbReset), c.action == string(remediation.VerbCancel), c.action == string(remediation.VerbStats),
+		c.action == string(remediation.VerbTaskYes), c.action == string(remediation.VerbTaskNo):
 		return h.decide(ctx, c)
 	case !slices.Contains(clickable(), remediation.Verb(c.action)):
 		h.tell(ctx, c.reply, words("This secbot does not know the button %s, so nothing was changed. It may be of another version.", code(c.action, 60)))
@@ -126,6 +127,9 @@ func (h *Handler) decide(ctx context.Context, c click) ack {
 	}
 	if cmd.Verb == remediation.VerbCancel {
 		cmd.Incident, cmd.Scope = "", cut(c.incident, 200) // its button names the scan
+	}
+	if cmd.Verb == remediation.VerbTaskYes || cmd.Verb == remediation.VerbTaskNo {
+		cmd.Incident, cmd.Scope = "", cut(c.incident, 60) // its button names the question
 	}
 	if cmd.Verb == remediation.VerbStats {
 		cmd.Incident = ""

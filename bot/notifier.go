@@ -41,7 +41,7 @@ type Notifier struct {
 	ids   sync.Map // of channels, by name
 }
 
-// Notify delivers n: OpMessage, OpThread, OpReply, OpScan, OpAlert, OpDigest,
+// Notify delivers n: OpMessage, OpThread, OpReply, OpScan, OpAsk, OpAlert, OpDigest,
 // OpPointer, OpActor, OpStats or OpHome. A repeated attempt
 // looks in Slack's history for what an earlier one has left there and adopts
 // it, by the incident and the operation in the messages' metadata. Its errors
@@ -57,6 +57,8 @@ func (n *Notifier) Notify(ctx context.Context, notice remediation.Notice) error 
 		return n.reply(ctx, notice)
 	case remediation.OpScan:
 		return n.scan(ctx, notice)
+	case remediation.OpAsk:
+		return n.ask(ctx, notice)
 	case remediation.OpAlert:
 		return n.alert(ctx, notice)
 	case remediation.OpDigest:

@@ -93,6 +93,7 @@ func (p painter) message() Message {
 		section(p.trouble()),
 		slack.NewSectionBlock(nil, p.fields(), nil),
 		section(p.lists()),
+		section(p.run()),
 	}
 	if buttons := slices.Concat(h.buttons, p.more()); !p.bare && len(buttons) > 0 {
 		blocks = append(blocks, slack.NewActionBlock(blockID(p.inc), buttons...))
@@ -160,10 +161,10 @@ func blockID(inc *remediation.Incident) string {
 	return fmt.Sprintf("inc:%s:s%d", inc.ID, inc.State())
 }
 
-// parseBlockID reads what blockID wrote; state is nil where it can't be read.
+// parseBlockID reads what blockID or askBlockID wrote; state is nil where it can't be read.
 func parseBlockID(id string) (incident string, state *int) {
 	parts := strings.Split(id, ":")
-	if len(parts) != 3 || parts[0] != "inc" || !strings.HasPrefix(parts[2], "s") {
+	if len(parts) != 3 || parts[0] != "inc" && parts[0] != "ask" || !strings.HasPrefix(parts[2], "s") {
 		return "", nil
 	}
 	n, err := strconv.Atoi(parts[2][1:])

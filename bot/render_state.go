@@ -117,6 +117,9 @@ func (p painter) open() head {
 	h := head{title: p.named(p.meta.Labels.Ask), said: "*It waits for a decision;* secbot has changed nothing."}
 	if p.inc.Decision.Action == remediation.ActionNotify {
 		h.said = "For your information only: secbot has changed nothing and asks nobody."
+		if p.inc.Run != nil {
+			h.said = "*secbot can't take it back itself,* and leaves it to a state machine; nobody is asked."
+		}
 		return h
 	}
 	if p.inc.Last().From == remediation.StatusIgnored {
@@ -311,6 +314,9 @@ func (p painter) undo() slack.BlockElement {
 	about += p.plainChanges()
 	if len(p.f.Rules)+len(p.f.Grants)+len(p.f.Statements) == 0 {
 		about = " Concerned: " + p.name() + "."
+	}
+	if r := p.inc.Run; r != nil && r.Execution != "" {
+		about += " What state machine " + cut(clean(r.Machine), 40) + " has done stays."
 	}
 	return p.button(remediation.VerbUndo, "Undo Fix").
 		WithConfirm(confirm("Undo the fix?", text+about+" The same change is then left alone for 24 hours.", "Undo Fix"))

@@ -67,6 +67,23 @@ func states() map[string]func() view {
 			v.inc.Decision.Action = remediation.ActionNotify
 			return v
 		},
+		"run-starting":  func() view { return ran(remediation.RunStarting, "") },
+		"run-running":   func() view { return ran(remediation.RunRunning, "") },
+		"run-succeeded": func() view { return ran(remediation.RunSucceeded, "") },
+		"run-failed": func() view {
+			return ran(remediation.RunFailed, "failed: States.TaskFailed: <b> *no* such `instance`")
+		},
+		"run-late": func() view { return ran(remediation.RunLate, "it had not ended by 2025-04-01 13:00 UTC, and goes on") },
+		"run-refused": func() view {
+			return ran(remediation.RunRefused, "AccessDeniedException: AWS refused SFN StartExecution, for which secbot's role needs states:StartExecution")
+		},
+		"run-as-response": func() view {
+			v := ran(remediation.RunSucceeded, "")
+			v.inc = incident(opened())
+			v.inc.Run, v.inc.Decision.Action = ran(remediation.RunSucceeded, "").inc.Run, remediation.ActionNotify
+			v.inc.Finding.Irreversible = "it is not known what was changed"
+			return v
+		},
 		"fixing-auto": func() view { return view1(incident(fixedByPolicy[:2]...)) },
 		"fixing-asked": func() view {
 			return view1(incident(opened(), step(remediation.StatusFixing, alice, "")))
@@ -247,6 +264,20 @@ func TestEveryStatusIsRendered(t *testing.T) {
 	}
 }
 
+// ran is a fixed incident for which a state machine was started.
+func ran(status remediation.RunStatus, why string) view {
+	v := view1(incident(opened(), byPolicy(remediation.StatusFixing), byPolicy(remediation.StatusFixed)))
+	const arn = "arn:aws:states:eu-central-1:111122223333:stateMachine:quarantine"
+	v.inc.Run = &remediation.MachineRun{Machine: "quarantine", ARN: arn, Name: "secbot-" + incidentID + "-3", Status: status, Error: why, Deadline: at(60)}
+	if status != remediation.RunStarting && status != remediation.RunRefused {
+		v.inc.Run.Execution, v.inc.Run.StartedAt = remediation.ExecutionARN(arn, v.inc.Run.Name), at(4)
+	}
+	if v.inc.Run.Over() {
+		v.inc.Run.EndedAt = at(9)
+	}
+	return v
+}
+
 func TestIncidentGolden(t *testing.T) {
 	for name, make := range states() {
 		t.Run(name, func(t *testing.T) {
@@ -266,7 +297,8 @@ func TestButtons(t *testing.T) {
 		"requested": {"approve", "decline"}, "requested-half": {"approve", "decline"}, "undo-requested": {"approve", "decline"}, "fixed-approved": {"undo"},
 		"allowed": {"fix"}, "undone": {"unignore"}, "undone-over": nil, "allowed-over": {"undo"}, "ignored-account": {"unignore"},
 		"fixed-auto": {"undo"}, "fixed-asked": {"undo"}, "fixed-undo-refused": {"undo"}, "policy-statement": {"undo"},
-		"removed-fixed": {"undo"}, "modified-by-terraform": {"fix", "allow_temporarily", "ignore"}, "created": {"fix", "allow_temporarily", "ignore"}, "deleted-fixed": {"undo"}, "account-unblocked": {"fix", "allow_temporarily", "ignore"},
+		"removed-fixed": {"undo"}, "modified-by-terraform": {"fix", "allow_temporarily", "ignore"}, "run-starting": {"undo"}, "run-running": {"undo"}, "run-succeeded": {"undo"}, "run-failed": {"undo"}, "run-late": {"undo"}, "run-refused": {"undo"},
+		"created": {"fix", "allow_temporarily", "ignore"}, "deleted-fixed": {"undo"}, "account-unblocked": {"fix", "allow_temporarily", "ignore"},
 		"failed": {"retry", "ignore"}, "ignored": {"unignore"}, "ignored-for-good": {"unignore"},
 	}
 	for name, make := range states() {

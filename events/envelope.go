@@ -163,6 +163,12 @@ func decodeAny(e event) Result {
 		return from(remediation.SourceConfig, decodeCompliance(e))
 	}
 	kind := string(e.DetailType)
+	switch {
+	case kind == ApprovalType && e.Source == ApprovalSource:
+		return decodeApproval(e)
+	case kind == executionChange && e.Source == sourceStates:
+		return decodeExecution(e)
+	}
 	switch string(e.Source) {
 	case "aws.config":
 		return from(remediation.SourceConfig, Result{Kind: kind, Skipped: "not an event that secbot answers: " + kind})

@@ -44,10 +44,12 @@ func (e *MalformedError) Unwrap() error { return ErrNotAnEvent }
 
 // Result is what became of one event.
 type Result struct {
-	Source  remediation.Source   // who told it; empty where it is none that is listened for
-	Kind    string               // CloudTrail's eventName, else EventBridge's detail-type; empty where there is neither
-	Signals []remediation.Signal // empty where the event was skipped
-	Skipped string               // why there are no signals, or why those claim nothing and only the live state tells
+	Source  remediation.Source       // who told it; empty where it is none that is listened for
+	Kind    string                   // CloudTrail's eventName, else EventBridge's detail-type; empty where there is neither
+	Signals []remediation.Signal     // empty where the event was skipped
+	Task    *remediation.TaskRequest `json:"-"` // what a state machine asks; nil for nothing
+	Run     *remediation.RunEvent    `json:"-"` // an execution that has ended; nil for none
+	Skipped string                   // why there are no signals, or why those claim nothing and only the live state tells
 	// Unreadable says that it was skipped because it is torn or no event at all,
 	// and not because secbot does not answer its kind: somebody should look at it.
 	Unreadable bool `json:",omitempty"`

@@ -37,6 +37,8 @@ type Handler struct {
 	// Begin is told the job of each AccountScan that comes by way of a queue, which is
 	// acknowledged only after it has returned nil; nil: such a message is no event.
 	Begin func(ctx context.Context, job string) error
+	// Machines takes what state machines send; nil: none of it is taken.
+	Machines Machines
 	// Token is the bearer token of POST /events. Empty refuses every request.
 	Token string
 	// Topics are the ARNs of the SNS topics whose messages are taken.
@@ -69,7 +71,7 @@ func (e *httpError) Error() string { return e.text }
 
 // reply is the answer to a request that was taken.
 type reply struct {
-	Accepted int       `json:"accepted"` // signals stored
+	Accepted int       `json:"accepted"` // signals, and what state machines sent, stored
 	Skipped  []skipped `json:"skipped"`  // events without signals
 }
 
@@ -145,10 +147,20 @@ func (h *Handler) take(ctx context.Context, results []Result) (reply, error) {
 func (h *Handler) accept(ctx context.Context, results []Result) (reply, error) {
 	answer := reply{Skipped: []skipped{}}
 	for _, r := range results {
-		if len(r.Signals) == 0 {
-			answer.Skipped = append(answer.Skipped, skipped{Kind: clip(r.Kind, maxID), Why: r.Skipped})
-			h.log().Info("event skipped", "kind", clip(r.Kind, maxID), "why", r.Skipped)
+		if len(r.Signals) > 0 {
+			continue
 		}
+		taken, why, err := h.takeMachine(ctx, r)
+		if err != nil {
+			h.log().Error("what a state machine sent could not be stored; the sender is asked to try again", "kind", clip(r.Kind, maxID), "error", err)
+			return reply{}, &httpError{http.StatusServiceUnavailable, "the event could not be stored: send it again"}
+		}
+		if taken {
+			answer.Accepted++
+			continue
+		}
+		answer.Skipped = append(answer.Skipped, skipped{Kind: clip(r.Kind, maxID), Why: why})
+		h.log().Info("event skipped", "kind", clip(r.Kind, maxID), "why", why)
 	}
 	sigs := Signals(results)
 	if len(sigs) == 0 {
@@ -158,7 +170,7 @@ func (h *Handler) accept(ctx context.Context, results []Result) (reply, error) {
 		h.log().Error("events could not be stored; the sender is asked to try again", "events", len(sigs), "error", err)
 		return reply{}, &httpError{http.StatusServiceUnavailable, "the event could not be stored: send it again"}
 	}
-	answer.Accepted = len(sigs)
+	answer.Accepted += len(sigs)
 	return answer, nil
 }
 

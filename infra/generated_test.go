@@ -14,6 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"secbot/events"
+	"secbot/internal/awsenv"
 	"secbot/remediation/playbooks"
 	"secbot/remediation/store/dynamo"
 )
@@ -24,6 +25,7 @@ func generated(t *testing.T) map[string]string {
 	t.Helper()
 	return map[string]string{
 		"schema": schema(t), "rules": rules(t, hubRule), "forwards": rules(t, forward),
+		"machines":  machines(t),
 		"playbooks": statement(t, "Playbooks", playbookActions(), `"*"`),
 		"store": statement(t, "Table", only(storeActions(), "dynamodb:"), `[!GetAtt Table.Arn, !Sub "${Table.Arn}/index/*"]`) +
 			statement(t, "Rows", only(storeActions(), "s3:"), `!Sub "${Rows.Arn}/*"`) +
@@ -90,6 +92,35 @@ func rules(t *testing.T, make func(p events.Pattern, pattern string) string) str
 	return b.String()
 }
 
+// machines are the rules and the permissions for state machines.
+func machines(t *testing.T) string {
+	t.Helper()
+	onMachines, onExecutions := awsenv.MachineActions()
+	const rule = `%s:
+  Type: AWS::Events::Rule
+  Condition: HasStateMachines
+  Properties:
+    Description: %s
+    Targets: [{Id: queue, Arn: !GetAtt Queue.Arn, DeadLetterConfig: {Arn: !GetAtt DeadLetters.Arn}}]
+    EventPattern:
+%s`
+	on := func(kind, rest string) string {
+		return `!Sub "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:` + kind + `:${StateMachines}` + rest + `"`
+	}
+	return fmt.Sprintf(rule, "Approvals", "What state machines ask", indent("      ", asYAML(t, events.ApprovalPattern()))+"      account: [!Ref \"AWS::AccountId\"]\n") +
+		fmt.Sprintf(rule, "Executions", "Executions that have ended", indent("      ", strings.Replace(asYAML(t, events.ExecutionPattern()), "detail:\n", "detail:\n  stateMachineArn: [{wildcard: "+on("stateMachine", "")+"}]\n", 1))) +
+		`MayStateMachines:
+  Type: AWS::IAM::Policy
+  Condition: HasStateMachines
+  Properties:
+    PolicyName: state-machines
+    Roles: [!Ref WorkerRole]
+    PolicyDocument:
+      Version: "2012-10-17"
+      Statement:
+` + indent("        ", statement(t, "StateMachines", onMachines, on("stateMachine", ""))+statement(t, "Executions", onExecutions, on("execution", ":*")))
+}
+
 func hubRule(p events.Pattern, pattern string) string {
 	const text = `%[1]s:
   Type: AWS::Events::Rule
@@ -136,7 +167,7 @@ func indent(by, text string) string {
 func TestTemplatesFollowTheCode(t *testing.T) {
 	part := regexp.MustCompile(`(?ms)^( *)# begin (\w+)\n(.*?)^ *# end \w+\n`)
 	parts := generated(t)
-	for file, count := range map[string]int{"hub.yaml": 5, "member.yaml": 2} {
+	for file, count := range map[string]int{"hub.yaml": 6, "member.yaml": 2} {
 		raw, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"secbot/remediation"
 )
@@ -75,6 +76,18 @@ func (l *lab) before(v remediation.Verb) *remediation.Incident {
 	return l.incidents()[0]
 }
 
+const taskMachine = "arn:aws:states:us-east-1:" + toyAccount + ":stateMachine:m"
+
+// asks has a state machine ask for an approval, and gives the question's id.
+func (l *lab) asks() string {
+	l.t.Helper()
+	if err := l.engine.AcceptTask(l.t.Context(), remediation.TaskRequest{Token: "t", Execution: remediation.ExecutionARN(taskMachine, "e"), Title: "x"}); err != nil {
+		l.t.Fatal(err)
+	}
+	jobs := l.jobs(l.clock().Add(10_000 * time.Hour))
+	return strings.TrimPrefix(jobs[len(jobs)-1].ID, "ask-over/")
+}
+
 // door2door is a directory that knows guests.
 type door2door struct{ directory }
 
@@ -136,6 +149,10 @@ func everybodySays(t *testing.T, v remediation.Verb, by string, may bool) {
 	case general && by == "U7":
 		may = false // what is about secbot is of no account's rule
 	}
+	if v == remediation.VerbTaskYes || v == remediation.VerbTaskNo {
+		l.config.StateMachines = []remediation.StateMachine{{Name: "m", ARN: taskMachine, Approvers: []string{"U1", "S1", "U7", "UGUEST", "UWHO"}}}
+		l.engine = l.again()
+	}
 	inc := l.before(v)
 	changes, doors := len(l.doors.changes()), l.doors.get("h")
 	cmd := remediation.Command{ID: "c", Verb: v, Incident: inc.ID, By: by, Reason: "x", ReplyTo: remediation.ReplyTo{User: "U0"}}
@@ -148,6 +165,8 @@ func everybodySays(t *testing.T, v remediation.Verb, by string, may bool) {
 		if err := l.store.Commit(t.Context(), remediation.Write{Records: []*remediation.Record{rec}}); err != nil {
 			t.Fatal(err)
 		}
+	case remediation.VerbTaskYes, remediation.VerbTaskNo:
+		cmd.Scope = l.asks()
 	case remediation.VerbFixAll:
 		cmd.Targets = []remediation.Target{{Incident: inc.ID, State: inc.State()}}
 	}

@@ -33,11 +33,13 @@ const (
 	VerbWhy      Verb = "why"               // tell what the policy would do about a resource; Incident is empty
 	VerbStats    Verb = "stats"             // send the statistics with their picture; Incident is empty
 	VerbReset    Verb = "reset"             // close the circuit breaker again; Incident is empty
+	VerbTaskYes  Verb = "task_approve"      // approve what a state machine asks; Scope names it, Incident is empty
+	VerbTaskNo   Verb = "task_deny"         // deny it; the same
 )
 
 // Verbs lists every verb.
 func Verbs() []Verb {
-	return []Verb{VerbFix, VerbUndo, VerbIgnore, VerbUnignore, VerbRetry, VerbAllow, VerbApprove, VerbDecline, VerbClaim, VerbDisown, VerbScan, VerbCancel, VerbFixAll, VerbPause, VerbResume, VerbMode, VerbWhy, VerbStats, VerbReset}
+	return []Verb{VerbFix, VerbUndo, VerbIgnore, VerbUnignore, VerbRetry, VerbAllow, VerbApprove, VerbDecline, VerbClaim, VerbDisown, VerbScan, VerbCancel, VerbFixAll, VerbPause, VerbResume, VerbMode, VerbWhy, VerbStats, VerbReset, VerbTaskYes, VerbTaskNo}
 }
 
 // changes reports whether the verb has AWS changed.
@@ -49,7 +51,7 @@ type Command struct {
 	ID       string        `json:"id"` // equal for repeated deliveries of the same click
 	Verb     Verb          `json:"verb"`
 	Incident string        `json:"incident,omitempty"`
-	State    *int          `json:"state,omitempty"`   // Incident.State() of the message that was clicked; nil where nothing was clicked
+	State    *int          `json:"state,omitempty"`   // Incident.State(), or Ask.State, of the message that was clicked; nil where nothing was clicked
 	Request  int           `json:"request,omitempty"` // approve, decline: Incident.Requests as the person has seen it; 0 where they have not
 	By       string        `json:"by"`                // a Slack user id, or "shell:NAME"
 	Reason   string        `json:"reason,omitempty"`

@@ -54,6 +54,9 @@ type Config struct {
 	Accounts map[string]string
 	// People are the Slack users behind AWS identities.
 	People []Person
+	// StateMachines are those that rules may have started, and that may ask for
+	// approvals, in the file's order.
+	StateMachines []StateMachine
 	// Rules are tried in order. nil means BuiltinRules; a list without rules
 	// means that everything asks.
 	Rules []PolicyRule
@@ -96,6 +99,9 @@ type PolicyRule struct {
 	Approvers []string // empty: the Config's Responders
 	Approvals int      // how many of them must approve what one of them asks for; 0: none, whoever decides decides
 	Question  QuestionRule
+	// StateMachine is the name of the one that is started once a fix is read back,
+	// or at once where secbot itself can't act; empty for none.
+	StateMachine string
 }
 
 // Match says which findings a rule is for. Every member that isn't empty must

@@ -28,6 +28,7 @@ func ParseConfig(file string, data []byte) (*Config, error) {
 	if root := d.document(data); root != nil {
 		d.object(root, topScope(), d.topFields(c))
 		d.escalations(c)
+		d.started(c)
 	}
 	if err := d.err(); err != nil {
 		return nil, err
@@ -159,6 +160,7 @@ func (d *configDecoder) topFields(c *Config) []configField {
 		{"accounts", func(n *yaml.Node, at configPlace) { c.Accounts = d.accounts(n, at) }},
 		{"people", func(n *yaml.Node, at configPlace) { c.People = d.people(n, at) }},
 		{"notify", func(n *yaml.Node, _ configPlace) { d.object(n, notifyScope(), d.notifyFields(&c.Notify)) }},
+		{"state_machines", func(n *yaml.Node, at configPlace) { c.StateMachines = d.machines(n, at) }},
 		{"rules", func(n *yaml.Node, at configPlace) { c.Rules = d.rules(n, at) }},
 	}
 }
@@ -185,6 +187,7 @@ func (d *configDecoder) ruleFields(r *PolicyRule, num int) []configField {
 		{"channel", setOne(d, &r.Channel, textNode(parseChannel))},
 		{"approvers", setMany(d, &r.Approvers, textNode(parseResponder))},
 		{"approvals", setOne(d, &r.Approvals, numberNode(parseApprovals))},
+		{"state_machine", setOne(d, &r.StateMachine, textNode(parseLine))},
 		{"question", func(n *yaml.Node, _ configPlace) { d.object(n, questionScope(num), d.questionFields(&r.Question)) }},
 	}
 }
@@ -330,6 +333,7 @@ func (d *configDecoder) homeOf(key string) string {
 		{"in a rule, beside its match", d.ruleFields(&PolicyRule{}, 0)},
 		{"under notify", d.notifyFields(&Notify{})},
 		{"under breaker", d.breakerFields(&Breaker{})},
+		{"under a name in state_machines", d.machineFields(&StateMachine{})},
 		{"under question", d.questionFields(&QuestionRule{})},
 		{"at the top of the file", d.topFields(&Config{})},
 	}

@@ -22,6 +22,7 @@ var (
 	regionName  = compiled(`^[a-z]{2,4}(-[a-z]+)+-[0-9]+$`)
 	playbookID  = compiled(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 	topicARN    = compiled(`^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?$`)
+	machineARN  = compiled(`^arn:aws[a-z-]*:states:[a-z0-9-]+:[0-9]{12}:stateMachine:[A-Za-z0-9_-]{1,80}$`)
 	portText    = compiled(`^(0|[1-9][0-9]{0,5})(-(0|[1-9][0-9]{0,5}))?$`)
 )
 
@@ -102,6 +103,22 @@ func parseTopic(s string) (string, *fault) {
 		return "", &fault{quote(s) + " is a FIFO topic, which takes no plain messages", "name a standard topic"}
 	}
 	return s, nil
+}
+
+func parseMachine(s string) (string, *fault) {
+	if machineARN().MatchString(s) {
+		return s, nil
+	}
+	return "", &fault{quote(s) + " is no state machine's ARN", `it looks like "arn:aws:states:eu-central-1:111122223333:stateMachine:NAME", without a version or alias`}
+}
+
+// parseRunTimeout takes a time within which a run has to end.
+func parseRunTimeout(s string) (time.Duration, *fault) {
+	span, f := parseSpan(s)
+	if f == nil && span == 0 {
+		return 0, &fault{"a run can't be waited for for ever", fmt.Sprintf("write whole minutes or hours from 5m to %dh", maxIntervalHours)}
+	}
+	return span, f
 }
 
 // parseInterval takes whole hours, as 6h, or never, which is 0.

@@ -112,6 +112,7 @@ func (e *Engine) decideUnder(control Control, f Finding) []Part {
 			if d.Action == ActionAsk {
 				d.Paused = control.Paused.By
 			}
+			d.Respond = false
 			parts[i].Decision = d
 		}
 	}

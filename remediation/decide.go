@@ -20,6 +20,8 @@ func (e *Engine) execute(ctx context.Context, h *held, cmd Command) error {
 		return e.statsCommand(ctx, h, cmd)
 	case VerbReset:
 		return e.reset(ctx, h, cmd)
+	case VerbTaskYes, VerbTaskNo:
+		return e.decideAsk(ctx, h, cmd)
 	case VerbPause, VerbResume, VerbMode:
 		return e.setControl(ctx, h, cmd)
 	case VerbWhy:

@@ -55,9 +55,11 @@ type Options struct {
 	// and this one does all.
 	Spread func(ctx context.Context, jobs []string) error
 	// Self tells who secbot is in AWS; nil where nobody knows.
-	Self  func(ctx context.Context) (Identity, error)
-	Now   func() time.Time // time.Now where nil
-	NewID func() string    // ULIDs where nil
+	Self func(ctx context.Context) (Identity, error)
+	// Machines reaches the state machines that Config lists; nil: there are none.
+	Machines Machines
+	Now      func() time.Time // time.Now where nil
+	NewID    func() string    // ULIDs where nil
 	// Sleep waits, and returns early with ctx's error; a timer where nil.
 	Sleep func(ctx context.Context, d time.Duration) error
 	Log   *slog.Logger // discarded where nil
@@ -180,6 +182,13 @@ const (
 	jobSnapshot = "snapshot"
 	// jobAccount scans one account of several.
 	jobAccount = "scan-account"
+	// jobRun starts a state machine for an incident and waits for its end.
+	jobRun = "run"
+	// What a state machine asks: jobAsked tells that nobody has decided,
+	// jobAskOver ends it, jobAnswer sends the decision.
+	jobAsked   = "asked"
+	jobAskOver = "ask-over"
+	jobAnswer  = "answer"
 )
 
 // Accept stores signals to be judged. When it returns nil they are safe, and

@@ -196,8 +196,11 @@ func permission(err error) string {
 		return "s3:PutAccountPublicAccessBlock"
 	}
 	service := op.Service()
-	if service == "Config Service" {
+	switch service {
+	case "Config Service":
 		service = "Config"
+	case "SFN":
+		service = "states"
 	}
 	return strings.ToLower(strings.ReplaceAll(service, " ", "-")) + ":" + op.Operation()
 }

@@ -331,6 +331,9 @@ func (fx *fixing) succeed(ctx context.Context) error {
 		if err := c.move(StatusFixed, ByItself, "read back"); err != nil {
 			return err
 		}
+		if err := c.startRun(); err != nil {
+			return err
+		}
 		if c.inc.NoticeSeq > 0 || fx.r.Command == nil || !fx.r.Command.Quiet { // else the scan's message tells it
 			c.show()
 			c.thread(strings.Join(append(notesOf(c.inc.Outcomes), "What was changed:"), "\n"), c.inc.Plan.Diff...)

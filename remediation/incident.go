@@ -73,7 +73,12 @@ type Decision struct {
 	Approvers []string `json:"approvers,omitempty"` // Slack user (U…, W…) and user group (S…) ids
 	Approvals int      `json:"approvals,omitempty"` // how many of them must approve what one of them asks for
 	Question  Question `json:"question,omitzero"`
-	Why       string   `json:"why,omitempty"` // what lowered the action: the mode, a doubt, the cap
+	// StateMachine is the name of the state machine that is started once a fix is
+	// read back; empty for none. With Respond it is started at once, since nothing
+	// else can act.
+	StateMachine string `json:"state_machine,omitempty"`
+	Respond      bool   `json:"respond,omitempty"`
+	Why          string `json:"why,omitempty"` // what lowered the action: the mode, a doubt, the cap
 	// Paused is who has paused secbot, where that is what lowered the action: they are
 	// named in Why by their Slack id or as "shell:NAME".
 	Paused string `json:"paused,omitempty"`
@@ -115,6 +120,7 @@ type Incident struct {
 	Answer    *ActorAnswer `json:"answer,omitempty"`   // of whoever is said to have made the change
 	// Asked is who was to be asked whether the change was theirs; nil for nobody.
 	Asked *ActorQuestion `json:"asked,omitempty"`
+	Run   *MachineRun    `json:"run,omitempty"` // of the state machine that the policy names; nil for none
 }
 
 // Request is a decision that one person has asked for and that others have to

@@ -462,6 +462,9 @@ func (e *Engine) create(ctx context.Context, h *held, wanted Part, previous *Inc
 	if err != nil {
 		return nil, err
 	}
+	if d, err = c.respond(ctx, f, d); err != nil {
+		return nil, err
+	}
 	c.inc.Decision = d
 	if previous != nil {
 		if f.EventID != "" && previous.Finding.EventID == f.EventID {
@@ -491,6 +494,11 @@ func (e *Engine) create(ctx context.Context, h *held, wanted Part, previous *Inc
 		c.show()
 		if proposal := live.proposal(f); len(proposal) > 0 && d.Action == ActionAsk {
 			c.thread("What Revert Change would do, as the live state is:", proposal...)
+		}
+		if d.Respond {
+			if err := c.startRun(); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if err := c.askActor(ctx); err != nil {

@@ -46,6 +46,9 @@ const (
 	// OpStats posts statistics with their picture, to a person or in the notice's
 	// channel; the payload is a StatsReport.
 	OpStats = "stats"
+	// OpAsk shows what a state machine asks as it stands when the notice is sent. The
+	// notice's Incident is the AskMessage.
+	OpAsk = "ask"
 	// OpMitigated publishes an automatic fix to SNS.
 	OpMitigated = "auto-mitigated"
 )

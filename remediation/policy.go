@@ -106,6 +106,7 @@ func (c *Config) decide(f Finding, r *Rule) Decision {
 		d = d.AtMost(ActionAsk, f.Doubt)
 	}
 	if f.Irreversible != "" {
+		d.Respond = d.Action == ActionAuto && d.StateMachine != "" && c.Mode == ModeAuto
 		d = d.AtMost(ActionNotify, f.Irreversible)
 	}
 	switch c.Mode {
@@ -147,7 +148,7 @@ func (c *Config) firstMatch(f Finding, r *Rule) Decision {
 
 // decision is what the rule itself says; num is its place in the file.
 func (r PolicyRule) decision(num int, builtin bool) Decision {
-	d := Decision{Action: r.Then, Rule: r.title(num, builtin), Channel: r.Channel, Approvers: r.Approvers, Approvals: r.Approvals}
+	d := Decision{Action: r.Then, Rule: r.title(num, builtin), Channel: r.Channel, Approvers: r.Approvers, Approvals: r.Approvals, StateMachine: r.StateMachine}
 	if d.Action.rank() < 0 {
 		d.Action = ActionAsk
 	}

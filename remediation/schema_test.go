@@ -40,6 +40,10 @@ func TestSchemaKnowsWhatTheParserKnows(t *testing.T) {
 	d := &configDecoder{}
 	rule := top.Properties["rules"].Items
 	match := rule.Properties["match"]
+	machine := &schema{}
+	if raw, err := json.Marshal(top.Properties["state_machines"].AdditionalProperties); err != nil || json.Unmarshal(raw, machine) != nil {
+		t.Fatal("the schema does not tell what a state machine is", err)
+	}
 	for name, part := range map[string]struct {
 		schema *schema
 		fields []configField
@@ -47,6 +51,7 @@ func TestSchemaKnowsWhatTheParserKnows(t *testing.T) {
 		"file":    {&top, d.topFields(&Config{})},
 		"notify":  {top.Properties["notify"], d.notifyFields(&Notify{})},
 		"breaker": {top.Properties["breaker"], d.breakerFields(&Breaker{})},
+		"machine": {machine, d.machineFields(&StateMachine{})},
 		"rule":    {rule, d.ruleFields(&PolicyRule{}, 1)},
 		"match":   {match, d.matchFields(&Match{}, 1)},
 	} {

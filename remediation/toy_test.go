@@ -19,16 +19,17 @@ import (
 // door is a toy resource, so that the engine is tested on its own: a set of
 // open doors of a house. The playbook "toy" shuts those that a signal names.
 type door struct {
-	mu      sync.Mutex
-	open    map[string][]string // the open doors by house
-	calls   []string            // the changing calls, in order
-	fail    func(call string) error
-	blind   bool // read-backs don't see changes
-	reads   int
-	onApply func()
-	onCall  func(ctx context.Context) // right before a changing call
-	stop    func() error              // keeps a changing call that was announced from being made
-	onRead  func(remediation.Ref)     // before a read; set before the engine runs
+	mu                  sync.Mutex
+	open                map[string][]string // the open doors by house
+	calls               []string            // the changing calls, in order
+	fail                func(call string) error
+	doubt, irreversible string // of what is found
+	blind               bool   // read-backs don't see changes
+	reads               int
+	onApply             func()
+	onCall              func(ctx context.Context) // right before a changing call
+	stop                func() error              // keeps a changing call that was announced from being made
+	onRead              func(remediation.Ref)     // before a read; set before the engine runs
 
 	onReading func(ctx context.Context) error // the same, and may fail it
 }
@@ -159,9 +160,9 @@ func (toyPlaybook) Claim(sig remediation.Signal) []remediation.Finding {
 	return []remediation.Finding{{Playbook: "toy", Resource: sig.Resource, EventID: sig.EventID, Severity: remediation.SeverityHigh, Rules: sig.Change.Rules}}
 }
 
-func (toyPlaybook) Judge(s remediation.State, sig *remediation.Signal) []remediation.Finding {
+func (t toyPlaybook) Judge(s remediation.State, sig *remediation.Signal) []remediation.Finding {
 	h := s.(house)
-	f := remediation.Finding{Playbook: "toy", Resource: h.R, Severity: remediation.SeverityHigh, Direction: remediation.Ingress}
+	f := remediation.Finding{Playbook: "toy", Resource: h.R, Severity: remediation.SeverityHigh, Direction: remediation.Ingress, Doubt: t.d.doubt, Irreversible: t.d.irreversible}
 	if sig != nil {
 		f.EventID, f.Actor, f.At, f.Event = sig.EventID, sig.Actor, sig.At, sig.Kind
 	}

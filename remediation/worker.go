@@ -476,6 +476,14 @@ func (e *Engine) perform(ctx context.Context, h *held) error {
 		return e.report(ctx, h)
 	case jobSnapshot:
 		return e.snapshot(ctx, h)
+	case jobRun:
+		return decoded(h.job, func(r run) error { return e.run(ctx, h, r) })
+	case jobAsked:
+		return decoded(h.job, func(id askID) error { return e.remindAsk(ctx, h, id.ID) })
+	case jobAskOver:
+		return decoded(h.job, func(id askID) error { return e.endAsk(ctx, h, id.ID) })
+	case jobAnswer:
+		return decoded(h.job, func(id askID) error { return e.sendAnswer(ctx, h, id.ID) })
 	case jobReconcile:
 		return decoded(h.job, func(l look) error { return e.reconcile(ctx, h, l) })
 	case jobAccount:

@@ -6,9 +6,12 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 
 	"github.com/go-chi/chi/v5"
 
+	"secbot/internal/sandbox/fakeaws"
 	"secbot/internal/sandbox/fakeslack"
 )
 
@@ -29,6 +32,10 @@ const maxControl = 64 << 10
 //	POST /sandbox/command  {"user","channel","text"}      /secbot with this text
 //	POST /sandbox/submit   {"user","view","values":{…}}   a modal
 //	POST /sandbox/close    {"user","view"}                a modal, without submitting it
+//
+//	POST /sandbox/machine  {"name"}                       a state machine; its ARN
+//	POST /sandbox/ask      {"machine","execution","title","text"}   it asks for an approval
+//	GET  /sandbox/executions             of state machines, with what their tasks got
 //
 //	POST /sandbox/faults   [{"service":"ec2","action":"RevokeSecurityGroupIngress","fault":"throttled","from":1,"count":2}]
 //
@@ -57,6 +64,9 @@ func (s *Sandbox) People(r chi.Router) {
 	r.Post("/sandbox/submit", act(s.submit))
 	r.Post("/sandbox/close", act(s.close))
 	r.Post("/sandbox/faults", act(s.faults))
+	r.Post("/sandbox/machine", act(func(_ context.Context, m machineRequest) (any, error) { return s.AWS.AddStateMachine(m.Name), nil }))
+	r.Post("/sandbox/ask", act(s.ask))
+	r.Get("/sandbox/executions", func(w http.ResponseWriter, _ *http.Request) { show(w, s.AWS.Executions()) })
 }
 
 // slackAndPeople serves the Slack API, and beside it the people.
@@ -71,6 +81,22 @@ func (s *Sandbox) slackAndPeople() http.Handler {
 // sameOrigin refuses what a browser sends for a page of another origin.
 func sameOrigin(next http.Handler) http.Handler {
 	return http.NewCrossOriginProtection().Handler(next)
+}
+
+type machineRequest struct{ Name string }
+
+type askRequest struct{ Machine, Execution, Title, Text string }
+
+// ask has an execution of a state machine ask for an approval; it is begun where there
+// is none of that name.
+func (s *Sandbox) ask(_ context.Context, q askRequest) (any, error) {
+	arn := s.AWS.AddStateMachine(q.Machine)
+	execution := strings.Replace(arn, ":stateMachine:", ":execution:", 1) + ":" + q.Execution
+	if !slices.ContainsFunc(s.AWS.Executions(), func(e fakeaws.Execution) bool { return e.ARN == execution }) {
+		s.AWS.BeginExecution(arn, q.Execution)
+	}
+	s.AWS.Ask(execution, "secbot.approval", "Approval Requested", map[string]any{"title": q.Title, "text": q.Text})
+	return execution, nil
 }
 
 type clickRequest struct{ User, Channel, TS, View, Block, Action string }

@@ -24,10 +24,16 @@ type PolicyDocument struct {
 type PolicyStatement struct {
 	Sid, Effect string
 	Action      []string
-	Resource    string
+	Resource    []string
 }
 
 // IAMPolicy allows the given actions, for secbot's role.
 func IAMPolicy(actions []string) PolicyDocument {
-	return PolicyDocument{"2012-10-17", []PolicyStatement{{"Secbot", "Allow", actions, "*"}}}
+	return PolicyDocument{"2012-10-17", []PolicyStatement{{"Secbot", "Allow", actions, []string{"*"}}}}
+}
+
+// Allow gives the policy with one statement more.
+func (d PolicyDocument) Allow(sid string, actions, on []string) PolicyDocument {
+	d.Statement = append(slices.Clip(d.Statement), PolicyStatement{sid, "Allow", actions, on})
+	return d
 }

@@ -1,6 +1,7 @@
 // Package fakeaws is a small stand-in for AWS: enough of EC2 security groups,
-// S3 bucket configuration, S3 Control, SNS, STS, IAM's simulation, Organizations' list of accounts and AWS Config for secbot's
-// demo and tests, served over HTTP to the real SDK clients from one endpoint.
+// S3 bucket configuration, S3 Control, SNS, STS, Step Functions, IAM's simulation,
+// Organizations' list of accounts and AWS Config for secbot's demo and tests, served
+// over HTTP to the real SDK clients from one endpoint.
 //
 // It keeps state, enforces Block Public Access and object ownership, answers
 // with AWS's own error codes, and emits for each changing call the CloudTrail
@@ -74,6 +75,8 @@ type AWS struct {
 	recording bool
 	// organization is empty where the account is in none.
 	organization []orgAccount
+	machines     map[string]bool       // Step Functions, by ARN: whether it is an express one
+	executions   map[string]*Execution // by ARN
 }
 
 // New makes an empty AWS: each region has a default VPC with its default
@@ -95,20 +98,21 @@ func New(o Options) *AWS {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	a := &AWS{
-		o:       o,
-		ids:     &idSource{r: o.Rand},
-		events:  newEmitter(o.Emit),
-		callers: map[string]Caller{},
-		trusts:  map[string]Trust{},
-		regions: map[regionKey]*region{},
-		parked:  map[string]attachment{},
-		before:  past{groups: map[regionKey]map[string]*group{}, buckets: map[string]*bucket{}},
-		buckets: map[string]*bucket{},
-		blocks:  map[string]*Block{},
-		topics:  map[string]*topic{},
-		queues:  map[string]*queue{},
-		rules:   map[string]string{},
-		history: map[string][]configItem{},
+		o:        o,
+		ids:      &idSource{r: o.Rand},
+		events:   newEmitter(o.Emit),
+		callers:  map[string]Caller{},
+		trusts:   map[string]Trust{},
+		regions:  map[regionKey]*region{},
+		parked:   map[string]attachment{},
+		before:   past{groups: map[regionKey]map[string]*group{}, buckets: map[string]*bucket{}},
+		buckets:  map[string]*bucket{},
+		blocks:   map[string]*Block{},
+		topics:   map[string]*topic{},
+		queues:   map[string]*queue{},
+		rules:    map[string]string{},
+		history:  map[string][]configItem{},
+		machines: map[string]bool{}, executions: map[string]*Execution{},
 	}
 	a.services = a.newServices()
 	return a
