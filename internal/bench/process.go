@@ -20,7 +20,7 @@ import (
 const lambdaTags = "lambda.norpc,lambda"
 
 // small are the compiler's flags of that target.
-func small() []string { return []string{"-gcflags=all=-l", "-gcflags=std="} }
+func small() []string { return []string{"-gcflags=all=-l", "-gcflags=std=", "-gcflags=secbot/...="} }
 
 // allCommands are those of the Dockerfile.
 const allCommands = "lambda.norpc"
