@@ -328,7 +328,7 @@ func TestLambdaHTTP(t *testing.T) {
 }
 
 // TestLambdaTick: a function stores an event and is killed before it has worked at
-// it; two ticks at the same time find it, and it is fixed and told once.
+// it; once its lease has ended two ticks at the same time find it, and it is fixed and told once.
 func TestLambdaTick(t *testing.T) {
 	sb, w := startSandbox(t)
 	onLambda(t, sb)
@@ -361,6 +361,7 @@ func TestLambdaTick(t *testing.T) {
 	table.Done, table.Lag = nil, 0 // a minute has passed
 	table.Unlock()
 	close(dead)
+	endLease(t, st)
 	if err := rulesAre(t, w, "443 0.0.0.0/0 the shop"); err == nil {
 		t.Fatal("it is fixed already, so that the ticks prove nothing")
 	}
@@ -395,6 +396,23 @@ func TestLambdaTick(t *testing.T) {
 	log, err := st.Audit(t.Context(), all[0].ID)
 	if err := errors.Join(err, remediation.VerifyAudit(all[0], log)); err != nil {
 		t.Error(err)
+	}
+}
+
+// endLease has the lease of the event end that its dead worker had.
+func endLease(t *testing.T, st remediation.Store) {
+	t.Helper()
+	jobs, err := st.DueJobs(t.Context(), time.Now().Add(time.Minute), 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(jobs, func(j *remediation.Job) bool { return j.Kind == "signal" })
+	if i < 0 || jobs[i].LeaseUntil.IsZero() {
+		t.Fatalf("the event is not stored with a lease: %+v", jobs)
+	}
+	jobs[i].LeaseUntil = time.Time{}
+	if err := st.Commit(t.Context(), remediation.Write{Jobs: jobs[i : i+1]}); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -30,7 +30,7 @@ func meanwhileLab(t *testing.T, w func(l *lab) remediation.Write) *lab {
 	m := &meanwhile{}
 	l := newLab(t, func(o *remediation.Options) { m.Store, o.Store = o.Store, m })
 	m.do = func() {
-		if err := m.Store.Commit(t.Context(), w(l)); err != nil {
+		if err := m.Commit(t.Context(), w(l)); err != nil {
 			t.Error(err)
 		}
 	}
