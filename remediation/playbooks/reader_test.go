@@ -14,7 +14,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/middleware"
 
+	"secbot/internal/plainbody"
 	"secbot/internal/throttle"
 	"secbot/remediation"
 )
@@ -87,7 +89,7 @@ func testConfig(t *testing.T, h http.Handler) aws.Config {
 	t.Helper()
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
-	return aws.Config{Region: "us-east-1", BaseEndpoint: &srv.URL,
+	return aws.Config{Region: "us-east-1", BaseEndpoint: &srv.URL, APIOptions: []func(*middleware.Stack) error{plainbody.Use},
 		Credentials: credentials.NewStaticCredentialsProvider("AKIAIOSFODNN7EXAMPLE", "secret", "")}
 }
 
