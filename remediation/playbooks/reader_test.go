@@ -240,6 +240,7 @@ func TestOwnershipEnforcedIsDrift(t *testing.T) {
 // TestBusyIsTriedAgain: the SDK retries, and in the end the code is still there
 // for whoever decides about trying later.
 func TestBusyIsTriedAgain(t *testing.T) {
+	t.Parallel()
 	tries := 0
 	c := NewClients(testConfig(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		tries++
@@ -261,6 +262,7 @@ func TestBusyIsTriedAgain(t *testing.T) {
 // AWS throttles them, others are made as ever, and what waits between two attempts
 // takes no place.
 func TestThrottledCallsSlowDown(t *testing.T) {
+	t.Parallel()
 	tries := 0
 	c := NewClients(testConfig(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if tries++; tries < 3 {

@@ -200,6 +200,7 @@ func TestCallsForGroups(t *testing.T) {
 		{999, 1, 2, 6},
 	} {
 		t.Run(fmt.Sprintf("%d groups of %d rules", c.groups, c.rules), func(t *testing.T) {
+			t.Parallel()
 			s := newScanned(t)
 			for i := range c.groups {
 				s.group(t, fmt.Sprint("g", i), c.rules-1)
@@ -312,6 +313,7 @@ func TestRegionsOfDefaults(t *testing.T) {
 // TestScanFindsWhatReadsFind: whatever the world, a scan tells the very findings that
 // a read of each resource gives.
 func TestScanFindsWhatReadsFind(t *testing.T) {
+	t.Parallel()
 	var total, clean int
 	rapid.Check(t, func(r *rapid.T) {
 		s := newScanned(t)
@@ -446,6 +448,7 @@ func TestScanDenied(t *testing.T) {
 
 // TestScanThrottled: what is throttled comes later, and nothing is left out.
 func TestScanThrottled(t *testing.T) {
+	t.Parallel()
 	s := newScanned(t)
 	s.open(t)
 	for i := range 30 {
