@@ -64,6 +64,8 @@ type Look struct {
 	Close bool
 	// Whole says that the state has all that Read gives.
 	Whole bool
+	// Passed says that Looking.Whole was asked about the state, and did not pick it.
+	Passed bool
 }
 
 // Historian is a Reader that keeps what its resources were, for changes whose

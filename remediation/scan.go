@@ -204,7 +204,7 @@ func (s *scanning) look(ctx context.Context, env *Environment, l Look) {
 		s.tell(l.Ref, env.judge(state), readAt)
 		return
 	}
-	if state != nil {
+	if state != nil && !l.Passed {
 		if found := env.judge(state); len(found) > 0 {
 			s.confirm(ctx, env.Account, l.Ref, found, readAt)
 			return

@@ -133,7 +133,11 @@ func (sc *groupScan) page(ctx context.Context, groups []types.SecurityGroup) []r
 	}
 	read := sc.closer(ctx, closely)
 	sc.complete(ctx, read, whole)
-	return append(looks, read...)
+	looks = append(looks, read...)
+	for i, l := range looks {
+		looks[i].Passed = sc.how.Whole != nil && l.State != nil && !whole[l.Ref.ID]
+	}
+	return looks
 }
 
 func lookAt(s *GroupState, closely bool) remediation.Look {
