@@ -16,7 +16,7 @@ import (
 // scanReads bounds how many resources of one kind and region are looked at, or asked
 // the store for, at once. How many calls are made at once is for the limiter, which
 // lets no more than these be made.
-const scanReads = 64
+const scanReads = 32
 
 // ScopeError says that a scan's scope is unknown.
 type ScopeError struct{ Scope string }

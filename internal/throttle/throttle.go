@@ -25,22 +25,12 @@ const (
 	// most is how many there are at most. EC2 has a bucket of 100 describing calls,
 	// to which 20 a second come, for an account in a region ("Request throttling for the
 	// Amazon EC2 API"): so many at once spend it in a moment where AWS answers fast, and
-	// what is throttled then finds the bound.
+	// what is throttled then finds the bound. S3 stands thousands of requests a second
+	// ("Best practices design patterns: optimizing Amazon S3 performance"), but does not
+	// say how many about buckets: at 20 ms each these are 1,600 a second, about what
+	// two processors can make.
 	most = 32
-	// mostS3 is that of S3, which stands 5,500 reading requests a second for each prefix
-	// of a bucket ("Best practices design patterns: optimizing Amazon S3 performance"),
-	// and says nothing of those about buckets: an answer takes some 20 ms, so that these
-	// are 3,000 a second. More is of no use: the calls of two processors take as long.
-	mostS3 = 64
 )
-
-// most is how many calls of the key's service there are at most.
-func (k Key) most() float64 {
-	if k.Service == "S3" {
-		return mostS3
-	}
-	return most
-}
 
 // Limiter bounds the calls under way of each key: a throttled call halves the
 // bound, and each round of calls without one doubles it until AWS has throttled one,
@@ -52,7 +42,6 @@ type Limiter struct {
 }
 
 type lane struct {
-	most    float64
 	bound   float64
 	busy    int
 	waiting []chan struct{} // the first to come first
@@ -68,7 +57,7 @@ func (l *Limiter) Enter(ctx context.Context, k Key) (leave func(throttled bool),
 	}
 	ln := l.lanes[k]
 	if ln == nil {
-		ln = &lane{most: k.most(), bound: first}
+		ln = &lane{bound: first}
 		l.lanes[k] = ln
 	}
 	turn := make(chan struct{})
@@ -100,9 +89,9 @@ func (l *Limiter) leave(ln *lane, begun int, throttled bool) {
 	ln.busy--
 	switch {
 	case !throttled && ln.cuts == 0:
-		ln.bound = min(ln.bound+1, ln.most)
+		ln.bound = min(ln.bound+1, most)
 	case !throttled:
-		ln.bound = min(ln.bound+1/ln.bound, ln.most)
+		ln.bound = min(ln.bound+1/ln.bound, most)
 	case begun == ln.cuts:
 		// Those that were under way as well say the same once more.
 		ln.bound, ln.cuts = max(ln.bound/2, 1), ln.cuts+1

@@ -49,22 +49,6 @@ func TestBound(t *testing.T) {
 	}
 }
 
-// TestS3StandsMore than EC2.
-func TestS3StandsMore(t *testing.T) {
-	var l Limiter
-	k := Key{"1", "eu-west-1", "S3"}
-	for range 2 * mostS3 {
-		leave, err := l.Enter(t.Context(), k)
-		if err != nil {
-			t.Fatal(err)
-		}
-		leave(false)
-	}
-	if got := l.Bound(k); got != mostS3 {
-		t.Errorf("the bound has grown to %d, want %d", got, mostS3)
-	}
-}
-
 // TestNeverMoreThanTheBound, whoever waits, gives up or is throttled; and nobody
 // who waits is forgotten.
 func TestNeverMoreThanTheBound(t *testing.T) {
