@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -50,11 +51,44 @@ func measureScan(ctx context.Context, b *bench) error {
 	return b.measureGrowth(ctx)
 }
 
-// againstCustodian has Cloud Custodian look for the same, on the same stand-in.
-func (b *bench) againstCustodian(ctx context.Context) error {
+// other is another scanner and how it is told to look for what secbot does.
+type other struct {
+	name, program string
+	args          map[string][]string // by what is looked at
+}
+
+// others are those that there are programs of. They write what they find to files.
+func (b *bench) others() ([]other, error) {
+	policies, err := filepath.Abs("internal/bench/custodian.yml")
+	if err != nil {
+		return nil, err
+	}
+	custodian := func(policy string) []string {
+		return []string{"run", "-p", policy, "-s", "out", "--cache-period", "0", "--region", "us-east-1", policies}
+	}
+	prowler := func(checks ...string) []string {
+		return append([]string{"aws", "--no-banner", "--ignore-exit-code-3", "--region", "us-east-1", "-M", "csv", "-o", "out", "-c"}, checks...)
+	}
+	all := []other{
+		{"Cloud Custodian", b.custodian, map[string][]string{"groups": custodian("groups"), "buckets": custodian("buckets")}},
+		{"Prowler", b.prowler, map[string][]string{
+			"groups":  prowler("ec2_securitygroup_allow_ingress_from_internet_to_any_port"),
+			"buckets": prowler("s3_bucket_public_access", "s3_bucket_policy_public_write_access", "s3_bucket_public_list_acl", "s3_bucket_public_write_acl"),
+		}},
+	}
+	return slices.DeleteFunc(all, func(o other) bool { return o.program == "" }), nil
+}
+
+// againstOthers has other scanners look for the same, on the same stand-in.
+func (b *bench) againstOthers(ctx context.Context) error {
+	others, err := b.others()
+	if err != nil || len(others) == 0 {
+		return err
+	}
 	fmt.Fprintln(b.report.out)
 	b.report.columns("of 1,000", "", "took", "processor time", "calls", "peak memory")
-	ratios := map[string]float64{}
+	var names []string
+	var ratios []float64
 	for _, c := range []struct {
 		of, scope       string
 		groups, buckets int
@@ -63,18 +97,20 @@ func (b *bench) againstCustodian(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		other, err := b.custodianScan(ctx, c.of, c.groups, c.buckets)
-		if err != nil {
-			return err
-		}
 		b.report.scan(c.of, "secbot", own)
-		b.report.scan(c.of, "Cloud Custodian", other)
-		ratios[c.of] = ratio(other.took, own.took)
+		for _, o := range others {
+			s, err := b.scanWith(ctx, c.groups, c.buckets, o.program, o.args[c.of]...)
+			if err != nil {
+				return err
+			}
+			b.report.scan(c.of, o.name, s)
+			names, ratios = append(names, o.name+"'s time on the "+c.of+" ÷ secbot's"), append(ratios, ratio(s.took, own.took))
+		}
 	}
 	fmt.Fprintln(b.report.out)
 	b.report.goals()
-	for _, of := range []string{"groups", "buckets"} {
-		b.report.atLeast("Cloud Custodian's time on the "+of+" ÷ secbot's", ratios[of], 10, "%.2f")
+	for i, name := range names {
+		b.report.atLeast(name, ratios[i], 10, "%.2f")
 	}
 	return nil
 }
@@ -107,10 +143,7 @@ func (b *bench) measureGrowth(ctx context.Context) error {
 		}
 		b.report.row(fmt.Sprint(rules), seconds(s.took), seconds(s.busy), fmt.Sprint(s.calls), fmt.Sprintf("%.2f", each/first), mib(s.peak))
 	}
-	if b.custodian != "" {
-		return b.againstCustodian(ctx)
-	}
-	return nil
+	return b.againstOthers(ctx)
 }
 
 // scanned is a scan that has ended.
@@ -135,15 +168,6 @@ func (b *bench) scan(ctx context.Context, scope string, groups, buckets int) (sc
 		return scanned{}, err
 	}
 	return b.scanWith(ctx, groups, buckets, program, "scan", scope, "--json")
-}
-
-// custodianScan runs a policy of Cloud Custodian. It writes what it finds to files.
-func (b *bench) custodianScan(ctx context.Context, policy string, groups, buckets int) (scanned, error) {
-	policies, err := filepath.Abs("internal/bench/custodian.yml")
-	if err != nil {
-		return scanned{}, err
-	}
-	return b.scanWith(ctx, groups, buckets, b.custodian, "run", "-p", policy, "-s", "out", "--cache-period", "0", "--region", "us-east-1", policies)
 }
 
 // scanWith runs a program on an account of its own.
