@@ -67,12 +67,12 @@ func (b *bench) others() ([]other, error) {
 		return []string{"run", "-p", policy, "-s", "out", "--cache-period", "0", "--region", "us-east-1", policies}
 	}
 	prowler := func(checks ...string) []string {
-		return append([]string{"aws", "--no-banner", "--ignore-exit-code-3", "--region", "us-east-1", "-M", "csv", "-o", "out", "-c"}, checks...)
+		return append([]string{"aws", "--no-banner", "--ignore-exit-code-3", "--scan-unused-services", "--aws-retries-max-attempts", "1", "--region", "us-east-1", "-M", "csv", "-o", "out", "-c"}, checks...)
 	}
 	all := []other{
 		{"Cloud Custodian", b.custodian, map[string][]string{"groups": custodian("groups"), "buckets": custodian("buckets")}},
 		{"Prowler", b.prowler, map[string][]string{
-			"groups":  prowler("ec2_securitygroup_allow_ingress_from_internet_to_any_port"),
+			"groups":  prowler("ec2_securitygroup_allow_ingress_from_internet_to_any_port", "ec2_securitygroup_allow_ingress_from_internet_to_tcp_port_22"),
 			"buckets": prowler("s3_bucket_public_access", "s3_bucket_policy_public_write_access", "s3_bucket_public_list_acl", "s3_bucket_public_write_acl"),
 		}},
 	}
