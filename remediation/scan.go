@@ -43,7 +43,7 @@ func kindsOf(scope string) ([]Kind, error) {
 // regions and calls found for each finding and failed for everything that
 // could not be read, one call at a time and in no order, as they come. It changes
 // nothing, in AWS or in the store, and says how many resources it has looked at.
-// It holds no more than a page of resources of each region at a time. Where ctx
+// It holds no more than two pages of resources of each region at a time. Where ctx
 // ends it returns ctx's error, and what it has found is told.
 func (e *Engine) Scan(ctx context.Context, scope string, found func(Finding), failed func(error)) (int, error) {
 	kinds, err := kindsOf(scope)
