@@ -7,6 +7,7 @@ CFN_LINT_VERSION := 1.58.0
 CHECKOV_VERSION := 3.3.30
 BOTO3_VERSION := 1.44.8
 CUSTODIAN_VERSION := 0.9.53
+PROWLER_VERSION := 5.46.0
 
 BIN := $(CURDIR)/.bin
 
@@ -147,11 +148,21 @@ infra: $(BIN)/infra-$(CFN_LINT_VERSION)-$(CHECKOV_VERSION)/installed $(BIN)/moto
 demo:
 	go run . demo --script
 
-# What docs/performance.md tells, measured anew. POINTS chooses some of it.
+# What docs/performance.md tells, measured anew. POINTS chooses some of it. With
+# PROWLER=1 scans are compared with Prowler, too, which takes 2 GB and ten minutes.
 POINTS :=
 bench: node-scripts $(BIN)/boto3-$(BOTO3_VERSION)/bin/python3 $(BIN)/custodian-$(CUSTODIAN_VERSION)/bin/custodian $(BIN)/moto-$(MOTO_VERSION)/bin/moto_server
 	go run ./internal/bench -python $(BIN)/boto3-$(BOTO3_VERSION)/bin/python3 -moto $(BIN)/moto-$(MOTO_VERSION)/bin/moto_server \
-		-custodian $(BIN)/custodian-$(CUSTODIAN_VERSION)/bin/custodian $(POINTS)
+		-custodian $(BIN)/custodian-$(CUSTODIAN_VERSION)/bin/custodian $(if $(PROWLER),-prowler $(BIN)/prowler-$(PROWLER_VERSION)/bin/prowler) $(POINTS)
+
+ifdef PROWLER
+bench: $(BIN)/prowler-$(PROWLER_VERSION)/bin/prowler
+endif
+
+$(BIN)/prowler-$(PROWLER_VERSION)/bin/prowler:
+	rm -rf $(BIN)/prowler-$(PROWLER_VERSION)
+	python3 -m venv $(BIN)/prowler-$(PROWLER_VERSION)
+	$(BIN)/prowler-$(PROWLER_VERSION)/bin/pip install --quiet 'prowler==$(PROWLER_VERSION)'
 
 $(BIN)/custodian-$(CUSTODIAN_VERSION)/bin/custodian:
 	rm -rf $(BIN)/custodian-$(CUSTODIAN_VERSION)

@@ -170,8 +170,8 @@ func TestCallsOfAScan(t *testing.T) {
 	// One of the groups is open, three of the buckets block nothing. A read of each of
 	// the 128 resources took 711 calls.
 	c.check(map[string]int{
-		"ec2 DescribeSecurityGroups":     1 + 3,                                 // the page; the open group, and who names it, in or out
-		"ec2 DescribeSecurityGroupRules": 1, "ec2 DescribeNetworkInterfaces": 1, // of the open group
+		"ec2 DescribeSecurityGroups":     1 + 2,                                 // the page; who names the open group, in or out
+		"ec2 DescribeSecurityGroupRules": 1, "ec2 DescribeNetworkInterfaces": 1, // of the open group, and of all others that were
 		"s3 ListBuckets": 1, "s3 GetPublicAccessBlock": 24,
 		"s3 GetBucketOwnershipControls": 3, "s3 GetBucketAcl": 3, "s3 GetBucketPolicy": 3,
 		"s3control GetPublicAccessBlock": 2, // the account by itself, and for its buckets

@@ -43,6 +43,10 @@ type Looking struct {
 	// Closely picks from some resources, by what a look shows of them, those of
 	// which Remember needs more than judges do. nil: none.
 	Closely func(ctx context.Context, shown []State) []bool
+	// Whole picks a resource, by what a look shows of it, of which all is wanted
+	// that Read gives. A Scanner that can't read many at once may leave them to Read.
+	// nil: none.
+	Whole func(shown State) bool
 }
 
 // Look is a resource as a scan sees it.
@@ -58,6 +62,10 @@ type Look struct {
 	ReadAt time.Time
 	// Close says that the state has all that Remember keeps.
 	Close bool
+	// Whole says that the state has all that Read gives.
+	Whole bool
+	// Passed says that Looking.Whole was asked about the state, and did not pick it.
+	Passed bool
 }
 
 // Historian is a Reader that keeps what its resources were, for changes whose

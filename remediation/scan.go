@@ -13,9 +13,10 @@ import (
 	"secbot/internal/throttle"
 )
 
-// scanReads bounds how many resources of one kind and region are read at once.
-// How many calls are made at once is for the limiter.
-const scanReads = 16
+// scanReads bounds how many resources of one kind and region are looked at, or asked
+// the store for, at once. How many calls are made at once is for the limiter, which
+// lets no more than these be made.
+const scanReads = 32
 
 // ScopeError says that a scan's scope is unknown.
 type ScopeError struct{ Scope string }
@@ -42,7 +43,7 @@ func kindsOf(scope string) ([]Kind, error) {
 // regions and calls found for each finding and failed for everything that
 // could not be read, one call at a time and in no order, as they come. It changes
 // nothing, in AWS or in the store, and says how many resources it has looked at.
-// It holds no more than a page of resources of each region at a time. Where ctx
+// It holds no more than two pages of resources of each region at a time. Where ctx
 // ends it returns ctx's error, and what it has found is told.
 func (e *Engine) Scan(ctx context.Context, scope string, found func(Finding), failed func(error)) (int, error) {
 	return e.ScanAccount(ctx, "", scope, found, failed)
@@ -117,7 +118,7 @@ func (s *scanning) list(ctx context.Context, kind Kind, region string) {
 		return
 	}
 	places := map[string]*errgroup.Group{}
-	for look, err := range Looks(ctx, reader, Looking{Now: s.e.now, Closely: s.closely(reader)}) {
+	for look, err := range Looks(ctx, reader, Looking{Now: s.e.now, Closely: s.closely(reader), Whole: s.wanted(env)}) {
 		if err != nil {
 			s.unread(ctx, fmt.Errorf("list %s in %s: %w", kind, env.Region, err))
 			continue
@@ -183,10 +184,18 @@ func (e *Engine) outdated(ctx context.Context, h Historian, shown State) bool {
 	return err != nil || kept == nil || e.now().Sub(kept.At) >= renewState || !h.Same(shown, kept.Data)
 }
 
+// wanted picks what is to be read whole: what is to be whatever a look shows, and in
+// what something is found.
+func (s *scanning) wanted(env *Environment) func(State) bool {
+	return func(shown State) bool {
+		return (s.whole != nil && s.whole(shown.Ref())) || len(env.judge(shown)) > 0
+	}
+}
+
 // look judges what a look shows. Where it is safe that is all; else the resource is
-// read whole, at one moment, and that is what is found.
+// read whole, by the Scanner with others or by itself, and that is what is found.
 func (s *scanning) look(ctx context.Context, env *Environment, l Look) {
-	if l.State == nil || (s.whole != nil && s.whole(l.Ref)) {
+	if l.State == nil || (!l.Whole && s.whole != nil && s.whole(l.Ref)) {
 		s.confirm(ctx, env.Account, l.Ref, nil, time.Time{})
 		return
 	}
@@ -198,7 +207,12 @@ func (s *scanning) look(ctx context.Context, env *Environment, l Look) {
 	if errors.Is(err, ErrGone) {
 		return // deleted since it was listed
 	}
-	if state != nil {
+	if l.Whole && err == nil {
+		s.keep(ctx, env, state, readAt)
+		s.tell(l.Ref, env.judge(state), readAt)
+		return
+	}
+	if state != nil && !l.Passed {
 		if found := env.judge(state); len(found) > 0 {
 			s.confirm(ctx, env.Account, l.Ref, found, readAt)
 			return
@@ -208,10 +222,17 @@ func (s *scanning) look(ctx context.Context, env *Environment, l Look) {
 		s.unread(ctx, err)
 		return
 	}
-	if l.Close && s.seen != nil {
-		s.seen(ctx, judged{env: env, state: state, readAt: readAt}, readAt)
+	if l.Close {
+		s.keep(ctx, env, state, readAt)
 	}
 	s.tell(l.Ref, nil, readAt)
+}
+
+// keep hands a state on to be kept, where somebody keeps them.
+func (s *scanning) keep(ctx context.Context, env *Environment, state State, readAt time.Time) {
+	if s.seen != nil {
+		s.seen(ctx, judged{env: env, state: state, readAt: readAt}, readAt)
+	}
 }
 
 // judge reads a resource whole and judges it.
@@ -235,9 +256,7 @@ func (s *scanning) confirm(ctx context.Context, account string, ref Ref, shown [
 		}
 		return
 	}
-	if s.seen != nil {
-		s.seen(ctx, judged{env: env, state: state, readAt: readAt}, readAt)
-	}
+	s.keep(ctx, env, state, readAt)
 	s.tell(ref, env.judge(state), readAt)
 }
 

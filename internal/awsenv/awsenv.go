@@ -21,6 +21,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/configservice/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
+	"secbot/internal/plainbody"
 	"secbot/remediation"
 	"secbot/remediation/playbooks"
 )
@@ -37,6 +38,7 @@ func LoadConfig(ctx context.Context) (cfg aws.Config, named bool, err error) {
 	if err != nil {
 		return cfg, false, fmt.Errorf("AWS configuration: %w (see the AWS_ environment variables and ~/.aws)", err)
 	}
+	cfg.APIOptions = append(cfg.APIOptions, plainbody.Use)
 	if cfg.BaseEndpoint == nil {
 		if url := os.Getenv("AWS_ENDPOINT_URL"); url != "" {
 			cfg.BaseEndpoint = aws.String(url)

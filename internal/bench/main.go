@@ -51,6 +51,7 @@ type bench struct {
 	python    string // a Python that has boto3
 	moto      string // moto_server
 	custodian string // the program of Cloud Custodian; empty: not compared
+	prowler   string // the program of Prowler; empty: not compared
 	large     bool   // scan 100,000 rules too
 	report    *report
 	built     map[string]string // by tags, see build
@@ -65,6 +66,7 @@ func run(ctx context.Context, args []string) error {
 	python := flags.String("python", "", "the Python `program` that has boto3")
 	moto := flags.String("moto", "", "the `program` moto_server")
 	custodian := flags.String("custodian", "", "the `program` custodian, to compare scans with")
+	prowler := flags.String("prowler", "", "the `program` prowler, to compare scans with")
 	large := flags.Bool("large", false, "scan 100,000 rules too")
 	renew := flags.Bool("renew", false, "with counts: write down what is counted now")
 	if err := flags.Parse(args); err != nil {
@@ -81,7 +83,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return fmt.Errorf("make a directory for what is built: %w", err)
 	}
-	b := &bench{dir: dir, built: map[string]string{}, node: *node, python: *python, moto: *moto, large: *large, custodian: *custodian, report: &report{out: os.Stdout}}
+	b := &bench{dir: dir, built: map[string]string{}, node: *node, python: *python, moto: *moto, large: *large, custodian: *custodian, prowler: *prowler, report: &report{out: os.Stdout}}
 	b.report.machine()
 	for _, p := range chosen {
 		b.report.section(p.title)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,7 +39,8 @@ func measureScan(ctx context.Context, b *bench) error {
 		return err
 	}
 	b.report.columns("1,000 groups with 10,000 rules, and 1,000 buckets", "")
-	b.report.row("took", fmt.Sprintf("%.1f s", s.took.Seconds()))
+	b.report.row("took", seconds(s.took))
+	b.report.row("processor time of secbot", seconds(s.busy))
 	b.report.row("calls", fmt.Sprint(s.calls))
 	b.report.row("at most at once", fmt.Sprint(s.atOnce))
 	b.report.row("findings", fmt.Sprint(s.findings))
@@ -49,17 +51,76 @@ func measureScan(ctx context.Context, b *bench) error {
 	return b.measureGrowth(ctx)
 }
 
-// againstCustodian has Cloud Custodian look for open groups, on the same stand-in.
-func (b *bench) againstCustodian(ctx context.Context, own scanned) error {
-	other, err := b.custodianScan(ctx, 1000)
+// other is another scanner and how it is told to look for what secbot does.
+type other struct {
+	name, program string
+	args          map[string][]string // by what is looked at
+}
+
+// others are those that there are programs of. They write what they find to files.
+func (b *bench) others() ([]other, error) {
+	policies, err := filepath.Abs("internal/bench/custodian.yml")
 	if err != nil {
+		return nil, err
+	}
+	custodian := func(policy string) []string {
+		return []string{"run", "-p", policy, "-s", "out", "--cache-period", "0", "--region", "us-east-1", policies}
+	}
+	prowler := func(checks ...string) []string {
+		return append([]string{"aws", "--no-banner", "--ignore-exit-code-3", "--scan-unused-services", "--aws-retries-max-attempts", "1", "--region", "us-east-1", "-M", "csv", "-o", "out", "-c"}, checks...)
+	}
+	all := []other{
+		{"Cloud Custodian", b.custodian, map[string][]string{"groups": custodian("groups"), "buckets": custodian("buckets")}},
+		{"Prowler", b.prowler, map[string][]string{
+			"groups":  prowler("ec2_securitygroup_allow_ingress_from_internet_to_any_port", "ec2_securitygroup_allow_ingress_from_internet_to_tcp_port_22"),
+			"buckets": prowler("s3_bucket_public_access", "s3_bucket_policy_public_write_access", "s3_bucket_public_list_acl", "s3_bucket_public_write_acl"),
+		}},
+	}
+	return slices.DeleteFunc(all, func(o other) bool { return o.program == "" }), nil
+}
+
+// againstOthers has other scanners look for the same, on the same stand-in.
+func (b *bench) againstOthers(ctx context.Context) error {
+	others, err := b.others()
+	if err != nil || len(others) == 0 {
 		return err
 	}
 	fmt.Fprintln(b.report.out)
+	b.report.columns("of 1,000", "", "took", "processor time", "calls", "peak memory")
+	var names []string
+	var ratios []float64
+	for _, c := range []struct {
+		of, scope       string
+		groups, buckets int
+	}{{"groups", "sg", 1000, 0}, {"buckets", "s3", 0, 1000}} {
+		own, err := b.scan(ctx, c.scope, c.groups, c.buckets)
+		if err != nil {
+			return err
+		}
+		b.report.scan(c.of, "secbot", own)
+		for _, o := range others {
+			s, err := b.scanWith(ctx, c.groups, c.buckets, o.program, o.args[c.of]...)
+			if err != nil {
+				return err
+			}
+			b.report.scan(c.of, o.name, s)
+			names, ratios = append(names, o.name+"'s time on the "+c.of+" ÷ secbot's"), append(ratios, ratio(s.took, own.took))
+		}
+	}
+	fmt.Fprintln(b.report.out)
 	b.report.goals()
-	b.report.atLeast(fmt.Sprintf("Cloud Custodian on the groups (%.1f s, %d calls) ÷ secbot (%.1f s, %d calls)", other.took.Seconds(), other.calls, own.took.Seconds(), own.calls), ratio(other.took, own.took), 10, "%.2f")
+	for i, name := range names {
+		b.report.atLeast(name, ratios[i], 10, "%.2f")
+	}
 	return nil
 }
+
+// scan is a row about a scan.
+func (r *report) scan(of, by string, s scanned) {
+	r.row(of, by, seconds(s.took), seconds(s.busy), fmt.Sprint(s.calls), mib(s.peak))
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) }
 
 // measureGrowth is scans of ever more groups.
 func (b *bench) measureGrowth(ctx context.Context) error {
@@ -68,33 +129,27 @@ func (b *bench) measureGrowth(ctx context.Context) error {
 		sizes = append(sizes, 10_000)
 	}
 	fmt.Fprintln(b.report.out)
-	b.report.columns("rules", "took", "calls", "time for each rule ÷ that of the first", "peak memory")
+	b.report.columns("rules", "took", "processor time", "calls", "processor time for each rule ÷ that of the first", "peak memory")
 	var first float64
-	var thousand scanned
 	for _, groups := range sizes {
 		s, err := b.scan(ctx, "sg", groups, 0)
 		if err != nil {
 			return err
 		}
 		rules := groups * rulesPerGroup
-		each := s.took.Seconds() / float64(rules)
+		each := s.busy.Seconds() / float64(rules)
 		if first == 0 {
 			first = each
 		}
-		b.report.row(fmt.Sprint(rules), fmt.Sprintf("%.1f s", s.took.Seconds()), fmt.Sprint(s.calls), fmt.Sprintf("%.2f", each/first), mib(s.peak))
-		if groups == 1000 {
-			thousand = s
-		}
+		b.report.row(fmt.Sprint(rules), seconds(s.took), seconds(s.busy), fmt.Sprint(s.calls), fmt.Sprintf("%.2f", each/first), mib(s.peak))
 	}
-	if b.custodian != "" {
-		return b.againstCustodian(ctx, thousand)
-	}
-	return nil
+	return b.againstOthers(ctx)
 }
 
 // scanned is a scan that has ended.
 type scanned struct {
 	took     time.Duration
+	busy     time.Duration // of processors, which what else runs on the machine changes less
 	peak     int64
 	calls    int
 	atOnce   int
@@ -113,15 +168,6 @@ func (b *bench) scan(ctx context.Context, scope string, groups, buckets int) (sc
 		return scanned{}, err
 	}
 	return b.scanWith(ctx, groups, buckets, program, "scan", scope, "--json")
-}
-
-// custodianScan runs Cloud Custodian over the same. It writes what it finds to files.
-func (b *bench) custodianScan(ctx context.Context, groups int) (scanned, error) {
-	policies, err := filepath.Abs("internal/bench/custodian.yml")
-	if err != nil {
-		return scanned{}, err
-	}
-	return b.scanWith(ctx, groups, 0, b.custodian, "run", "-s", "out", "--cache-period", "0", "--region", "us-east-1", policies)
 }
 
 // scanWith runs a program on an account of its own.
@@ -146,7 +192,10 @@ func (b *bench) scanOn(ctx context.Context, sb *sandbox.Sandbox, groups, buckets
 	if err != nil {
 		return scanned{}, err
 	}
-	return scanned{p.took, p.most.Load(), slow.calls, slow.most, bytes.Count(p.out.Bytes(), []byte("\n"))}, nil
+	return scanned{
+		took: p.took, busy: p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime(), peak: p.most.Load(),
+		calls: slow.calls, atOnce: slow.most, findings: bytes.Count(p.out.Bytes(), []byte("\n")),
+	}, nil
 }
 
 // slowed answers each request a moment late, and counts.

@@ -15,7 +15,9 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go/middleware"
 
+	"secbot/internal/plainbody"
 	"secbot/internal/sandbox"
 	"secbot/internal/sandbox/fakeaws"
 	"secbot/remediation"
@@ -56,6 +58,7 @@ func configFor(sb *sandbox.Sandbox, key string) aws.Config {
 		Region:       sb.AWS.Region(),
 		BaseEndpoint: aws.String(sb.AWSURL),
 		Credentials:  credentials.NewStaticCredentialsProvider(key, "sandbox", ""),
+		APIOptions:   []func(*middleware.Stack) error{plainbody.Use},
 	}
 }
 

@@ -18,6 +18,9 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/smithy-go/middleware"
+
+	"secbot/internal/plainbody"
 )
 
 // Call is one request that came.
@@ -72,7 +75,7 @@ func Start(t testing.TB) *AWS {
 
 // Config is the SDK's, for a client of the stand-in.
 func (a *AWS) Config() aws.Config {
-	return aws.Config{Region: "us-east-1", BaseEndpoint: &a.URL, Credentials: credentials.NewStaticCredentialsProvider("AKIAIOSFODNN7EXAMPLE", "secret", "")}
+	return aws.Config{Region: "us-east-1", BaseEndpoint: &a.URL, APIOptions: []func(*middleware.Stack) error{plainbody.Use}, Credentials: credentials.NewStaticCredentialsProvider("AKIAIOSFODNN7EXAMPLE", "secret", "")}
 }
 
 // Calls are the requests since the last call of Calls.

@@ -22,15 +22,20 @@ type Key struct {
 const (
 	// first is how many calls are made at once before anything is known.
 	first = 8
-	// most is how many there are at most. EC2 grants 20 describing calls a second
-	// to an account in a region ("Request throttling for the Amazon EC2 API"),
-	// which takes fewer at once than this.
+	// most is how many there are at most. EC2 has a bucket of 100 describing calls,
+	// to which 20 a second come, for an account in a region ("Request throttling for the
+	// Amazon EC2 API"): so many at once spend it in a moment where AWS answers fast, and
+	// what is throttled then finds the bound. S3 stands thousands of requests a second
+	// ("Best practices design patterns: optimizing Amazon S3 performance"), but does not
+	// say how many about buckets: at 20 ms each these are 1,600 a second, about what
+	// two processors can make.
 	most = 32
 )
 
 // Limiter bounds the calls under way of each key: a throttled call halves the
-// bound, and each round of calls without one raises it by one. The zero value is
-// ready, and it is safe for concurrent use.
+// bound, and each round of calls without one doubles it until AWS has throttled one,
+// and raises it by one from then on. The zero value is ready, and it is safe for
+// concurrent use.
 type Limiter struct {
 	mu    sync.Mutex
 	lanes map[Key]*lane
@@ -83,6 +88,8 @@ func (l *Limiter) leave(ln *lane, begun int, throttled bool) {
 	defer l.mu.Unlock()
 	ln.busy--
 	switch {
+	case !throttled && ln.cuts == 0:
+		ln.bound = min(ln.bound+1, most)
 	case !throttled:
 		ln.bound = min(ln.bound+1/ln.bound, most)
 	case begun == ln.cuts:

@@ -9,8 +9,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestBound: a throttled round halves the bound once, and a round of calls that
-// were not throttled raises it by one; other keys don't feel it.
+// TestBound: a round of calls that were not throttled doubles the bound as long as
+// none was, and raises it by one afterwards; a throttled round halves it once; other
+// keys don't feel it.
 func TestBound(t *testing.T) {
 	var l Limiter
 	busy, quiet := Key{"1", "eu-west-1", "EC2"}, Key{"1", "us-east-1", "EC2"}
@@ -31,7 +32,7 @@ func TestBound(t *testing.T) {
 	for i, step := range []struct {
 		throttled bool
 		want      int
-	}{{true, 4}, {true, 2}, {true, 1}, {true, 1}, {false, 2}, {false, 2}, {false, 3}, {false, 4}, {true, 2}} {
+	}{{false, 16}, {false, 32}, {false, 32}, {true, 16}, {true, 8}, {true, 4}, {true, 2}, {true, 1}, {true, 1}, {false, 2}, {false, 2}, {false, 3}, {false, 4}, {true, 2}} {
 		round(step.throttled)
 		if got := l.Bound(busy); got != step.want {
 			t.Errorf("after round %d the bound is %d, want %d", i, got, step.want)

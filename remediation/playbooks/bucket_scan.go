@@ -14,8 +14,8 @@ import (
 // shows, it never leaves out what a judge needs to find nothing: see show.
 func (r *BucketReader) Scan(ctx context.Context, _ remediation.Looking) iter.Seq2[remediation.Look, error] {
 	return func(yield func(remediation.Look, error) bool) {
-		var account BucketState
-		asked := false
+		account := sync.OnceValue(func() BucketState { return r.ofAll(ctx) })
+		go account() // while the buckets are listed
 		for ref, err := range r.List(ctx) {
 			if err != nil {
 				if !yield(remediation.Look{}, err) {
@@ -23,11 +23,7 @@ func (r *BucketReader) Scan(ctx context.Context, _ remediation.Looking) iter.Seq
 				}
 				continue
 			}
-			if !asked {
-				account.AccountBlock, account.AccountBlockUnread = r.accountBlock(ctx, remediation.Ref{Kind: ref.Kind, Account: ref.Account})
-				asked = true
-			}
-			s := account
+			s := account()
 			s.Bucket = ref
 			look := remediation.Look{Ref: ref, State: func(ctx context.Context) (remediation.State, error) { return r.show(ctx, &s) }}
 			if !yield(look, nil) {
@@ -35,6 +31,14 @@ func (r *BucketReader) Scan(ctx context.Context, _ remediation.Looking) iter.Seq
 			}
 		}
 	}
+}
+
+// ofAll is what holds for all of the account's buckets. That nobody knows which account
+// it is, List tells.
+func (r *BucketReader) ofAll(ctx context.Context) (s BucketState) {
+	account, _ := r.ownAccount(ctx)
+	s.AccountBlock, s.AccountBlockUnread = r.accountBlock(ctx, remediation.Ref{Kind: remediation.KindBucket, Account: account})
+	return s
 }
 
 // show reads what can make a bucket public, and no more:

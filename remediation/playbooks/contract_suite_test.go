@@ -14,9 +14,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/middleware"
 	"github.com/google/go-cmp/cmp"
 
 	"secbot/internal/mototest"
+	"secbot/internal/plainbody"
 	"secbot/remediation"
 	"secbot/remediation/playbooks"
 )
@@ -65,6 +67,7 @@ func awsConfig(url string) aws.Config {
 	return aws.Config{
 		Region: testRegion, BaseEndpoint: aws.String(url),
 		Credentials: credentials.NewStaticCredentialsProvider("AKIAIOSFODNN7EXAMPLE", "secret", ""),
+		APIOptions:  []func(*middleware.Stack) error{plainbody.Use},
 	}
 }
 

@@ -2,6 +2,7 @@ package playbooks
 
 import (
 	"cmp"
+	"math"
 	"net/netip"
 	"slices"
 
@@ -14,6 +15,7 @@ type space struct {
 	root     netip.Prefix
 	reserved []netip.Prefix
 	narrow   float64 // up to so many public addresses a range is narrow
+	total    float64 // how many public addresses there are
 	spare    float64 // so many public addresses a union may leave out and is the world all the same
 }
 
@@ -26,6 +28,7 @@ func ipv4() space {
 			"172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15",
 			"198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
 		narrow: 1 << 24, // a /8
+		total:  3_702_258_432,
 		spare:  1 << 24,
 	}
 }
@@ -37,6 +40,7 @@ func ipv6() space {
 		root:     netip.MustParsePrefix("2000::/3"),
 		reserved: prefixes("2001:db8::/32", "3fff::/20"),
 		narrow:   1 << 96, // a /32
+		total:    1<<125 - 1<<108 - 1<<96,
 		spare:    1 << 96,
 	}
 }
@@ -60,10 +64,26 @@ func spaceOf(p netip.Prefix) space {
 // covers reports whether the ranges together hold every public address, or all
 // but a few.
 func (sp space) covers(ranges []netip.Prefix) bool {
+	if !sp.mayCover(ranges) {
+		return false
+	}
 	all := slices.Concat(ranges, sp.reserved)
 	whole := func(p netip.Prefix) bool { return holds(p, sp.root) }
 	return slices.ContainsFunc(all, whole) || sp.tree(all).covered
 }
+
+// mayCover reports whether the ranges, were they all public and apart, are large enough
+// to cover the space. Those of most groups are not, and a scan judges many.
+func (sp space) mayCover(ranges []netip.Prefix) bool {
+	sum := sp.spare
+	for _, p := range ranges {
+		sum += size(p)
+	}
+	return sum >= sp.total
+}
+
+// size is how many addresses a range has.
+func size(p netip.Prefix) float64 { return math.Ldexp(1, p.Addr().BitLen()-p.Bits()) }
 
 // holds reports whether all of inner is in outer.
 func holds(outer, inner netip.Prefix) bool {
@@ -103,11 +123,7 @@ func count(p netip.Prefix, ranges []netip.Prefix) float64 {
 		}
 	}
 	if len(inside) == 0 {
-		size := 1.0
-		for range p.Addr().BitLen() - p.Bits() {
-			size *= 2
-		}
-		return size
+		return size(p)
 	}
 	low, high := halves(p)
 	return count(low, inside) + count(high, inside)
@@ -150,6 +166,9 @@ func (sp space) openness(ranges ...netip.Prefix) remediation.Openness {
 // would make it superfluous, and it makes those within it superfluous.
 func (sp space) union(ranges []netip.Prefix) []bool {
 	part := make([]bool, len(ranges))
+	if !sp.mayCover(ranges) {
+		return part
+	}
 	for i, p := range ranges {
 		part[i] = holds(p, sp.root)
 	}

@@ -278,3 +278,12 @@ func TestRatedPortsAreThePolicys(t *testing.T) {
 		t.Errorf("rated %v, the policy has %v", rated, policy)
 	}
 }
+
+// TestTotal: the number of public addresses that ranges are compared with.
+func TestTotal(t *testing.T) {
+	for name, sp := range map[string]space{"IPv4": ipv4(), "IPv6": ipv6()} {
+		if n := sp.public(sp.root); n != sp.total {
+			t.Errorf("%s has %.0f public addresses, not %.0f", name, n, sp.total)
+		}
+	}
+}

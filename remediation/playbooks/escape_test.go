@@ -16,6 +16,7 @@ import (
 // twice, and secbot reads the group at any time in between. Whatever the order,
 // one of the events finds the open rule.
 func TestNothingWidenedEscapes(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(80) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { widenedInAnyOrder(t, rand.New(rand.NewPCG(seed, 1))) })
 	}

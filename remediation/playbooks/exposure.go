@@ -125,6 +125,10 @@ func rateFamily(rules []remediation.Rule, family []cidrRule, out []exposure) {
 		}
 		alone[i] = sp.openness(prefixesOf(own)...)
 	}
+	open := func(o remediation.Openness) bool { return o != remediation.OpenPrivate }
+	if !slices.ContainsFunc(alone, open) && !sp.mayCover(ranges) {
+		return // whatever the band, no rule is more than it is taken for
+	}
 	unions := map[string][]bool{} // many bands have the same rules
 	for _, b := range bandsOf(family) {
 		in := within(family, b)

@@ -75,6 +75,9 @@ func (m groupMaker) make(ctx context.Context, want *GroupState) (*GroupState, in
 	if d := foreign(s, want, wanted); d != nil {
 		return nil, calls, d
 	}
+	if calls > 0 {
+		m.note(ctx, want, s.Group.ID)
+	}
 	n, err := m.fill(ctx, s, wanted)
 	if err != nil {
 		return nil, calls, err
@@ -92,12 +95,11 @@ func (m groupMaker) create(ctx context.Context, want *GroupState) (*GroupState, 
 		in.TagSpecifications = spec
 	}
 	out, err := m.api.CreateSecurityGroup(ctx, in, ec2Region(want.Group))
+	if hasCode(err, "InvalidGroup.Duplicate") {
+		return m.made(ctx, want, err)
+	}
 	if err != nil {
 		return nil, callError(err, want.Group, "CreateSecurityGroup", "ec2:CreateSecurityGroup (with tags also ec2:CreateTags)")
-	}
-	remediation.RecordNote(ctx, fmt.Sprintf("The group is back with the new id %s (it was %s): whatever named the old id has to be pointed to the new one.", aws.ToString(out.GroupId), want.Group.ID))
-	if n := len(want.Tags) - len(ownTags(want.Tags)); n > 0 {
-		remediation.RecordNote(ctx, fmt.Sprintf("%d tags that begin with aws: are left out, since only AWS may set them: whatever made the group, a CloudFormation stack perhaps, does not know the new one.", n))
 	}
 	ref := want.Group
 	ref.ID = aws.ToString(out.GroupId)
@@ -110,6 +112,26 @@ func (m groupMaker) create(ctx context.Context, want *GroupState) (*GroupState, 
 		return err
 	})
 	return s, err
+}
+
+// made finds the group that is in the way of a new one, which may be the new one: the
+// SDK makes a call again whose answer was lost. Whether it is, is for the caller.
+func (m groupMaker) made(ctx context.Context, want *GroupState, refused error) (s *GroupState, err error) {
+	err = readBack(ctx, func() error {
+		if s, err = m.find(ctx, want); err != nil || s != nil {
+			return err
+		}
+		return fmt.Errorf("the group that has the name %s: %w: %w", want.Name, remediation.ErrNotVerified, refused)
+	})
+	return s, err
+}
+
+// note says what the new group is without.
+func (m groupMaker) note(ctx context.Context, want *GroupState, id string) {
+	remediation.RecordNote(ctx, fmt.Sprintf("The group is back with the new id %s (it was %s): whatever named the old id has to be pointed to the new one.", id, want.Group.ID))
+	if n := len(want.Tags) - len(ownTags(want.Tags)); n > 0 {
+		remediation.RecordNote(ctx, fmt.Sprintf("%d tags that begin with aws: are left out, since only AWS may set them: whatever made the group, a CloudFormation stack perhaps, does not know the new one.", n))
+	}
 }
 
 // renamed gives rules that name the group itself its new id.
@@ -164,7 +186,7 @@ func (m groupMaker) fill(ctx context.Context, s *GroupState, wanted []remediatio
 			}
 		}
 		if len(surplus) > 0 {
-			if err := m.revoke(ctx, s.Group, d, surplus); err != nil {
+			if err := m.revokeLeft(ctx, s.Group, d, surplus); err != nil {
 				return calls, err
 			}
 			calls++

@@ -7,10 +7,12 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"golang.org/x/sync/errgroup"
 
 	"secbot/remediation"
 )
@@ -19,28 +21,67 @@ import (
 // filter your resources" in the EC2 User Guide).
 const filterValues = 200
 
+// rulesAtOnce is how many requests for rules a scan has under way, where no limiter
+// bounds them.
+const rulesAtOnce = 8
+
 // Scan looks at the region's security groups: a call for each thousand of them,
-// whose answer has all that is judged in a scan, and one for each thousand rules
-// of those that are to be looked at closely, since only that has the rules' ids
-// and tags. EC2 promises no order of rules, so that they are asked for by the
-// groups of the page at hand: no more than those are held at once.
+// whose answer has all that is judged in a scan. The ids and tags of rules are only in
+// a list of rules: a call for each thousand of those that are to be looked at closely
+// or whole. What uses the groups that are wanted whole takes three calls more for each
+// two hundred. EC2 promises no order of rules, so that they are asked for by the
+// groups of the page at hand, while the next is fetched: no more than those two are
+// held at once.
 func (r *GroupReader) Scan(ctx context.Context, how remediation.Looking) iter.Seq2[remediation.Look, error] {
 	return func(yield func(remediation.Look, error) bool) {
+		enough := make(chan struct{})
+		defer close(enough)
 		sc := groupScan{r: r, how: how, yield: yield}
-		pages := ec2.NewDescribeSecurityGroupsPaginator(r.c.EC2, &ec2.DescribeSecurityGroupsInput{MaxResults: aws.Int32(pageSize)})
-		for pages.HasMorePages() && !sc.over {
-			readAt := how.Now()
-			page, err := pages.NextPage(ctx)
-			if err != nil {
-				yield(remediation.Look{}, callError(err, remediation.Ref{Kind: remediation.KindSecurityGroup, ID: "all security groups"}, "DescribeSecurityGroups", "ec2:DescribeSecurityGroups"))
+		for page := range r.pages(ctx, how, enough) {
+			if page.err != nil {
+				yield(remediation.Look{}, callError(page.err, remediation.Ref{Kind: remediation.KindSecurityGroup, ID: "all security groups"}, "DescribeSecurityGroups", "ec2:DescribeSecurityGroups"))
 				return
 			}
-			for _, l := range sc.page(ctx, page.SecurityGroups) {
-				l.ReadAt = readAt
+			for _, l := range sc.page(ctx, page.groups) {
+				l.ReadAt = page.readAt
 				sc.give(l, nil)
+			}
+			if sc.over {
+				return
 			}
 		}
 	}
+}
+
+type groupPage struct {
+	groups []types.SecurityGroup
+	readAt time.Time // right before
+	err    error     // of the last page, which has no groups then
+}
+
+// pages lists all groups, a page ahead of who takes them, until enough is closed.
+func (r *GroupReader) pages(ctx context.Context, how remediation.Looking, enough <-chan struct{}) <-chan groupPage {
+	given := make(chan groupPage)
+	go func() {
+		defer close(given)
+		pages := ec2.NewDescribeSecurityGroupsPaginator(r.c.EC2, &ec2.DescribeSecurityGroupsInput{MaxResults: aws.Int32(pageSize)})
+		for pages.HasMorePages() {
+			next := groupPage{readAt: how.Now()}
+			var out *ec2.DescribeSecurityGroupsOutput
+			if out, next.err = pages.NextPage(ctx); next.err == nil {
+				next.groups = out.SecurityGroups
+			}
+			select {
+			case given <- next:
+			case <-enough:
+				return
+			}
+			if next.err != nil {
+				return
+			}
+		}
+	}()
+	return given
 }
 
 // groupScan is a scan under way.
@@ -66,7 +107,7 @@ func (sc *groupScan) page(ctx context.Context, groups []types.SecurityGroup) []r
 	states := make([]remediation.State, len(groups))
 	for i, g := range groups {
 		shown[i] = shownGroup(g, sc.r.c.Region)
-		sc.addLists(ctx, shown[i])
+		sc.addLists(ctx, shown[i], direction(shown[i].Rules, remediation.Ingress))
 		states[i] = shown[i]
 	}
 	var picked []bool
@@ -75,7 +116,12 @@ func (sc *groupScan) page(ctx context.Context, groups []types.SecurityGroup) []r
 	}
 	var looks []remediation.Look
 	var closely []*GroupState
+	whole := map[string]bool{}
 	for i, s := range shown {
+		if whole[s.Group.ID] = sc.how.Whole != nil && sc.how.Whole(s); whole[s.Group.ID] && !sc.blind {
+			closely = append(closely, s)
+			continue
+		}
 		switch {
 		case picked == nil || !picked[i]:
 			looks = append(looks, lookAt(s, false))
@@ -85,8 +131,11 @@ func (sc *groupScan) page(ctx context.Context, groups []types.SecurityGroup) []r
 			closely = append(closely, s)
 		}
 	}
-	for some := range slices.Chunk(closely, filterValues) {
-		looks = append(looks, sc.closer(ctx, some)...)
+	read := sc.closer(ctx, closely)
+	sc.complete(ctx, read, whole)
+	looks = append(looks, read...)
+	for i, l := range looks {
+		looks[i].Passed = sc.how.Whole != nil && l.State != nil && !whole[l.Ref.ID]
 	}
 	return looks
 }
@@ -95,32 +144,82 @@ func lookAt(s *GroupState, closely bool) remediation.Look {
 	return remediation.Look{Ref: s.Group, Close: closely, State: func(context.Context) (remediation.State, error) { return s, nil }}
 }
 
+// batches splits groups so that one answer holds all rules of each batch, as far as
+// the list of groups has shown them.
+func batches(groups []*GroupState) [][]*GroupState {
+	var all [][]*GroupState
+	rules := 0
+	for _, s := range groups {
+		last := len(all) - 1
+		if rules += len(s.Rules); last < 0 || rules > pageSize || len(all[last]) == filterValues {
+			all, last, rules = append(all, nil), last+1, len(s.Rules)
+		}
+		all[last] = append(all[last], s)
+	}
+	return all
+}
+
 // closer reads the rules of some groups. Those of a group that are not the ones that
 // the list of groups showed were changed in between, or while a page ended amid
 // them: that group is to be read alone.
 func (sc *groupScan) closer(ctx context.Context, groups []*GroupState) []remediation.Look {
-	var rules map[string][]remediation.Rule
-	if !sc.blind {
-		var err error
-		if rules, err = sc.r.rulesOf(ctx, groups); err != nil {
-			sc.blind = isDenied(err)
-			sc.give(remediation.Look{}, err)
-		}
+	split := batches(groups)
+	rules, errs := make([]map[string][]remediation.Rule, len(split)), make([]error, len(split))
+	var reading errgroup.Group
+	reading.SetLimit(rulesAtOnce)
+	for i, some := range split {
+		reading.Go(func() error {
+			rules[i], errs[i] = sc.r.rulesOf(ctx, some)
+			return nil
+		})
 	}
+	_ = reading.Wait() // none returns an error
 	var looks []remediation.Look
-	for _, s := range groups {
-		switch of := rules[s.Group.ID]; {
-		case rules == nil:
-			looks = append(looks, lookAt(s, false))
-		case !sameRules(s.Rules, of):
-			looks = append(looks, remediation.Look{Ref: s.Group})
-		default:
-			whole := *s
-			whole.Rules = of
-			looks = append(looks, lookAt(&whole, true))
+	for i, some := range split {
+		if errs[i] != nil && !sc.blind {
+			sc.blind = isDenied(errs[i])
+			sc.give(remediation.Look{}, errs[i])
+		}
+		for _, s := range some {
+			switch of := rules[i][s.Group.ID]; {
+			case errs[i] != nil:
+				looks = append(looks, lookAt(s, false))
+			case !sameRules(s.Rules, of):
+				looks = append(looks, remediation.Look{Ref: s.Group})
+			default:
+				read := *s
+				read.Rules = append([]remediation.Rule{}, of...)
+				looks = append(looks, lookAt(&read, true))
+			}
 		}
 	}
 	return looks
+}
+
+// complete gives those of the looks that are wanted whole, and that are close, what
+// else Read gives.
+func (sc *groupScan) complete(ctx context.Context, looks []remediation.Look, whole map[string]bool) {
+	var at []int
+	for i, l := range looks {
+		if l.Close && whole[l.Ref.ID] {
+			at = append(at, i)
+		}
+	}
+	for some := range slices.Chunk(at, filterValues) {
+		ids := make([]string, len(some))
+		for n, i := range some {
+			ids[n] = looks[i].Ref.ID
+		}
+		uses := usesOf(ctx, sc.r.c.EC2, remediation.Ref{Kind: remediation.KindSecurityGroup, Region: sc.r.c.Region}, ids)
+		for n, i := range some {
+			state, _ := looks[i].State(ctx) // it is there
+			s := *state.(*GroupState)
+			s.Use = uses[ids[n]]
+			sc.addLists(ctx, &s, s.Rules)
+			looks[i] = lookAt(&s, true)
+			looks[i].Whole = true
+		}
+	}
 }
 
 // rulesOf lists the rules of some groups, by group.
@@ -148,18 +247,19 @@ func (r *GroupReader) rulesOf(ctx context.Context, groups []*GroupState) (map[st
 	return rules, nil
 }
 
-// addLists gives a group the prefix lists by which it may be open, each of which is
+// addLists gives a group the prefix lists that some of its rules name, each of which is
 // read once.
-func (sc *groupScan) addLists(ctx context.Context, s *GroupState) {
-	for _, rule := range direction(s.Rules, remediation.Ingress) {
+func (sc *groupScan) addLists(ctx context.Context, s *GroupState, rules []remediation.Rule) {
+	named := map[string]PrefixList{}
+	for _, rule := range rules {
 		if rule.PrefixList == "" {
 			continue
 		}
 		sc.lists = prefixLists(ctx, sc.r.c.EC2, s.Group, []remediation.Rule{rule}, sc.lists)
-		if s.Lists == nil {
-			s.Lists = map[string]PrefixList{}
-		}
-		s.Lists[rule.PrefixList] = sc.lists[rule.PrefixList]
+		named[rule.PrefixList] = sc.lists[rule.PrefixList]
+	}
+	if len(named) > 0 {
+		s.Lists = named
 	}
 }
 

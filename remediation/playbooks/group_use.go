@@ -27,25 +27,43 @@ type Use struct {
 	Unread     string   `json:"unread,omitempty"`    // why nobody knows; empty where it was read
 }
 
-// groupUse looks up to one page of network interfaces and of referring groups
-// through. Where it only tells people how much is at stake, a group whose use
-// can't be read is judged all the same.
+// groupUse looks up what uses a group. Where it only tells people how much is at
+// stake, a group whose use can't be read is judged all the same.
 func groupUse(ctx context.Context, api groupReaderAPI, ref remediation.Ref) Use {
-	var use Use
-	var referring [2][]string
+	return usesOf(ctx, api, ref, []string{ref.ID})[ref.ID]
+}
+
+// usesOf looks up what uses some groups of of's region, two hundred of them at most,
+// through a page of network interfaces and one of referring groups for a single group,
+// and all of them for several.
+func usesOf(ctx context.Context, api groupReaderAPI, of remediation.Ref, ids []string) map[string]Use {
+	if len(ids) > 1 {
+		of.ID = fmt.Sprintf("%d security groups", len(ids))
+	}
+	uses := make(map[string]*Use, len(ids))
+	for _, id := range ids {
+		uses[id] = &Use{}
+	}
+	var in, out map[string][]string
 	var reads errgroup.Group
-	reads.Go(func() error { return use.interfaces(ctx, api, ref) })
-	for i, filter := range []string{"ip-permission.group-id", "egress.ip-permission.group-id"} {
-		reads.Go(func() (err error) {
-			referring[i], err = referringGroups(ctx, api, ref, filter)
-			return err
-		})
+	reads.Go(func() error { return addInterfaces(ctx, api, of, ids, uses) })
+	reads.Go(func() (err error) {
+		in, err = referringGroups(ctx, api, of, ids, "ip-permission.group-id")
+		return err
+	})
+	reads.Go(func() (err error) {
+		out, err = referringGroups(ctx, api, of, ids, "egress.ip-permission.group-id")
+		return err
+	})
+	err := reads.Wait()
+	found := make(map[string]Use, len(ids))
+	for id, use := range uses {
+		use.Referring, use.Instances = sortedOnce(slices.Concat(in[id], out[id])), sortedOnce(use.Instances)
+		if found[id] = *use; err != nil {
+			found[id] = Use{Unread: err.Error()}
+		}
 	}
-	if err := reads.Wait(); err != nil {
-		return Use{Unread: err.Error()}
-	}
-	use.Referring = sortedOnce(slices.Concat(referring[0], referring[1]))
-	return use
+	return found
 }
 
 func sortedOnce(ids []string) []string {
@@ -53,41 +71,76 @@ func sortedOnce(ids []string) []string {
 	return slices.Compact(ids)
 }
 
-func (u *Use) interfaces(ctx context.Context, api groupReaderAPI, ref remediation.Ref) error {
-	out, err := api.DescribeNetworkInterfaces(ctx, &ec2.DescribeNetworkInterfacesInput{
-		Filters: []types.Filter{{Name: aws.String("group-id"), Values: []string{ref.ID}}}, MaxResults: aws.Int32(pageSize),
-	}, ec2Region(ref))
-	if err != nil {
-		return callError(err, ref, "DescribeNetworkInterfaces", "ec2:DescribeNetworkInterfaces")
-	}
-	u.Interfaces, u.More = len(out.NetworkInterfaces), aws.ToString(out.NextToken) != ""
-	for _, n := range out.NetworkInterfaces {
-		if (n.Association != nil && aws.ToString(n.Association.PublicIp) != "") || len(n.Ipv6Addresses) > 0 {
-			u.Public++
+// addInterfaces counts a thousand interfaces of each group at most.
+func addInterfaces(ctx context.Context, api groupReaderAPI, of remediation.Ref, ids []string, uses map[string]*Use) error {
+	pages := ec2.NewDescribeNetworkInterfacesPaginator(api, &ec2.DescribeNetworkInterfacesInput{
+		Filters: []types.Filter{{Name: aws.String("group-id"), Values: ids}}, MaxResults: aws.Int32(pageSize),
+	})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx, ec2Region(of))
+		if err != nil {
+			return callError(err, of, "DescribeNetworkInterfaces", "ec2:DescribeNetworkInterfaces")
 		}
-		if n.Attachment != nil && aws.ToString(n.Attachment.InstanceId) != "" {
-			u.Instances = append(u.Instances, *n.Attachment.InstanceId)
+		for _, n := range page.NetworkInterfaces {
+			for _, g := range n.Groups {
+				if use := uses[aws.ToString(g.GroupId)]; use != nil {
+					use.add(n)
+				}
+			}
+		}
+		if len(ids) == 1 {
+			uses[ids[0]].More = pages.HasMorePages()
+			return nil
 		}
 	}
-	u.Instances = sortedOnce(u.Instances)
 	return nil
 }
 
-// referringGroups are the other groups with rules that name this one.
-func referringGroups(ctx context.Context, api groupReaderAPI, ref remediation.Ref, filter string) ([]string, error) {
-	out, err := api.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{
-		Filters: []types.Filter{{Name: aws.String(filter), Values: []string{ref.ID}}}, MaxResults: aws.Int32(pageSize),
-	}, ec2Region(ref))
-	if err != nil {
-		return nil, callError(err, ref, "DescribeSecurityGroups", "ec2:DescribeSecurityGroups")
+// add counts an interface.
+func (u *Use) add(n types.NetworkInterface) {
+	if u.Interfaces == pageSize {
+		u.More = true
+		return
 	}
-	var ids []string
-	for _, g := range out.SecurityGroups {
-		if id := aws.ToString(g.GroupId); id != ref.ID {
-			ids = append(ids, id)
+	u.Interfaces++
+	if (n.Association != nil && aws.ToString(n.Association.PublicIp) != "") || len(n.Ipv6Addresses) > 0 {
+		u.Public++
+	}
+	if n.Attachment != nil && aws.ToString(n.Attachment.InstanceId) != "" {
+		u.Instances = append(u.Instances, *n.Attachment.InstanceId)
+	}
+}
+
+// referringGroups are the other groups with rules that name these, by the id that
+// they name.
+func referringGroups(ctx context.Context, api groupReaderAPI, of remediation.Ref, ids []string, filter string) (map[string][]string, error) {
+	named := map[string][]string{}
+	pages := ec2.NewDescribeSecurityGroupsPaginator(api, &ec2.DescribeSecurityGroupsInput{
+		Filters: []types.Filter{{Name: aws.String(filter), Values: ids}}, MaxResults: aws.Int32(pageSize),
+	})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx, ec2Region(of))
+		if err != nil {
+			return nil, callError(err, of, "DescribeSecurityGroups", "ec2:DescribeSecurityGroups")
+		}
+		for _, g := range page.SecurityGroups {
+			permissions := g.IpPermissions
+			if strings.HasPrefix(filter, "egress.") {
+				permissions = g.IpPermissionsEgress
+			}
+			for _, p := range permissions {
+				for _, peer := range p.UserIdGroupPairs {
+					if id := aws.ToString(peer.GroupId); id != aws.ToString(g.GroupId) && slices.Contains(ids, id) {
+						named[id] = append(named[id], aws.ToString(g.GroupId))
+					}
+				}
+			}
+		}
+		if len(ids) == 1 {
+			break
 		}
 	}
-	return ids, nil
+	return named, nil
 }
 
 // any reports whether something uses the group, or nobody knows.

@@ -146,6 +146,7 @@ func allCases() []contractCase {
 // playbook goes its whole way, and without any one action of it something does
 // not.
 func TestPolicySuffices(t *testing.T) {
+	t.Parallel()
 	a := fakeaws.New(fakeaws.Options{Region: testRegion})
 	srv := httptest.NewServer(a)
 	t.Cleanup(srv.Close)

@@ -122,20 +122,19 @@ func changes() map[string]change {
 // fix gives the very group that was there before, done again it does nothing,
 // and its undo gives what the change had left.
 func TestAnyChangeOfAnyGroup(t *testing.T) {
-	a := fakeaws.New(fakeaws.Options{Region: testRegion})
-	srv := httptest.NewServer(a)
-	t.Cleanup(srv.Close)
-	w := newWorld(t, backend{url: srv.URL, account: a.Account(), enforces: true})
-	n := 0
 	for name, c := range changes() {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			rapid.Check(t, func(r *rapid.T) {
-				n++
+				a := fakeaws.New(fakeaws.Options{Region: testRegion})
+				srv := httptest.NewServer(a)
+				defer srv.Close()
+				w := newWorld(t, backend{url: srv.URL, account: a.Account(), enforces: true})
 				all := rapid.SliceOfNDistinct(rapid.Custom(drawRule), 4, 10, func(r remediation.Rule) string {
 					// Apart in everything that a modification leaves as it is.
 					return string(r.Direction) + r.CIDR + r.Group + r.PrefixList
 				}).Draw(r, "rules")
-				name := fmt.Sprint("any-", n)
+				name := "any"
 				made := must(w.ec2.CreateSecurityGroup(w.ctx, &ec2.CreateSecurityGroupInput{GroupName: &name, Description: aws.String("drawn")}))(t)
 				ref := remediation.Ref{Kind: remediation.KindSecurityGroup, Account: w.account, Region: testRegion, ID: *made.GroupId}
 				revoke(t, w, ref, liveRules(t, w, ref)[0]) // what EC2 gives each group

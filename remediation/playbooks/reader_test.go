@@ -14,7 +14,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/middleware"
 
+	"secbot/internal/plainbody"
 	"secbot/internal/throttle"
 	"secbot/remediation"
 )
@@ -87,7 +89,7 @@ func testConfig(t *testing.T, h http.Handler) aws.Config {
 	t.Helper()
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
-	return aws.Config{Region: "us-east-1", BaseEndpoint: &srv.URL,
+	return aws.Config{Region: "us-east-1", BaseEndpoint: &srv.URL, APIOptions: []func(*middleware.Stack) error{plainbody.Use},
 		Credentials: credentials.NewStaticCredentialsProvider("AKIAIOSFODNN7EXAMPLE", "secret", "")}
 }
 
@@ -238,6 +240,7 @@ func TestOwnershipEnforcedIsDrift(t *testing.T) {
 // TestBusyIsTriedAgain: the SDK retries, and in the end the code is still there
 // for whoever decides about trying later.
 func TestBusyIsTriedAgain(t *testing.T) {
+	t.Parallel()
 	tries := 0
 	c := NewClients(testConfig(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		tries++
@@ -259,6 +262,7 @@ func TestBusyIsTriedAgain(t *testing.T) {
 // AWS throttles them, others are made as ever, and what waits between two attempts
 // takes no place.
 func TestThrottledCallsSlowDown(t *testing.T) {
+	t.Parallel()
 	tries := 0
 	c := NewClients(testConfig(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if tries++; tries < 3 {

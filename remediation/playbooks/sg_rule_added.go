@@ -134,7 +134,7 @@ func (p ruleAdded) Apply(ctx context.Context, step remediation.Step) (remediatio
 	}
 	if len(live) > 0 {
 		err = p.revoke(ctx, step.Resource, in.Direction, live)
-		if hasCode(err, "InvalidSecurityGroupRuleId.NotFound", "InvalidPermission.NotFound", "InvalidGroup.NotFound") {
+		if noSuchRule(err) || hasCode(err, "InvalidGroup.NotFound") {
 			return p.revokeRest(ctx, step.Resource, in)
 		}
 		if err != nil {

@@ -344,8 +344,15 @@ func (p ruleEditor) takeAway(ctx context.Context, ref remediation.Ref, added rul
 		for {
 			left := slices.DeleteFunc(slices.Clone(live), func(r remediation.Rule) bool { return revoked[r.ID] })
 			if len(left) > 0 {
-				if err := p.revoke(ctx, ref, added.Direction, left); err != nil {
-					return err
+				refused := p.revoke(ctx, ref, added.Direction, left)
+				if noSuchRule(refused) {
+					if live, err = p.still(ctx, ref, added.Rules); err != nil || len(live) == 0 {
+						return err
+					}
+					return fmt.Errorf("security group %s still has %s: %w: %w", ref.ID, naming(live), remediation.ErrNotVerified, refused)
+				}
+				if refused != nil {
+					return refused
 				}
 			}
 			for _, r := range left {

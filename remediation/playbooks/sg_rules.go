@@ -148,6 +148,33 @@ func ruleIDs(rules []remediation.Rule) []string {
 	return ids
 }
 
+// noSuchRule reports whether EC2 refused to revoke rules since one of them is not
+// there. It revokes none of the others then. The rules may be gone because the SDK
+// makes a call again whose answer was lost.
+func noSuchRule(err error) bool {
+	return hasCode(err, "InvalidSecurityGroupRuleId.NotFound", "InvalidPermission.NotFound")
+}
+
+// revokeLeft revokes those of the rules that are there.
+func (p ruleEditor) revokeLeft(ctx context.Context, ref remediation.Ref, d remediation.Direction, rules []remediation.Rule) error {
+	refused := p.revoke(ctx, ref, d, rules)
+	if !noSuchRule(refused) {
+		return refused
+	}
+	live, err := groupRules(ctx, p.api, ref)
+	if err != nil {
+		return errors.Join(refused, err)
+	}
+	left := slices.DeleteFunc(slices.Clone(rules), func(r remediation.Rule) bool {
+		_, there := ruleByID(live, r.ID)
+		return !there
+	})
+	if len(left) == 0 {
+		return nil
+	}
+	return p.revoke(ctx, ref, d, left)
+}
+
 // missing lists the rules that the group lacks.
 func (p ruleEditor) missing(ctx context.Context, ref remediation.Ref, rules []remediation.Rule) ([]remediation.Rule, error) {
 	st, err := readGroup(ctx, p.api, ref)

@@ -15,7 +15,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/middleware"
 
+	"secbot/internal/plainbody"
 	"secbot/internal/sandbox/fakeaws"
 )
 
@@ -82,6 +84,7 @@ func (c *cloud) as(key, url string) aws.Config {
 	return aws.Config{
 		Region: fakeaws.DefaultRegion, BaseEndpoint: aws.String(url),
 		Credentials: credentials.NewStaticCredentialsProvider(key, "secret", ""),
+		APIOptions:  []func(*middleware.Stack) error{plainbody.Use},
 		Retryer:     func() aws.Retryer { return retry.AddWithMaxAttempts(retry.NewStandard(), 1) },
 	}
 }

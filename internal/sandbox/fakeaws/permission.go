@@ -10,17 +10,20 @@ import (
 // Authorization Reference.
 func renamed() map[string]string {
 	return map[string]string{
-		"sqs:SendMessageBatch":              "sqs:SendMessage",
-		"s3:ListBuckets":                    "s3:ListAllMyBuckets",
-		"s3:HeadBucket":                     "s3:ListBucket",
-		"s3:GetPublicAccessBlock":           "s3:GetBucketPublicAccessBlock",
-		"s3:PutPublicAccessBlock":           "s3:PutBucketPublicAccessBlock",
-		"s3:DeletePublicAccessBlock":        "s3:PutBucketPublicAccessBlock",
-		"s3:DeleteBucketOwnershipControls":  "s3:PutBucketOwnershipControls",
-		"s3:DeleteBucketTagging":            "s3:PutBucketTagging",
-		"s3control:GetPublicAccessBlock":    "s3:GetAccountPublicAccessBlock",
-		"s3control:PutPublicAccessBlock":    "s3:PutAccountPublicAccessBlock",
-		"s3control:DeletePublicAccessBlock": "s3:PutAccountPublicAccessBlock",
+		"sqs:SendMessageBatch":                  "sqs:SendMessage",
+		"s3:ListBuckets":                        "s3:ListAllMyBuckets",
+		"s3:HeadBucket":                         "s3:ListBucket",
+		"s3:GetBucketReplication":               "s3:GetReplicationConfiguration",
+		"s3:GetBucketLifecycleConfiguration":    "s3:GetLifecycleConfiguration",
+		"s3:GetBucketNotificationConfiguration": "s3:GetBucketNotification",
+		"s3:GetPublicAccessBlock":               "s3:GetBucketPublicAccessBlock",
+		"s3:PutPublicAccessBlock":               "s3:PutBucketPublicAccessBlock",
+		"s3:DeletePublicAccessBlock":            "s3:PutBucketPublicAccessBlock",
+		"s3:DeleteBucketOwnershipControls":      "s3:PutBucketOwnershipControls",
+		"s3:DeleteBucketTagging":                "s3:PutBucketTagging",
+		"s3control:GetPublicAccessBlock":        "s3:GetAccountPublicAccessBlock",
+		"s3control:PutPublicAccessBlock":        "s3:PutAccountPublicAccessBlock",
+		"s3control:DeletePublicAccessBlock":     "s3:PutAccountPublicAccessBlock",
 	}
 }
 

@@ -57,6 +57,8 @@ func subresources() map[string]string {
 	return map[string]string{
 		"acl": "BucketAcl", "policy": "BucketPolicy", "policyStatus": "BucketPolicyStatus", "publicAccessBlock": "PublicAccessBlock",
 		"ownershipControls": "BucketOwnershipControls", "tagging": "BucketTagging", "website": "BucketWebsite", "location": "BucketLocation",
+		"replication": "BucketReplication", "versioning": "BucketVersioning", "logging": "BucketLogging", "notification": "BucketNotificationConfiguration",
+		"lifecycle": "BucketLifecycleConfiguration",
 	}
 }
 
@@ -90,6 +92,9 @@ func (a *AWS) bucketOperations() map[string]*operation {
 		"PutBucketWebsite": {event: "PutBucketWebsite", params: bucketParams("website"), run: a.owned(putWebsite)},
 		"DeleteBucketWebsite": {event: "DeleteBucketWebsite", params: bucketParams("website"),
 			run: a.owned(func(_ *exchange, b *bucket) (*result, error) { b.website = nil; return &result{}, nil })},
+	}
+	for name, run := range neverSet() {
+		ops[name] = &operation{run: a.owned(run)}
 	}
 	for name, op := range ops {
 		if strings.HasPrefix(name, "Delete") || name == "PutBucketPolicy" {

@@ -248,6 +248,24 @@ func putTagging(x *exchange, b *bucket) (*result, error) {
 	return &result{}, nil
 }
 
+// neverSet answers for the parts of a bucket's configuration that other scanners read
+// and nothing here can set.
+func neverSet() map[string]func(*exchange, *bucket) (*result, error) {
+	empty := func(name string) func(*exchange, *bucket) (*result, error) {
+		return func(*exchange, *bucket) (*result, error) { return &result{body: s3Named{name, struct{}{}}}, nil }
+	}
+	none := func(code, message string) func(*exchange, *bucket) (*result, error) {
+		return func(*exchange, *bucket) (*result, error) { return nil, absent(code, message) }
+	}
+	return map[string]func(*exchange, *bucket) (*result, error){
+		"GetBucketVersioning":                empty("VersioningConfiguration"),
+		"GetBucketLogging":                   empty("BucketLoggingStatus"),
+		"GetBucketNotificationConfiguration": empty("NotificationConfiguration"),
+		"GetBucketReplication":               none("ReplicationConfigurationNotFoundError", "The replication configuration was not found"),
+		"GetBucketLifecycleConfiguration":    none("NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist"),
+	}
+}
+
 type websiteXML struct {
 	Inner []byte `xml:",innerxml"`
 }

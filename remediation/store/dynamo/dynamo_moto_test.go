@@ -15,8 +15,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/middleware"
 
 	"secbot/internal/mototest"
+	"secbot/internal/plainbody"
 	"secbot/remediation"
 	"secbot/remediation/store/dynamo"
 	"secbot/remediation/store/storetest"
@@ -25,6 +27,7 @@ import (
 func config(url string) aws.Config {
 	return aws.Config{
 		Region: "us-east-1", BaseEndpoint: &url, Credentials: credentials.NewStaticCredentialsProvider("AKIAIOSFODNN7EXAMPLE", "secret", ""),
+		APIOptions: []func(*middleware.Stack) error{plainbody.Use},
 	}
 }
 
