@@ -37,7 +37,7 @@ func callREST(t *testing.T, cfg aws.Config, service, method, path string, body [
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.Header = header
+	req.Header, req.Close = header, true
 	sum := sha256.Sum256(body)
 	req.Header.Set("X-Amz-Content-Sha256", hex.EncodeToString(sum[:]))
 	keys, err := cfg.Credentials.Retrieve(t.Context())

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
@@ -82,6 +83,9 @@ func newInstallation(t *testing.T) *installation {
 	if i.cfg, _, err = awsenv.LoadConfig(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	// With time, and connections that are not kept: a call that is made once more since
+	// its answer got lost finds that its group is there already.
+	i.cfg.HTTPClient = awshttp.NewBuildableClient().WithTimeout(time.Minute).WithTransportOptions(func(tr *http.Transport) { tr.DisableKeepAlives = true })
 	i.ec2 = ec2.NewFromConfig(i.cfg)
 	return i
 }

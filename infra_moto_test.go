@@ -125,18 +125,6 @@ func s3Of(cfg aws.Config) *s3.Client {
 	return s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true })
 }
 
-func bucketsOf(t *testing.T, cfg aws.Config) (names []string) {
-	t.Helper()
-	out, err := s3Of(cfg).ListBuckets(t.Context(), &s3.ListBucketsInput{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, b := range out.Buckets {
-		names = append(names, *b.Name)
-	}
-	return names
-}
-
 // checkZip: the one zip holds the program and the policy, in a bucket that nobody
 // else can read.
 func checkZip(t *testing.T, cfg aws.Config, program string) {
