@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,9 +26,15 @@ func small() []string { return []string{"-gcflags=all=-l", "-gcflags=std=", "-gc
 // allCommands are those of the Dockerfile.
 const allCommands = "lambda.norpc"
 
-// build builds secbot, as Lambda runs it or with all its commands, and each only once.
+// build builds secbot for this machine, as Lambda runs it or with all its commands.
 func (b *bench) build(ctx context.Context, tags string) (string, error) {
-	if path := b.built[tags]; path != "" {
+	return b.buildFor(ctx, runtime.GOARCH, tags)
+}
+
+// buildFor builds secbot for a processor, each only once.
+func (b *bench) buildFor(ctx context.Context, arch, tags string) (string, error) {
+	key := arch + " " + tags
+	if path := b.built[key]; path != "" {
 		return path, nil
 	}
 	path := filepath.Join(b.dir, fmt.Sprintf("secbot%d", len(b.built)))
@@ -37,11 +44,11 @@ func (b *bench) build(ctx context.Context, tags string) (string, error) {
 		args = append(args, small()...)
 	}
 	cmd := exec.CommandContext(ctx, "go", append(args, "-o", path, ".")...) //nolint:gosec // a file of its own
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH="+arch)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build secbot: %w\n%s", err, out)
 	}
-	b.built[tags] = path
+	b.built[key] = path
 	return path, nil
 }
 

@@ -10,7 +10,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"secbot/remediation"
-	"secbot/remediation/store/bolt"
 	"secbot/remediation/store/dynamo"
 	"secbot/remediation/store/memory"
 )
@@ -38,11 +37,7 @@ var ErrURL = errors.New(`not a store's URL; use "bolt://PATH" for a file (bolt:/
 // It returns ErrURL for everything else.
 func Open(where string, config func() (aws.Config, error)) (remediation.Store, error) {
 	if path, ok := Path(where); ok {
-		s, err := bolt.Open(path, bolt.Options{})
-		if err != nil {
-			return nil, err
-		}
-		return s, nil
+		return openFile(path)
 	}
 	if where == schemeMemory {
 		return memory.New(), nil
