@@ -205,6 +205,10 @@ func scanAlike(t *testing.T, w *world, ref remediation.Ref) {
 		if d := cmp.Diff(read, shown); d != "" || !l.Close {
 			t.Errorf("close: %v (- read, + scanned):\n%s", l.Close, d)
 		}
+		wholes, errs := collect(w.readers[ref.Kind].(remediation.Scanner).Scan(w.ctx, remediation.Looking{Now: time.Now, Whole: func(remediation.State) bool { return true }}))
+		if d := cmp.Diff(read, must(wholes[ref.ID].State(w.ctx))(t)); d != "" || !wholes[ref.ID].Whole || len(errs) > 0 {
+			t.Errorf("whole: %v, errors %v (- read, + scanned):\n%s", wholes[ref.ID].Whole, errs, d)
+		}
 	}
 	for _, pb := range w.playbooks {
 		if pb.Meta().Kind == ref.Kind && len(pb.Judge(shown, nil)) > 0 != (len(pb.Judge(read, nil)) > 0) {
