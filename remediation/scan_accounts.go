@@ -79,6 +79,8 @@ type Gathered struct {
 	Waiting  []string    `json:"waiting"`  // those that were not scanned yet
 	Sum      *ScanReport `json:"sum"`      // of the others
 	Asked    Command     `json:"asked"`    // which is answered in the end
+	// Quiet is for one that nobody has asked for: only what is new in it is told.
+	Quiet bool `json:"quiet,omitempty"`
 }
 
 // AccountsOf are the accounts that a scan of a scope looks at, sorted: those that it
@@ -306,22 +308,32 @@ func (r *ScanRun) add(account string, report *ScanReport, now time.Time) {
 // gathered gives what stores the scan with one more account: its message, and with
 // the last the report, its answer and the place of the scan under way.
 func (e *Engine) gathered(ctx context.Context, rec *Record, run *ScanRun) (Write, error) {
+	quiet := run.Gathered.Quiet
 	if len(run.Gathered.Waiting) > 0 {
 		waits, err := e.noticeWaits(ctx, run.ID)
 		if err != nil {
 			return Write{}, err
 		}
-		w, err := run.write(e, rec, !waits)
+		w, err := run.write(e, rec, !waits && !quiet)
 		w.Records = append(w.Records, e.scanStays(ctx, run.ID)...)
 		return w, err
 	}
 	asked := run.Gathered.Asked
 	run.Report, run.Gathered = run.Gathered.Sum, nil
 	run.Report.CancelledBy = run.CancelledBy
-	w, err := run.write(e, rec, true)
+	tell, blind := true, Write{}
+	if quiet {
+		var err error
+		if tell, blind, err = e.blindness(ctx, blindMembers, run.Report.Unread > 0); err != nil {
+			return blind, err
+		}
+		tell = tell || run.Report.New > 0
+	}
+	w, err := run.write(e, rec, tell)
 	if err != nil {
 		return w, err
 	}
+	w.Records = append(w.Records, blind.Records...)
 	reply, err := e.replyNotice(asked, Reply{Text: run.Report.answer(), Failed: !run.Report.Complete()})
 	w.Notices = append(w.Notices, reply...)
 	w.Records = append(w.Records, e.endedScan(ctx, run.ID)...)
