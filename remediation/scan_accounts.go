@@ -166,12 +166,34 @@ func (e *Engine) toGather(ctx context.Context, cmd Command, scope ScanScope) (*G
 	if !errors.Is(err, ErrNotFound) {
 		return nil, fmt.Errorf("%w: %w", errStore, err)
 	}
+	if !isShell(cmd.By) {
+		if err := e.listed(ctx, scope.Accounts); err != nil {
+			return nil, err
+		}
+	}
 	accounts, err := e.AccountsOf(ctx, scope)
 	if err != nil {
 		return nil, err
 	}
 	return &Gathered{Accounts: len(accounts), Waiting: accounts, Asked: cmd,
 		Sum: &ScanReport{ID: cmd.ID, By: cmd.By, Scope: scope.String(), Accounts: len(accounts), Started: e.now(), Groups: []ScanGroup{}, Failures: []string{}}}, nil
+}
+
+// listed is a *RefusedError where the policy names members, and not all of these
+// accounts are among them: everybody in Slack may scan, so that it says what they may
+// look at. Where it names none, all that let secbot in may be looked at.
+func (e *Engine) listed(ctx context.Context, accounts []string) error {
+	members := e.o.Config.Members
+	if len(members) == 0 || len(accounts) == 0 {
+		return nil
+	}
+	own := e.self(ctx).Account
+	for _, account := range accounts {
+		if account != own && !slices.Contains(members, account) {
+			return &RefusedError{Text: fmt.Sprintf("Account %s is not one of the `members` in secbot.yaml, so that it can't be scanned from Slack.", account)}
+		}
+	}
+	return nil
 }
 
 // spread stores a job for each account that is still to come, and tells the others of

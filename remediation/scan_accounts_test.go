@@ -342,6 +342,8 @@ func TestAccountsOfAScan(t *testing.T) {
 		says    string
 	}{
 		"named":         {scope: "sg 000000000002,000000000001", want: []string{"000000000001", "000000000002"}},
+		"members":       {scope: "sg 000000000002,999999999999", members: []string{"000000000002"}, want: []string{"000000000002", "999999999999"}},
+		"no member":     {scope: "sg 000000000001,000000000002", members: []string{"000000000002"}, says: "000000000001 is not one of the `members`"},
 		"by the policy": {scope: "sg org", members: []string{"000000000003"}, want: []string{"000000000003"}},
 		"organisation":  {scope: "sg org", list: func(context.Context) ([]string, error) { return []string{"000000000004"}, nil }, want: []string{"000000000004"}},
 		"denied":        {scope: "sg org", list: func(context.Context) ([]string, error) { return nil, organizations }, says: organizations.Error()},
@@ -352,7 +354,12 @@ func TestAccountsOfAScan(t *testing.T) {
 		"no kind":       {scope: "iam org", says: "s3, sg or all"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l, w, _ := organisation(t, 4, func(o *remediation.Options) { o.Accounts = c.list })
+			l, w, _ := organisation(t, 4, func(o *remediation.Options) {
+				o.Accounts = c.list
+				o.Self = func(context.Context) (remediation.Identity, error) {
+					return remediation.Identity{Account: "999999999999"}, nil
+				}
+			})
 			l.config.Members = c.members
 			l.start()
 			cmd := scanOrg("s")
