@@ -34,7 +34,7 @@ type Config struct {
 	Channel    string   // where messages go unless a rule says otherwise: an id (C…, G…) or a name (#…)
 	Responders []string // Slack user (U…, W…) and user group (S…) ids
 	Regions    []string // which regions a scan covers; empty: the configured one
-	Members    []string // which accounts a scan of the organisation covers; empty: those that AWS Organizations lists
+	Members    []string // which accounts a scan of the organisation covers, and one from Slack may name; empty: those that AWS Organizations lists
 	Notify     Notify   //
 	// Reconcile is how often everything is scanned for what no event has told,
 	// in whole hours; 0 for never.

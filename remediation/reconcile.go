@@ -4,14 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
 
-// look is what a reconciling scan looks at: one resource, or everything.
+// look is what a reconciling scan looks at: one resource, the members, or everything
+// of the own account.
 type look struct {
 	Resource *Ref `json:"resource,omitempty"`
+	Members  bool `json:"members,omitempty"`
 }
+
+// blindOwn and blindMembers are the keys of the records that say whether the last
+// reconciling scan could not read something.
+const blindOwn, blindMembers = "reconcile/blind", "reconcile/blind/members"
 
 // reconcile scans for what no event has told, since delivery by EventBridge is
 // best effort (docs.aws.amazon.com/eventbridge, "Event delivery level"). What
@@ -24,6 +31,12 @@ func (e *Engine) reconcile(ctx context.Context, h *held, l look) error {
 	if every := e.o.Config.Reconcile; every > 0 && e.now().Sub(h.job.Due) >= every {
 		e.o.Log.Warn("a reconciling scan is left out: the next is due already", "job", h.job.ID)
 		return nil
+	}
+	if l.Members {
+		return e.reconcileMembers(ctx, h)
+	}
+	if err := e.toReconcileMembers(ctx, h); err != nil {
+		return err
 	}
 	var running *RefusedError
 	if err := e.beginScan(ctx, h, h.job.ID, Write{}); errors.As(err, &running) {
@@ -43,7 +56,7 @@ func (e *Engine) reconcile(ctx context.Context, h *held, l look) error {
 		e.o.Log.Error("the reconciling scan could not read everything", "why", why)
 	}
 	e.o.Log.Info("reconciled", "read", report.Read, "open", report.Open, "new", report.New, "failures", report.Unread)
-	blind, w, err := e.blindness(ctx, report.Unread > 0)
+	blind, w, err := e.blindness(ctx, blindOwn, report.Unread > 0)
 	if err != nil {
 		return err
 	}
@@ -53,6 +66,66 @@ func (e *Engine) reconcile(ctx context.Context, h *held, l look) error {
 	}
 	w.Records = append(w.Records, found...)
 	return e.endScan(ctx, h, report, w, report.New > 0 || blind)
+}
+
+// toReconcileMembers has the members scanned as well, where secbot goes into any: in a
+// job of their own, so that neither waits for what goes wrong with the other.
+func (e *Engine) toReconcileMembers(ctx context.Context, h *held) error {
+	if e.o.Self == nil {
+		return nil
+	}
+	if self, err := e.o.Self(ctx); err == nil && self.MemberRole == "" {
+		return nil
+	}
+	_, period, _ := strings.Cut(h.job.ID, "/")
+	if err := e.enqueue(ctx, jobReconcile, period+"/members", "", look{Members: true}); err != nil {
+		return fmt.Errorf("store that the members are to be scanned: %w", err)
+	}
+	return nil
+}
+
+// reconcileMembers begins a scan of the members, each account in a job of its own, of
+// which people hear only what is new. Where nobody tells which accounts there are the
+// log says so.
+func (e *Engine) reconcileMembers(ctx context.Context, h *held) error {
+	self, err := e.o.Self(ctx)
+	if err != nil {
+		return fmt.Errorf("whose members are to be scanned: %w", err)
+	}
+	scope := ScanScope{What: "all", Organisation: true}
+	cmd := Command{ID: h.job.ID, By: ByItself, Scope: scope.String()}
+	of, err := e.toGather(ctx, cmd, scope)
+	var refused *RefusedError
+	if errors.As(err, &refused) {
+		e.o.Log.Error("the members are not scanned for what no event has told", "why", refused.Text)
+		return nil
+	}
+	if err != nil || of == nil {
+		return err
+	}
+	of.quietly(self.Account)
+	if of.Accounts == 0 {
+		return nil
+	}
+	show, err := e.beginShown(ctx, h, cmd, of)
+	if isRefusal(err) {
+		err = fmt.Errorf("%w: %w", errNotNow, err)
+	}
+	if err != nil {
+		return err
+	}
+	return e.spread(ctx, show.run, scope.What)
+}
+
+// quietly leaves out the own account, which has a reconciling scan of its own, of
+// a scan that has not begun.
+func (g *Gathered) quietly(own string) {
+	if g.Quiet {
+		return
+	}
+	g.Quiet = true
+	g.Waiting = slices.DeleteFunc(slices.Clone(g.Waiting), func(a string) bool { return a == own })
+	g.Accounts, g.Sum.Accounts = len(g.Waiting), len(g.Waiting)
 }
 
 // reconcileOne looks at one resource, of which an ignore has hidden what else was found.
@@ -70,10 +143,9 @@ func (e *Engine) reconcileOne(ctx context.Context, h *held, ref Ref) error {
 	return nil
 }
 
-// blindness keeps whether the last reconciling scan failed to read something,
-// and says whether that is news.
-func (e *Engine) blindness(ctx context.Context, now bool) (news bool, w Write, err error) {
-	const key = "reconcile/blind"
+// blindness keeps under a key whether the last reconciling scan failed to read
+// something, and says whether that is news.
+func (e *Engine) blindness(ctx context.Context, key string, now bool) (news bool, w Write, err error) {
 	rec, err := e.o.Store.Record(ctx, key)
 	was := err == nil
 	switch {

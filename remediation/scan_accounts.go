@@ -79,6 +79,8 @@ type Gathered struct {
 	Waiting  []string    `json:"waiting"`  // those that were not scanned yet
 	Sum      *ScanReport `json:"sum"`      // of the others
 	Asked    Command     `json:"asked"`    // which is answered in the end
+	// Quiet is for one that nobody has asked for: only what is new in it is told.
+	Quiet bool `json:"quiet,omitempty"`
 }
 
 // AccountsOf are the accounts that a scan of a scope looks at, sorted: those that it
@@ -164,12 +166,34 @@ func (e *Engine) toGather(ctx context.Context, cmd Command, scope ScanScope) (*G
 	if !errors.Is(err, ErrNotFound) {
 		return nil, fmt.Errorf("%w: %w", errStore, err)
 	}
+	if !isShell(cmd.By) {
+		if err := e.listed(ctx, scope.Accounts); err != nil {
+			return nil, err
+		}
+	}
 	accounts, err := e.AccountsOf(ctx, scope)
 	if err != nil {
 		return nil, err
 	}
 	return &Gathered{Accounts: len(accounts), Waiting: accounts, Asked: cmd,
 		Sum: &ScanReport{ID: cmd.ID, By: cmd.By, Scope: scope.String(), Accounts: len(accounts), Started: e.now(), Groups: []ScanGroup{}, Failures: []string{}}}, nil
+}
+
+// listed is a *RefusedError where the policy names members, and not all of these
+// accounts are among them: everybody in Slack may scan, so that it says what they may
+// look at. Where it names none, all that let secbot in may be looked at.
+func (e *Engine) listed(ctx context.Context, accounts []string) error {
+	members := e.o.Config.Members
+	if len(members) == 0 || len(accounts) == 0 {
+		return nil
+	}
+	own := e.self(ctx).Account
+	for _, account := range accounts {
+		if account != own && !slices.Contains(members, account) {
+			return &RefusedError{Text: fmt.Sprintf("Account %s is not one of the `members` in secbot.yaml, so that it can't be scanned from Slack.", account)}
+		}
+	}
+	return nil
 }
 
 // spread stores a job for each account that is still to come, and tells the others of
@@ -306,22 +330,32 @@ func (r *ScanRun) add(account string, report *ScanReport, now time.Time) {
 // gathered gives what stores the scan with one more account: its message, and with
 // the last the report, its answer and the place of the scan under way.
 func (e *Engine) gathered(ctx context.Context, rec *Record, run *ScanRun) (Write, error) {
+	quiet := run.Gathered.Quiet
 	if len(run.Gathered.Waiting) > 0 {
 		waits, err := e.noticeWaits(ctx, run.ID)
 		if err != nil {
 			return Write{}, err
 		}
-		w, err := run.write(e, rec, !waits)
+		w, err := run.write(e, rec, !waits && !quiet)
 		w.Records = append(w.Records, e.scanStays(ctx, run.ID)...)
 		return w, err
 	}
 	asked := run.Gathered.Asked
 	run.Report, run.Gathered = run.Gathered.Sum, nil
 	run.Report.CancelledBy = run.CancelledBy
-	w, err := run.write(e, rec, true)
+	tell, blind := true, Write{}
+	if quiet {
+		var err error
+		if tell, blind, err = e.blindness(ctx, blindMembers, run.Report.Unread > 0); err != nil {
+			return blind, err
+		}
+		tell = tell || run.Report.New > 0
+	}
+	w, err := run.write(e, rec, tell)
 	if err != nil {
 		return w, err
 	}
+	w.Records = append(w.Records, blind.Records...)
 	reply, err := e.replyNotice(asked, Reply{Text: run.Report.answer(), Failed: !run.Report.Complete()})
 	w.Notices = append(w.Notices, reply...)
 	w.Records = append(w.Records, e.endedScan(ctx, run.ID)...)

@@ -216,6 +216,29 @@ func TestScanOfAccountsIsSpread(t *testing.T) {
 	}
 }
 
+// TestScanOfAccountsGivenUp: what was found is told also where the others are never
+// told of their accounts.
+func TestScanOfAccountsGivenUp(t *testing.T) {
+	l, w, all := organisation(t, 3, func(o *remediation.Options) {
+		o.Spread = func(context.Context, []string) error { return errors.New("the queue is away") }
+	})
+	w.refuse = nil
+	for _, account := range all[2:] { // never get through
+		if err := l.store.Commit(t.Context(), remediation.Write{Records: []*remediation.Record{{Key: "scan/last/sg/" + account, Data: []byte("[]")}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.submit(scanOrg("s"))
+	for range 60 {
+		l.drain()
+		l.advance(5 * time.Minute)
+	}
+	r := l.scanned("s")
+	if r.Open != 1 || len(r.Groups) != 1 || r.Accounts != 4 || r.Complete() {
+		t.Errorf("given up, it says %+v", r)
+	}
+}
+
 // TestLostMessageOfAScan: an account whose message never comes is scanned all the same.
 func TestLostMessageOfAScan(t *testing.T) {
 	var told []string
@@ -319,6 +342,8 @@ func TestAccountsOfAScan(t *testing.T) {
 		says    string
 	}{
 		"named":         {scope: "sg 000000000002,000000000001", want: []string{"000000000001", "000000000002"}},
+		"members":       {scope: "sg 000000000002,999999999999", members: []string{"000000000002"}, want: []string{"000000000002", "999999999999"}},
+		"no member":     {scope: "sg 000000000001,000000000002", members: []string{"000000000002"}, says: "000000000001 is not one of the `members`"},
 		"by the policy": {scope: "sg org", members: []string{"000000000003"}, want: []string{"000000000003"}},
 		"organisation":  {scope: "sg org", list: func(context.Context) ([]string, error) { return []string{"000000000004"}, nil }, want: []string{"000000000004"}},
 		"denied":        {scope: "sg org", list: func(context.Context) ([]string, error) { return nil, organizations }, says: organizations.Error()},
@@ -329,7 +354,12 @@ func TestAccountsOfAScan(t *testing.T) {
 		"no kind":       {scope: "iam org", says: "s3, sg or all"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l, w, _ := organisation(t, 4, func(o *remediation.Options) { o.Accounts = c.list })
+			l, w, _ := organisation(t, 4, func(o *remediation.Options) {
+				o.Accounts = c.list
+				o.Self = func(context.Context) (remediation.Identity, error) {
+					return remediation.Identity{Account: "999999999999"}, nil
+				}
+			})
 			l.config.Members = c.members
 			l.start()
 			cmd := scanOrg("s")
@@ -361,4 +391,72 @@ func TestScanScopeIsItsText(t *testing.T) {
 			t.Fatalf("%+v became %+v, %v", s, got, err)
 		}
 	})
+}
+
+// TestReconcileMembers: what no event has told is found in the members as well, each
+// period once, and people hear only what is new; the own account has its own scan.
+func TestReconcileMembers(t *testing.T) {
+	const own = "000000000001"
+	self := remediation.Identity{Account: own, MemberRole: "secbot-member"}
+	var unlisted error
+	l, w, all := organisation(t, 4, func(o *remediation.Options) {
+		o.Config.Reconcile = 6 * time.Hour
+		o.Self = func(context.Context) (remediation.Identity, error) { return self, nil }
+		list := o.Accounts
+		o.Accounts = func(ctx context.Context) ([]string, error) {
+			if unlisted != nil {
+				return nil, unlisted
+			}
+			return list(ctx)
+		}
+	})
+	var told, found int // summaries of the members, and findings in them
+	period := func() {
+		t.Helper()
+		l.advance(6 * time.Hour)
+		for range 4 {
+			l.drain()
+			l.advance(10 * time.Second)
+		}
+		told, found = 0, 0
+		for scan, n := range l.slack.scans() {
+			if strings.HasSuffix(scan, "/members") {
+				told += n
+			}
+		}
+		for _, inc := range l.incidents() {
+			if strings.HasSuffix(inc.Finding.EventID, "/members") {
+				found++
+			}
+		}
+	}
+	l.drain()
+	for range 2 { // the second finds nothing new
+		period()
+		if told != 1 || found != 3 {
+			t.Errorf("%d summaries of %d findings in the members, want 1 of 3", told, found)
+		}
+	}
+	for _, account := range all {
+		if n, want := w.listed(account), map[bool]int{true: 0, false: 2}[account == own]; n != want {
+			t.Errorf("account %s was listed %d times, want %d", account, n, want)
+		}
+	}
+	l.doors.set("late", "front")
+	w.houses[all[2]] = append(w.houses[all[2]], "late")
+	period()
+	if told != 2 || found != 4 {
+		t.Errorf("%d summaries of %d findings once there was one more, want 2 of 4", told, found)
+	}
+	before := w.listed(all[2])
+	unlisted = errors.New("organizations:ListAccounts: not for this account")
+	period()
+	unlisted, self.MemberRole = nil, ""
+	period()
+	if n := w.listed(all[2]); n != before {
+		t.Errorf("it was listed %d times more where nobody tells the accounts, or lets secbot in", n-before)
+	}
+	if n := len(l.doors.changes()); n != 0 {
+		t.Errorf("%d changes without a click", n)
+	}
 }

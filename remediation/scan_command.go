@@ -78,7 +78,7 @@ func (e *Engine) beginShown(ctx context.Context, h *held, cmd Command, of *Gathe
 	}
 	s.rec = &Record{Key: scanRunRecord(cmd.ID)}
 	s.run = &ScanRun{ID: cmd.ID, By: cmd.By, Scope: cmd.Scope, Started: e.now(), At: e.now(), Gathered: of}
-	w, err := s.run.write(e, s.rec, true)
+	w, err := s.run.write(e, s.rec, of == nil || !of.Quiet)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +119,7 @@ func (e *Engine) endScan(ctx context.Context, h *held, report *ScanReport, w Wri
 		if err != nil {
 			return err
 		}
-		run.Report, run.At = report, report.Finished
+		run.Report, run.Gathered, run.At = report, nil, report.Finished
 		run.Read, run.Found, run.Failed = report.Read, report.Open+report.LetBe+report.Ignored, report.Unread
 		end, err := run.write(e, rec, tell)
 		if err != nil {

@@ -36,6 +36,19 @@ const (
 	KeepScan = 30 * 24 * time.Hour
 )
 
+// givenUp is the report of a scan that never gets through: of several accounts with
+// what those have come to that were scanned.
+func (r *ScanRun) givenUp(cause error, now time.Time) *ScanReport {
+	report := &ScanReport{ID: r.ID, By: r.By, Scope: r.Scope, Started: r.Started, Read: r.Read, Groups: []ScanGroup{}, Failures: []string{}}
+	if r.Gathered != nil {
+		report = r.Gathered.Sum
+	}
+	report.Finished = now
+	report.Unread++
+	report.Failures = atMost(append([]string{"the scan was given up: " + because(cause)}, report.Failures...), maxScanFailures)
+	return report
+}
+
 func scanRunRecord(id string) string { return "scan/run/" + id }
 
 // ScanMessage is what stands for the incident's id in the notices about a scan, and

@@ -568,8 +568,7 @@ func (e *Engine) giveUp(ctx context.Context, h *held, cause error) error {
 				return err
 			}
 			if _, run, err := readScan(ctx, e.o.Store.Record, cmd.ID); err == nil && run.Report == nil {
-				return e.endScan(ctx, h, &ScanReport{ID: run.ID, By: run.By, Scope: run.Scope, Started: run.Started, Finished: e.now(),
-					Read: run.Read, Groups: []ScanGroup{}, Unread: 1, Failures: []string{"the scan was given up: " + because(cause)}}, Write{Notices: reply}, true)
+				return e.endScan(ctx, h, run.givenUp(cause, e.now()), Write{Notices: reply}, true)
 			}
 			return h.commit(ctx, Write{Notices: reply}, true)
 		})

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -39,11 +38,6 @@ func LoadConfig(ctx context.Context) (cfg aws.Config, named bool, err error) {
 		return cfg, false, fmt.Errorf("AWS configuration: %w (see the AWS_ environment variables and ~/.aws)", err)
 	}
 	cfg.APIOptions = append(cfg.APIOptions, plainbody.Use)
-	if cfg.BaseEndpoint == nil {
-		if url := os.Getenv("AWS_ENDPOINT_URL"); url != "" {
-			cfg.BaseEndpoint = aws.String(url)
-		}
-	}
 	if named = cfg.Region != ""; !named {
 		cfg.Region = DefaultRegion
 	}

@@ -110,3 +110,16 @@ func TestEnvironmentsAreKept(t *testing.T) {
 		t.Errorf("%d calls, want none", n)
 	}
 }
+
+// TestIgnoredEndpoints: where the SDK is told not to take endpoints from the
+// environment, nothing else takes them from there.
+func TestIgnoredEndpoints(t *testing.T) {
+	for _, ignored := range []string{"false", "true"} {
+		t.Setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+		t.Setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", ignored)
+		cfg, _, err := awsenv.LoadConfig(t.Context())
+		if err != nil || (cfg.BaseEndpoint == nil) != (ignored == "true") {
+			t.Errorf("ignored is %s: endpoint %v, %v", ignored, cfg.BaseEndpoint, err)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package awsenv
 
 import (
 	"context"
+	"fmt"
 	"net/http/httptest"
 	"testing"
 	"time"
@@ -46,5 +47,15 @@ func TestIdentityOutlivesFailures(t *testing.T) {
 	fault, now = nil, now.Add(31*time.Second)
 	if err := a.Check(t.Context()); err != nil {
 		t.Errorf("once all is well again: %v", err)
+	}
+}
+
+// TestMembersAreBounded, also where an account is only asked for its Config rules.
+func TestMembersAreBounded(t *testing.T) {
+	a := New(aws.Config{}, Member{ExternalID: "0123456789abcdef"})
+	for i := range 2*maxEnvironments + 1 {
+		if a.credentials(fmt.Sprintf("%012d", i)) == nil || len(a.members) > maxEnvironments {
+			t.Fatalf("credentials of %d accounts are kept", len(a.members))
+		}
 	}
 }

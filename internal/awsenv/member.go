@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
@@ -45,6 +46,9 @@ const (
 	// maxSessions bounds the sessions of one account that are kept. There is one for
 	// all that reads, and one for each incident that is being fixed or undone.
 	maxSessions = 32
+	// renewSession is how long before its end a session is taken anew, so that none
+	// ends while a call is on its way.
+	renewSession = time.Minute
 )
 
 // memberCredentials are those for one account: secbot's own where it is secbot's,
@@ -94,7 +98,7 @@ func (m *memberCredentials) session(self remediation.Identity, name string) *aws
 		o.RoleSessionName = name
 		o.ExternalID = &m.a.member.ExternalID
 		o.SourceIdentity = aws.String(sourceIdentity)
-	}))
+	}), func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = renewSession })
 	m.sessions[name] = c
 	return c
 }
@@ -122,6 +126,9 @@ func (a *AWS) credentials(account string) aws.CredentialsProvider {
 	}
 	c := a.members[account]
 	if c == nil {
+		if len(a.members) >= maxEnvironments { // who only asks for rules has no environment
+			clear(a.members)
+		}
 		c = &memberCredentials{a: a, account: account, sessions: map[string]*aws.CredentialsCache{}}
 		a.members[account] = c
 	}

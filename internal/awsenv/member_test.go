@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -24,7 +25,13 @@ const (
 // newHub is the environment of a hub with one member, and an account that refuses it.
 func newHub(t *testing.T) (*awsenv.AWS, *fakeaws.AWS) {
 	t.Helper()
-	fake := fakeaws.New(fakeaws.Options{})
+	return newHubAt(t, time.Now)
+}
+
+// newHubAt is newHub where AWS has another time.
+func newHubAt(t *testing.T, now func() time.Time) (*awsenv.AWS, *fakeaws.AWS) {
+	t.Helper()
+	fake := fakeaws.New(fakeaws.Options{Now: now})
 	fake.AddCaller("AKIASECBOT", fakeaws.Caller{Role: "secbot", Session: "night"})
 	fake.AddRole("arn:aws:iam::"+memberAccount+":role/secbot-member", fakeaws.Trust{ExternalID: testExternalID, SourceIdentity: "secbot"})
 	fake.AddRole("arn:aws:iam::"+refusing+":role/secbot-member", fakeaws.Trust{})
@@ -87,6 +94,22 @@ func TestMembersAreEnteredOnce(t *testing.T) {
 	}
 	if n := len(called(fake, "AssumeRole")); n != 1 {
 		t.Errorf("the role was taken %d times, want once", n)
+	}
+}
+
+// TestSessionsAreRenewedInTime: a session that is about to end is taken anew, so that no
+// call comes to AWS after its end.
+func TestSessionsAreRenewedInTime(t *testing.T) {
+	for left, want := range map[time.Duration]int{30 * time.Second: 2, 30 * time.Minute: 1} {
+		a, fake := newHubAt(t, func() time.Time { return time.Now().Add(left - time.Hour) }) // a session lasts an hour
+		for range 2 {
+			if _, err := groups(t.Context(), t, a, memberAccount, "eu-west-1"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := len(called(fake, "AssumeRole")); n != want {
+			t.Errorf("with %s left the role was taken %d times, want %d", left, n, want)
+		}
 	}
 }
 

@@ -34,8 +34,8 @@ func groupUse(ctx context.Context, api groupReaderAPI, ref remediation.Ref) Use 
 }
 
 // usesOf looks up what uses some groups of of's region, two hundred of them at most,
-// through a page of network interfaces and one of referring groups for a single group,
-// and all of them for several.
+// through the first page of network interfaces, and of referring groups, that has any for
+// a single group, and all of them for several.
 func usesOf(ctx context.Context, api groupReaderAPI, of remediation.Ref, ids []string) map[string]Use {
 	if len(ids) > 1 {
 		of.ID = fmt.Sprintf("%d security groups", len(ids))
@@ -88,8 +88,9 @@ func addInterfaces(ctx context.Context, api groupReaderAPI, of remediation.Ref, 
 				}
 			}
 		}
-		if len(ids) == 1 {
-			uses[ids[0]].More = pages.HasMorePages()
+		// EC2 does not promise that there is anything on a page before the last.
+		if one := uses[ids[0]]; len(ids) == 1 && one.Interfaces > 0 {
+			one.More = pages.HasMorePages()
 			return nil
 		}
 	}
@@ -136,7 +137,7 @@ func referringGroups(ctx context.Context, api groupReaderAPI, of remediation.Ref
 				}
 			}
 		}
-		if len(ids) == 1 {
+		if len(ids) == 1 && len(named) > 0 {
 			break
 		}
 	}

@@ -2,6 +2,11 @@ package playbooks_test
 
 import (
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,5 +61,32 @@ func TestGroupsReadTogether(t *testing.T) {
 	}
 	if used == 0 {
 		t.Error("no group has all that a look of its own would show")
+	}
+}
+
+// TestEmptyFirstPages: a group of which the first pages tell no use is not taken for one
+// that nothing uses.
+func TestEmptyFirstPages(t *testing.T) {
+	s := newScanned(t)
+	used, by := s.group(t, "used", 1), s.group(t, "by", 0)
+	allow(t, s.world, by, nil, ec2types.IpPermission{IpProtocol: aws.String("tcp"), FromPort: aws.Int32(22), ToPort: aws.Int32(22), UserIdGroupPairs: []ec2types.UserIdGroupPair{{GroupId: &used.ID}}})
+	s.fake.Attach("", used.ID)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		raw := must(io.ReadAll(r.Body))(t)
+		form := must(url.ParseQuery(string(raw)))(t)
+		if action := form.Get("Action"); form.Has("Filter.1.Name") && strings.HasPrefix(action, "Describe") && action != "DescribeSecurityGroupRules" && !form.Has("NextToken") {
+			fmt.Fprintf(w, `<%[1]sResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><networkInterfaceSet/><securityGroupInfo/><nextToken>more</nextToken></%[1]sResponse>`, action)
+			return
+		}
+		form.Del("NextToken")
+		r.Body, r.ContentLength = io.NopCloser(strings.NewReader(form.Encode())), -1
+		s.fake.ServeHTTP(w, r)
+	}))
+	t.Cleanup(srv.Close)
+	cfg := s.cfg.Copy()
+	cfg.BaseEndpoint = &srv.URL
+	reader := playbooks.Readers(playbooks.NewClients(cfg, s.account, testRegion))[remediation.KindSecurityGroup]
+	if use := must(reader.Read(s.ctx, used))(t).(*playbooks.GroupState).Use; use.Interfaces != 1 || len(use.Referring) != 1 || use.More {
+		t.Errorf("what uses the group: %+v", use)
 	}
 }
