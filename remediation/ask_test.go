@@ -196,11 +196,12 @@ func TestAskThatIsNotTaken(t *testing.T) {
 		"of another account": {func(r *remediation.TaskRequest) {
 			r.Execution = strings.Replace(r.Execution, toyAccount, "444455556666", 1)
 		}, "not listed"},
-		"sent by another": {func(r *remediation.TaskRequest) { r.Account = "444455556666" }, "sent by account 444455556666"},
-		"of nothing":      {func(r *remediation.TaskRequest) { r.Execution = "" }, "not listed"},
-		"without token":   {func(r *remediation.TaskRequest) { r.Token = "" }, "no task token"},
-		"a long token":    {func(r *remediation.TaskRequest) { r.Token = remediation.TaskToken(strings.Repeat("x", 3000)) }, "no task token"},
-		"without title":   {func(r *remediation.TaskRequest) { r.Title = "" }, "no title"},
+		"of an endless one": {func(r *remediation.TaskRequest) { r.Execution += strings.Repeat("x", 200_000) }, "longer than AWS makes any"},
+		"sent by another":   {func(r *remediation.TaskRequest) { r.Account = "444455556666" }, "sent by account 444455556666"},
+		"of nothing":        {func(r *remediation.TaskRequest) { r.Execution = "" }, "not listed"},
+		"without token":     {func(r *remediation.TaskRequest) { r.Token = "" }, "no task token"},
+		"a long token":      {func(r *remediation.TaskRequest) { r.Token = remediation.TaskToken(strings.Repeat("x", 3000)) }, "no task token"},
+		"without title":     {func(r *remediation.TaskRequest) { r.Title = "" }, "no title"},
 	} {
 		r := good
 		c.spoil(&r)
