@@ -89,6 +89,13 @@ type askID struct {
 // and in the reference to its message.
 func AskMessage(id string) string { return "ask/" + id }
 
+// AskMessageRecord is the key of the record that says where a question's message is, as
+// a MessageRef.
+func AskMessageRecord(id string) string { return "ask-message/" + id }
+
+// KeepAskMessage is how long that is kept: as long as any question can be read.
+const KeepAskMessage = maxAskLife + keepAsk
+
 func askRecord(id string) string   { return "ask/" + id }
 func tokenRecord(id string) string { return "ask-token/" + id }
 
