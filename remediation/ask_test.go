@@ -230,7 +230,11 @@ func TestAskWhoseAnswerFails(t *testing.T) {
 		"AWS knows no such task": {func(a *asking) { befall(a.clouds, "SendTaskSuccess", 1, fakeaws.Fault{Code: "TaskDoesNotExist"}) }, remediation.AskOver, "TaskDoesNotExist"},
 		"it is no token":         {func(a *asking) { befall(a.clouds, "SendTaskSuccess", 1, fakeaws.Fault{Code: "InvalidToken"}) }, remediation.AskOver, "InvalidToken"},
 		"secbot may not":         {func(a *asking) { befall(a.clouds, "SendTaskSuccess", 1, fakeaws.Fault{Code: "AccessDeniedException"}) }, remediation.AskFailed, "states:SendTaskSuccess"},
-		"AWS is busy":            {func(a *asking) { befall(a.clouds, "SendTaskSuccess", 2, fakeaws.Fault{Code: "ThrottlingException"}) }, remediation.AskAnswered, ""},
+		"AWS quotes the token": {func(a *asking) {
+			befall(a.clouds, "SendTaskSuccess", 1, fakeaws.Fault{Code: "ValidationException", Message: "Value '" + a.token + "' at 'taskToken' failed to satisfy constraint"})
+		}, remediation.AskFailed, "Value '(task token)' at 'taskToken'"},
+		"it is never reached": {func(a *asking) { befall(a.clouds, "SendTaskSuccess", 1000, fakeaws.Fault{Drop: true}) }, remediation.AskFailed, "whether it has taken that is not known"},
+		"AWS is busy":         {func(a *asking) { befall(a.clouds, "SendTaskSuccess", 2, fakeaws.Fault{Code: "ThrottlingException"}) }, remediation.AskAnswered, ""},
 		"the answer got lost": {func(a *asking) {
 			befall(a.clouds, "SendTaskSuccess", 1, fakeaws.Fault{Drop: true, After: true})
 		}, remediation.AskOver, "either it has taken the decision then, or it was over"},
