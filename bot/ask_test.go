@@ -2,10 +2,12 @@ package bot
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"secbot/internal/sandbox/fakeslack"
 	"secbot/remediation"
@@ -114,6 +116,16 @@ func TestAskIsPostedAndClicked(t *testing.T) {
 			show(2)
 			if m := r.only(); !strings.Contains(m.Text, "Approved: Isolate i-0abc?") {
 				t.Errorf("the message says %q", m.Text)
+			}
+			// Where the message is, is forgotten with the question.
+			if _, err := r.store.Message(t.Context(), remediation.AskMessage(questionID)); !errors.Is(err, remediation.ErrNotFound) {
+				t.Errorf("where the message is, is kept for ever: %v", err)
+			}
+			if _, err := r.store.Sweep(t.Context(), r.now.Add(remediation.KeepAskMessage+time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.store.Record(t.Context(), remediation.AskMessageRecord(questionID)); !errors.Is(err, remediation.ErrNotFound) {
+				t.Errorf("it is not swept: %v", err)
 			}
 		})
 	}

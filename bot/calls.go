@@ -7,13 +7,18 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"path"
+	"strings"
 
 	"secbot/internal/metrics"
 )
 
 // maxAnswer bounds one answer of Slack's; its largest pages are far smaller.
 const maxAnswer = 16 << 20
+
+// maxMethod is longer than the name of each method.
+const maxMethod = 60
 
 var errAnswerTooLarge = errors.New("the answer is over 16 MiB")
 
@@ -29,9 +34,20 @@ func NewCalls() *Calls {
 	return &Calls{metrics.NewCounter("secbot_slack_calls_total", "Calls of Slack's API by result.", "method", "result")}
 }
 
+// methodOf is the method of a call; "upload" for a file's bytes, whose URL is a secret of
+// that one file and no label.
+func methodOf(u *url.URL) string {
+	method := path.Base(u.Path)
+	odd := func(r rune) bool { return r != '.' && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') }
+	if len(method) > maxMethod || !strings.Contains(method, ".") || strings.ContainsFunc(method, odd) {
+		return "upload"
+	}
+	return method
+}
+
 // RoundTrip makes one call and counts it.
 func (c *Calls) RoundTrip(r *http.Request) (*http.Response, error) {
-	method := path.Base(r.URL.Path)
+	method := methodOf(r.URL)
 	resp, err := http.DefaultTransport.RoundTrip(r)
 	if err != nil {
 		c.Inc(method, "unreachable")

@@ -182,13 +182,13 @@ func (n *Notifier) first(ctx context.Context, ref *remediation.MessageRef, m Mes
 
 func (n *Notifier) remember(ctx context.Context, ref *remediation.MessageRef) error {
 	w := remediation.Write{Message: ref}
-	if scan, ok := scanOf(ref.Incident); ok {
+	if key, keep := recordOf(ref.Incident); key != "" {
 		raw, err := json.Marshal(ref)
 		if err != nil {
 			return fmt.Errorf("encode where the message of %s is: %w", ref.Incident, err)
 		}
 		now := n.now()
-		w = remediation.Write{Records: []*remediation.Record{{Key: remediation.ScanMessageRecord(scan), Version: ref.Version, Data: raw, At: now, Until: now.Add(remediation.KeepScan)}}}
+		w = remediation.Write{Records: []*remediation.Record{{Key: key, Version: ref.Version, Data: raw, At: now, Until: now.Add(keep)}}}
 	}
 	if err := n.Store.Commit(ctx, w); err != nil {
 		return fmt.Errorf("remember where the message of %s is: %w", ref.Incident, err)
@@ -310,13 +310,25 @@ func scanOf(incident string) (string, bool) {
 	return strings.CutPrefix(incident, remediation.ScanMessage(""))
 }
 
+// recordOf is the record that says where the message of a scan or of a state machine's
+// question is, and how long it is kept; "" for an incident's, which is kept for ever.
+func recordOf(incident string) (key string, keep time.Duration) {
+	if scan, ok := scanOf(incident); ok {
+		return remediation.ScanMessageRecord(scan), remediation.KeepScan
+	}
+	if ask, ok := strings.CutPrefix(incident, remediation.AskMessage("")); ok {
+		return remediation.AskMessageRecord(ask), remediation.KeepAskMessage
+	}
+	return "", 0
+}
+
 // known reads where a message is; remediation.ErrNotFound.
 func (n *Notifier) known(ctx context.Context, id string) (*remediation.MessageRef, error) {
-	scan, ok := scanOf(id)
-	if !ok {
+	key, _ := recordOf(id)
+	if key == "" {
 		return n.Store.Message(ctx, id)
 	}
-	rec, err := n.Store.Record(ctx, remediation.ScanMessageRecord(scan))
+	rec, err := n.Store.Record(ctx, key)
 	if err != nil {
 		return nil, err
 	}

@@ -58,7 +58,7 @@ func askHead(a *remediation.Ask) (title, said string) {
 	case remediation.AskAnswered:
 		return upper(string(a.Decision)) + ": " + asked, "*" + upper(askDecided(a)) + ".* State machine " + bold(a.Machine) + " has taken it."
 	case remediation.AskFailed:
-		return "Not told: " + asked, "*" + upper(askDecided(a)) + ", and state machine " + escaped(a.Machine, 80) + " could not be told:* " + escaped(a.Error, 500) + "\nIt still waits. Decide again once that is mended."
+		return "Not told: " + asked, "*" + upper(askDecided(a)) + ", and state machine " + escaped(a.Machine, 80) + " could not be told:* " + escaped(a.Error, 500) + "\nWhere it still waits, decide again once that is mended."
 	}
 	return "Too late: " + asked, "*" + upper(askDecided(a)) + ", and it came to nothing:* " + escaped(a.Error, 500) + "."
 }

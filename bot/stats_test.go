@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"image/png"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -104,6 +105,29 @@ func TestStatsAreUploadedOnce(t *testing.T) {
 				r.shared(fakeslack.ChannelSecurity)
 			})
 		}
+	}
+}
+
+// TestUploadIsNoMethod: the URL of an upload, which whoever has it may write to, and of
+// which there is another for each file, is no label of the metrics.
+func TestUploadIsNoMethod(t *testing.T) {
+	r := newRig(t)
+	calls := NewCalls()
+	r.notifier.Client = NewClient(r.slack.Token(), r.slack.APIURL(), calls)
+	if err := r.notify(remediation.OpStats, 1, remediation.StatsReport{Stats: *month()}); err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	calls.WriteMetrics(&b)
+	known := regexp.MustCompile(`(?m)^secbot_slack_calls_total\{method="(upload|[a-z]+\.[A-Za-z.]+)",result="ok"\} \d+$`)
+	lines := strings.Split(strings.TrimSpace(b.String()), "\n")[2:]
+	for _, line := range lines {
+		if !known.MatchString(line) {
+			t.Errorf("a label of its own: %s", line)
+		}
+	}
+	if !strings.Contains(b.String(), `method="upload"`) {
+		t.Errorf("the upload is not counted:\n%s", b.String())
 	}
 }
 

@@ -38,6 +38,7 @@ const (
 	maxAskTitle = 120  // characters
 	maxAskText  = 2000 // characters
 	maxToken    = 2048 // "SendTaskSuccess" of the Step Functions API reference
+	maxARN      = 256  // "DescribeExecution" there, in characters
 	// maxAskLife is how long an execution can last at most.
 	maxAskLife = 365 * 24 * time.Hour
 	// keepAsk is how long a question can be read after its end.
@@ -88,6 +89,13 @@ type askID struct {
 // and in the reference to its message.
 func AskMessage(id string) string { return "ask/" + id }
 
+// AskMessageRecord is the key of the record that says where a question's message is, as
+// a MessageRef.
+func AskMessageRecord(id string) string { return "ask-message/" + id }
+
+// KeepAskMessage is how long that is kept: as long as any question can be read.
+const KeepAskMessage = maxAskLife + keepAsk
+
 func askRecord(id string) string   { return "ask/" + id }
 func tokenRecord(id string) string { return "ask-token/" + id }
 
@@ -123,8 +131,10 @@ func (r TaskRequest) check(c *Config) (m StateMachine, err error) {
 		return m, &RefusedError{Text: "it has no title"}
 	case !ok:
 		return m, &RefusedError{Text: "the state machine of execution " + firstChars(r.Execution, 200) + " is not listed under state_machines of secbot.yaml"}
+	case utf8.RuneCountInString(r.Execution) > maxARN:
+		return m, &RefusedError{Text: "the ARN of its execution is longer than AWS makes any"}
 	case r.Account != "" && !strings.Contains(m.ARN, ":"+r.Account+":"):
-		return m, &RefusedError{Text: "it was sent by account " + r.Account + ", which is not the state machine's"}
+		return m, &RefusedError{Text: "it was sent by account " + firstChars(r.Account, 20) + ", which is not the state machine's"}
 	}
 	return m, nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -129,7 +130,9 @@ func (e *Engine) sendAnswer(ctx context.Context, h *held, id string) error {
 			// AWS does not tell the one from the other.
 			a.Status, a.Error = AskOver, "an earlier attempt to tell it got no answer, and the task does not wait any more: either it has taken the decision then, or it was over"
 		case errors.Is(err, ErrTaskOver):
-			a.Status, a.Error = AskOver, "the task does not wait any more: it has timed out, its execution has ended, or it was answered elsewhere ("+Explain(err)+")"
+			a.Status, a.Error = AskOver, "the task does not wait any more: it has timed out, its execution has ended, or it has an answer already ("+Explain(err)+")"
+		case isTransient(err):
+			a.Status, a.Error = AskFailed, "whether it has taken that is not known: "+Explain(err)
 		default:
 			a.Status, a.Error = AskFailed, Explain(err)
 		}
@@ -159,6 +162,11 @@ func (e *Engine) answerTask(ctx context.Context, a *Ask) error {
 	if err := json.Unmarshal(rec.Data, &token); err != nil {
 		return fmt.Errorf("the task token of question %s can't be read", a.ID) // its error would quote it
 	}
+	return hideToken(e.tellTask(ctx, a, token), token)
+}
+
+// tellTask tells Step Functions what was decided.
+func (e *Engine) tellTask(ctx context.Context, a *Ask, token TaskToken) error {
 	switch a.Decision {
 	case AskApproved:
 		output, err := json.Marshal(taskOutput{a.Decision, a.By, a.DecidedAt})
@@ -171,6 +179,28 @@ func (e *Engine) answerTask(ctx context.Context, a *Ask) error {
 	}
 	return e.o.Machines.Fail(ctx, a.Execution, token, "Denied", fmt.Sprintf("Denied by %s at %s.", a.By, a.DecidedAt.Format(time.RFC3339)))
 }
+
+// tokenlessError is an error without the token that it may quote: AWS does so where a
+// value is not as it wants it.
+type tokenlessError struct {
+	err   error
+	token TaskToken
+}
+
+func hideToken(err error, token TaskToken) error {
+	if err == nil {
+		return nil
+	}
+	return &tokenlessError{err, token}
+}
+
+// Error gives the text, with a placeholder for the token.
+func (e *tokenlessError) Error() string {
+	return strings.ReplaceAll(e.err.Error(), string(e.token), e.token.String())
+}
+
+// Unwrap gives the cause.
+func (e *tokenlessError) Unwrap() error { return e.err }
 
 // forgetToken takes the token of a question that is over out of the store.
 func (c *change) forgetToken(ctx context.Context, a *Ask) error {

@@ -196,11 +196,12 @@ func TestAskThatIsNotTaken(t *testing.T) {
 		"of another account": {func(r *remediation.TaskRequest) {
 			r.Execution = strings.Replace(r.Execution, toyAccount, "444455556666", 1)
 		}, "not listed"},
-		"sent by another": {func(r *remediation.TaskRequest) { r.Account = "444455556666" }, "sent by account 444455556666"},
-		"of nothing":      {func(r *remediation.TaskRequest) { r.Execution = "" }, "not listed"},
-		"without token":   {func(r *remediation.TaskRequest) { r.Token = "" }, "no task token"},
-		"a long token":    {func(r *remediation.TaskRequest) { r.Token = remediation.TaskToken(strings.Repeat("x", 3000)) }, "no task token"},
-		"without title":   {func(r *remediation.TaskRequest) { r.Title = "" }, "no title"},
+		"of an endless one": {func(r *remediation.TaskRequest) { r.Execution += strings.Repeat("x", 200_000) }, "longer than AWS makes any"},
+		"sent by another":   {func(r *remediation.TaskRequest) { r.Account = "444455556666" }, "sent by account 444455556666"},
+		"of nothing":        {func(r *remediation.TaskRequest) { r.Execution = "" }, "not listed"},
+		"without token":     {func(r *remediation.TaskRequest) { r.Token = "" }, "no task token"},
+		"a long token":      {func(r *remediation.TaskRequest) { r.Token = remediation.TaskToken(strings.Repeat("x", 3000)) }, "no task token"},
+		"without title":     {func(r *remediation.TaskRequest) { r.Title = "" }, "no title"},
 	} {
 		r := good
 		c.spoil(&r)
@@ -229,7 +230,11 @@ func TestAskWhoseAnswerFails(t *testing.T) {
 		"AWS knows no such task": {func(a *asking) { befall(a.clouds, "SendTaskSuccess", 1, fakeaws.Fault{Code: "TaskDoesNotExist"}) }, remediation.AskOver, "TaskDoesNotExist"},
 		"it is no token":         {func(a *asking) { befall(a.clouds, "SendTaskSuccess", 1, fakeaws.Fault{Code: "InvalidToken"}) }, remediation.AskOver, "InvalidToken"},
 		"secbot may not":         {func(a *asking) { befall(a.clouds, "SendTaskSuccess", 1, fakeaws.Fault{Code: "AccessDeniedException"}) }, remediation.AskFailed, "states:SendTaskSuccess"},
-		"AWS is busy":            {func(a *asking) { befall(a.clouds, "SendTaskSuccess", 2, fakeaws.Fault{Code: "ThrottlingException"}) }, remediation.AskAnswered, ""},
+		"AWS quotes the token": {func(a *asking) {
+			befall(a.clouds, "SendTaskSuccess", 1, fakeaws.Fault{Code: "ValidationException", Message: "Value '" + a.token + "' at 'taskToken' failed to satisfy constraint"})
+		}, remediation.AskFailed, "Value '(task token)' at 'taskToken'"},
+		"it is never reached": {func(a *asking) { befall(a.clouds, "SendTaskSuccess", 1000, fakeaws.Fault{Drop: true}) }, remediation.AskFailed, "whether it has taken that is not known"},
+		"AWS is busy":         {func(a *asking) { befall(a.clouds, "SendTaskSuccess", 2, fakeaws.Fault{Code: "ThrottlingException"}) }, remediation.AskAnswered, ""},
 		"the answer got lost": {func(a *asking) {
 			befall(a.clouds, "SendTaskSuccess", 1, fakeaws.Fault{Drop: true, After: true})
 		}, remediation.AskOver, "either it has taken the decision then, or it was over"},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -126,6 +127,11 @@ func (e *Engine) startExecution(ctx context.Context, h *held, inc *Incident) err
 	} else if err != nil {
 		return fmt.Errorf("%w: %w", errNotNow, err)
 	}
+	if wanted, err := e.stillResponds(ctx, inc); err != nil {
+		return fmt.Errorf("%w: %w", errNotNow, err)
+	} else if !wanted {
+		return e.endRun(ctx, h, inc.ID, RunRefused, time.Time{}, "the policy or the mode has changed since, and does not start it by itself any more")
+	}
 	execution, err := e.o.Machines.Start(ctx, m.ARN, m.Name, m.Input)
 	if err != nil && isTransient(err) && !late {
 		return fmt.Errorf("%w: start state machine %s: %w", errNotNow, m.Machine, err)
@@ -149,6 +155,16 @@ func (e *Engine) startExecution(ctx context.Context, h *held, inc *Incident) err
 		return err
 	}
 	return fmt.Errorf("%w: state machine %s runs", errNotNow, m.Machine)
+}
+
+// stillResponds reports whether the policy and the mode as they are now start the state
+// machine of an open incident by themselves; one that follows a fix is the fix's.
+func (e *Engine) stillResponds(ctx context.Context, inc *Incident) (bool, error) {
+	if inc.Status != StatusOpen {
+		return true, nil
+	}
+	parts, err := e.Decide(ctx, inc.Finding)
+	return slices.ContainsFunc(parts, func(p Part) bool { return p.Decision.Respond && p.Decision.StateMachine == inc.Run.Machine }), err
 }
 
 // watchExecution looks how it stands. What can't be read is looked at again until

@@ -342,6 +342,27 @@ func TestRunWaitsForTheEndOfAPause(t *testing.T) {
 	})
 }
 
+// TestRunHeedsTheMode: what would be started as the response, and could not be yet, is
+// not started once people have set that secbot changes nothing unasked.
+func TestRunHeedsTheMode(t *testing.T) {
+	l, clouds, _ := withMachines(t)
+	l.doors.irreversible = "it can't be shut"
+	l.doors.set("h", "front")
+	befall(clouds, "StartExecution", 1, fakeaws.Fault{Code: "ThrottlingException"})
+	l.start()
+	l.accept(signal("e1", "h", "front"))
+	l.until("it was tried", func() bool { return len(clouds.Calls()) == 1 })
+	l.submit(remediation.Command{ID: "m", Verb: remediation.VerbMode, By: "U1", Scope: "ask all"})
+	l.until("the mode is ask", func() bool {
+		c, err := remediation.ReadControl(t.Context(), l.store)
+		return err == nil && len(c.Modes) == 1
+	})
+	inc := l.eventually(remediation.RunRefused)
+	if inc.Status != remediation.StatusOpen || len(clouds.Executions()) != 0 || !strings.Contains(inc.Run.Error, "does not start it by itself any more") {
+		t.Errorf("%d executions, the incident is %s, its run %+v", len(clouds.Executions()), inc.Status, inc.Run)
+	}
+}
+
 // TestForeignExecutions: events of executions that secbot has not started change
 // nothing, whatever they are called.
 func TestForeignExecutions(t *testing.T) {

@@ -81,24 +81,24 @@ func (e *Engine) remind(ctx context.Context, h *held, r run) error {
 }
 
 const (
-	// maxReminders is how many reminders of a channel call people by themselves within
-	// remindersEvery: more at once nobody reads.
+	// maxReminders is how many reminders of a channel call the same people by themselves
+	// within remindersEvery: more at once nobody reads.
 	maxReminders   = 3
 	remindersEvery = time.Minute
 )
 
 // reminding are the people whom a reminder calls: nobody where that would be one of
-// many at once, for which the channel gets one message instead.
+// many at once, for which they get one message in the channel instead.
 func (c *change) reminding(ctx context.Context, people []string) ([]string, error) {
 	channel := cmp.Or(c.inc.Decision.Channel, c.e.o.Config.Channel)
 	from := c.now.Truncate(remindersEvery)
-	key := fmt.Sprintf("reminders/%s/%d", channel, from.Unix())
+	key := fmt.Sprintf("reminders/%s/%s/%d", channel, digest([]byte(strings.Join(people, ","))), from.Unix())
 	rec, err := c.e.o.Store.Record(ctx, key)
 	if errors.Is(err, ErrNotFound) {
 		rec, err = &Record{Key: key}, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read how many reminders the channel got: %w", err)
+		return nil, fmt.Errorf("read how many reminders they got: %w", err)
 	}
 	count := 0
 	if len(rec.Data) > 0 {

@@ -437,9 +437,11 @@ func TestCheck(t *testing.T) {
 }
 
 // TestManyReminders: of many at once a few call people by themselves, and one message
-// tells of the others; the next hour's begin anew.
+// tells of the others; the next hour's begin anew. Who decides about one alone is called
+// about that one, however many call others.
 func TestManyReminders(t *testing.T) {
 	l := newLab(t)
+	l.config.Rules = append(l.config.Rules, remediation.PolicyRule{Match: remediation.Match{Resources: []string{"h9"}}, Then: remediation.ActionAsk, Approvers: []string{"U7"}})
 	l.config.Question = remediation.Question{Remind: time.Hour}
 	for i := range 10 {
 		h := fmt.Sprint("h", i)
@@ -448,14 +450,17 @@ func TestManyReminders(t *testing.T) {
 	}
 	l.drain()
 	l.later(61 * time.Minute)
-	called := 0
+	called, other := 0, 0
 	for _, n := range payloads[remediation.ThreadNote](t, l, remediation.OpThread) {
 		if strings.HasPrefix(n.Text, "Reminder about") && len(n.People) > 0 {
 			called++
+			if slices.Equal(n.People, []string{"U7"}) {
+				other++
+			}
 		}
 	}
 	alerts := payloads[remediation.Alert](t, l, remediation.OpAlert)
-	if strings.Count(l.threadTexts(), "Reminder about") != 10 || called != 3 || len(alerts) != 1 || !slices.Equal(alerts[0].People, []string{"U1", "S1"}) {
+	if strings.Count(l.threadTexts(), "Reminder about") != 10 || called != 4 || other != 1 || len(alerts) != 1 || !slices.Equal(alerts[0].People, []string{"U1", "S1"}) {
 		t.Errorf("%d reminders call people, and these alerts do: %+v\n%s", called, alerts, l.threadTexts())
 	}
 }
