@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -25,6 +26,7 @@ import (
 	"github.com/slack-go/slack"
 
 	"secbot/internal/sandbox"
+	"secbot/internal/sandbox/fakeslack"
 )
 
 const (
@@ -104,14 +106,22 @@ func (b *bench) startServers(ctx context.Context, standIn *sandbox.Sandbox) ([]*
 		return nil, err
 	}
 	// Else it would be refused, which is another work.
-	if answer, err := secbot.ask(ctx); err != nil || !strings.Contains(answer, "/secbot incidents") {
-		return nil, fmt.Errorf("secbot answers %q when asked for help: %w", answer, err)
+	answer, err := secbot.ask(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Contains(answer, []byte("/secbot incidents")) {
+		return nil, fmt.Errorf("secbot answers %s when asked for help", answer)
 	}
 	// Else it would be answered without being stored.
-	if answer, err := stored.ask(ctx); err != nil || !strings.HasPrefix(answer, "On it") {
-		return nil, fmt.Errorf("secbot answers %q to a command that it should store: %w", answer, err)
+	taken, err := stored.ask(ctx)
+	if err != nil {
+		return nil, err
 	}
-	bolt, err := b.startBolt(ctx, secbot)
+	if !bytes.Contains(taken, []byte("On it")) {
+		return nil, fmt.Errorf("secbot answers %s to a command that it should store", taken)
+	}
+	bolt, err := b.startBolt(ctx, answer)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +145,7 @@ func (b *bench) startSecbot(ctx context.Context, standIn *sandbox.Sandbox, name,
 		return nil, err
 	}
 	// Nobody listens on port 1, so that what works in the background gives up at once.
-	p, err := b.start(ctx, []string{"SECBOT_ADDR=" + addr, "SECBOT_STORE=bolt://secbot.db", "SLACK_SIGNING_SECRET=" + signingSecret, "SLACK_BOT_TOKEN=" + standIn.Slack.Token(), "SLACK_API_URL=" + standIn.Slack.APIURL(),
+	p, err := b.start(ctx, []string{"SECBOT_ADDR=" + addr, "SECBOT_STORE=bolt://secbot.db", "SLACK_SIGNING_SECRET=" + signingSecret, "SECBOT_RESPONDERS=" + fakeslack.Alice, "SLACK_BOT_TOKEN=" + standIn.Slack.Token(), "SLACK_API_URL=" + standIn.Slack.APIURL(),
 		"AWS_ENDPOINT_URL=http://127.0.0.1:1", "AWS_REGION=us-east-1", "AWS_ACCESS_KEY_ID=x", "AWS_SECRET_ACCESS_KEY=x", "SECBOT_LOG_LEVEL=error"}, program, "serve")
 	if err != nil {
 		return nil, err
@@ -144,13 +154,9 @@ func (b *bench) startSecbot(ctx context.Context, standIn *sandbox.Sandbox, name,
 	return s, p.answers(ctx, s.url+"/healthz")
 }
 
-// startBolt runs an app that answers what secbot answers.
-func (b *bench) startBolt(ctx context.Context, secbot *server) (*server, error) {
-	answer, err := secbot.ask(ctx)
-	if err != nil {
-		return nil, err
-	}
-	args, err := json.Marshal(map[string]string{"secret": signingSecret, "text": answer})
+// startBolt runs an app that gives the same answer, text and blocks.
+func (b *bench) startBolt(ctx context.Context, answer json.RawMessage) (*server, error) {
+	args, err := json.Marshal(map[string]any{"secret": signingSecret, "answer": answer})
 	if err != nil {
 		return nil, err
 	}
@@ -164,22 +170,21 @@ func (b *bench) startBolt(ctx context.Context, secbot *server) (*server, error) 
 	return b.startListening(ctx, "@slack/bolt", "node", script, string(args))
 }
 
-// ask gives the text of one answer.
-func (s *server) ask(ctx context.Context) (string, error) {
+// ask gives one answer.
+func (s *server) ask(ctx context.Context) (json.RawMessage, error) {
 	c, err := dial(ctx, s.url)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	defer c.close()
 	body, err := c.send(signedCommand(s.text, time.Now()))
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	var answer struct{ Text string }
-	if err := json.Unmarshal(body, &answer); err != nil || answer.Text == "" {
-		return "", fmt.Errorf("%s answers %q: %w", s.name, body, err)
+	if !json.Valid(body) {
+		return nil, fmt.Errorf("%s answers %q", s.name, body)
 	}
-	return answer.Text, nil
+	return body, nil
 }
 
 // bareCommand has this program be the handler that only verifies.
@@ -321,7 +326,7 @@ func (c *connection) send(request []byte) ([]byte, error) {
 // signedCommand is a slash command as Slack sends it.
 func signedCommand(text string, now time.Time) []byte {
 	at := now.Unix()
-	body := url.Values{"command": {"/secbot"}, "text": {text}, "user_id": {"U0ALICE"}, "user_name": {"alice"}, "team_id": {"T0BENCH"}, "channel_id": {"C0SECBOT"}, "channel_name": {"security"},
+	body := url.Values{"command": {"/secbot"}, "text": {text}, "user_id": {fakeslack.Alice}, "user_name": {"alice"}, "team_id": {"T0BENCH"}, "channel_id": {"C0SECBOT"}, "channel_name": {"security"},
 		"trigger_id": {strconv.FormatInt(now.UnixNano(), 10) + "." + text}, "response_url": {"http://127.0.0.1:1/answer"}}.Encode()
 	mac := hmac.New(sha256.New, []byte(signingSecret))
 	fmt.Fprintf(mac, "v0:%d:%s", at, body)
