@@ -219,6 +219,7 @@ func (r *rig) connect() *Socket {
 	go func() { defer close(done); _ = s.Run(ctx) }()
 	r.t.Cleanup(func() { cancel(); <-done })
 	r.sockets(1)
+	eventually(r.t, "the handler to know of it", func() bool { return s.Check(ctx) == nil })
 	return s
 }
 
