@@ -629,7 +629,7 @@ func (c *crashing) check(f flow) {
 // an undisturbed run; testdata/crash-points.txt names them, so that a new one is
 // seen (UPDATE_GOLDEN=1 writes it anew).
 func TestCrashAnywhere(t *testing.T) {
-	program := bootstrap(t, "crash")
+	program := built(t, "crash")
 	var found []string
 	var tried, missed atomic.Int32
 	for _, f := range crashFlows() {

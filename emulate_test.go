@@ -14,7 +14,7 @@ import (
 
 // TestEmulate runs each flow on an emulate of its own.
 func TestEmulate(t *testing.T) {
-	program := bootstrap(t)
+	program := built(t)
 	for name, flow := range map[string]func(*testing.T, *emulated){"decision": decisionFlow, "modal": modalFlow, "adoption": adoptionFlow} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

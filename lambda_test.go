@@ -118,10 +118,16 @@ func (r *lambdaRuntime) invoke(event any) answer {
 }
 
 // bootstrap builds the program as Lambda runs it.
-func bootstrap(t testing.TB, tags ...string) string {
+func bootstrap(t testing.TB) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "bootstrap")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-tags", strings.Join(append(tags, "lambda.norpc", "lambda"), ","), "-o", path, ".").CombinedOutput()
+	return built(t, "lambda")
+}
+
+// built builds the program, with build tags.
+func built(t testing.TB, tags ...string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "secbot")
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-tags", strings.Join(append(tags, "lambda.norpc"), ","), "-o", path, ".").CombinedOutput()
 	if err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}

@@ -42,7 +42,7 @@ func stormSize(t *testing.T) int {
 // the fixing, the channel gets no more than Slack takes, and memory stays small.
 func TestCrashStorm(t *testing.T) {
 	size := stormSize(t)
-	c := newCrashing(t, bootstrap(t), flow{config: "reconcile: never\n"})
+	c := newCrashing(t, built(t), flow{config: "reconcile: never\n"})
 	groups := make([]string, size)
 	var making sync.WaitGroup
 	for worker := range 8 {
